@@ -1,0 +1,1 @@
+"""ganlab: distributed training of large image GANs."""

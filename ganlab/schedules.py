@@ -1,0 +1,38 @@
+"""Scalars as pure functions of the images seen."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Schedule(Protocol):
+    """A callable that gives a scalar for `nimg` images seen."""
+
+    def __call__(self, nimg: int) -> float:
+        """Return the value at the start of a move made at `nimg`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Schedule):
+    """The same value always."""
+
+    value: float = 1.0
+
+    def __call__(self, nimg: int) -> float:
+        """Return the value."""
+        return self.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Schedule):
+    """From `start` to `end` in a straight line between two moments; constant before and after."""
+
+    until_nimg: int
+    from_nimg: int = 0
+    start: float = 1.0
+    end: float = 0.0
+
+    def __call__(self, nimg: int) -> float:
+        """Return the value on the line."""
+        share = (nimg - self.from_nimg) / (self.until_nimg - self.from_nimg)
+        return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)

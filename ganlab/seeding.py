@@ -1,0 +1,61 @@
+"""Random numbers as pure functions of (seed, name, position): nothing to save, nothing that depends on the world size.
+
+A batch is cut into blocks of `group` consecutive samples, and each block has a key of its own, so that a rank draws
+only the blocks that it owns. (`torch.randn` is not prefix-stable: a rank's share of a larger draw cannot be had
+without making the whole.) Training, sampling and evaluation use different names and so never share a stream.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def key(*parts: int | str) -> int:
+    """Hash a name and its numbers to 63 bits."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch's global generators: the initial weights are all that is drawn from them."""
+    torch.manual_seed(key(seed, "initial weights"))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The random numbers of samples [start, start + n) of the global batch at one moment of one run.
+
+    `start` and every n must be multiples of `group`. The numbers are drawn on `device`: CPU and CUDA give different
+    ones, any two machines of the same kind the same.
+    """
+
+    seed: int
+    nimg: int
+    start: int = 0
+    group: int = 1
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float32
+
+    def normal(self, name: str, *shape: int) -> Tensor:
+        """Draw standard normal numbers of `shape`, samples first."""
+        return self._draw(name, torch.empty(shape, device=self.device, dtype=self.dtype), Tensor.normal_)
+
+    def uniform(self, name: str, *shape: int) -> Tensor:
+        """Draw numbers uniform in [0, 1), samples first."""
+        return self._draw(name, torch.empty(shape, device=self.device, dtype=self.dtype), Tensor.uniform_)
+
+    def classes(self, name: str, n: int, classes: int) -> Tensor:
+        """Draw `n` class labels, uniformly."""
+        labels = torch.empty(n, device=self.device, dtype=torch.int64)
+        return self._draw(name, labels, lambda block, generator: block.random_(0, classes, generator=generator))
+
+    def _draw(self, name: str, out: Tensor, fill: Callable[..., Tensor]) -> Tensor:
+        assert self.start % self.group == 0 and len(out) % self.group == 0, (self.start, len(out), self.group)
+        generator = torch.Generator(self.device)
+        for block in range(0, len(out), self.group):
+            generator.manual_seed(key(self.seed, name, self.nimg, (self.start + block) // self.group))
+            fill(out[block : block + self.group], generator=generator)
+        return out
