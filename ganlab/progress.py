@@ -11,33 +11,29 @@ from tqdm import tqdm
 class Progress:
     """Images done of a total, with rate and time left: a bar on a terminal, a line now and then without one."""
 
-    SECONDS_BETWEEN_LINES = 10.0
-
-    def __init__(self, what: str, total: int, done: int = 0) -> None:
+    def __init__(self, what: str, total: int, done: int = 0, seconds_between_lines: float = 10.0) -> None:
         self.what, self.total, self.done = what, total, done
+        self.seconds_between_lines = seconds_between_lines
         self.first, self.start = done, time.monotonic()
         self.last_line = self.start
         self.bar = (
             tqdm(desc=what, total=total, initial=done, unit="img", dynamic_ncols=True) if sys.stderr.isatty() else None
         )
 
-    def update(self, images: int) -> None:
-        """Count `images` more."""
+    def update(self, images: int, facts: str = "") -> None:
+        """Count `images` more, and say `facts` about them."""
         self.done += images
         if self.bar is not None:
+            self.bar.set_postfix_str(facts, refresh=False)
             self.bar.update(images)
-        elif time.monotonic() - self.last_line >= self.SECONDS_BETWEEN_LINES or self.done >= self.total:
+        elif time.monotonic() - self.last_line >= self.seconds_between_lines or self.done >= self.total:
             self.last_line = time.monotonic()
-            self.print(f"{self.what}: {progress_line(self.done, self.total, self.rate())}")
+            line = f"{self.what}: {progress_line(self.done, self.total, self.rate())}"
+            self.print(f"{line}, {facts}" if facts else line)
 
     def rate(self) -> float:
         """Images per second since the start."""
         return (self.done - self.first) / max(time.monotonic() - self.start, 1e-9)
-
-    def facts(self, text: str) -> None:
-        """Show `text` at the end of the bar."""
-        if self.bar is not None:
-            self.bar.set_postfix_str(text, refresh=True)
 
     def print(self, line: str) -> None:
         """Write a whole line without tearing the bar."""
@@ -47,13 +43,18 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.bar is not None:
             self.bar.close()
 
 
 def progress_line(done: int, total: int, rate: float) -> str:
-    """Say how far it is, how fast and how long it will take: `12,800 of 64,000 images (20%), 512 images/s, 1:40 left`."""
-    left = int((total - done) / rate) if rate > 0 else 0
-    clock = f"{left // 3600}:{left % 3600 // 60:02d}:{left % 60:02d}" if left >= 3600 else f"{left // 60}:{left % 60:02d}"
-    return f"{done:,} of {total:,} images ({done / max(total, 1):.0%}), {rate:,.0f} images/s, {clock} left"
+    """Say how far it is, how fast, and how long it will take.
+
+    `12,800 of 64,000 images (20%), 512 images/s, 1:40 left`
+    """
+    minutes, seconds = divmod(int((total - done) / max(rate, 1e-9)), 60)
+    left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if minutes >= 60 else f"{minutes}:{seconds:02d}"
+    return f"{done:,} of {total:,} images ({done / total:.0%}), {rate:,.0f} images/s, {left} left"

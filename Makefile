@@ -1,0 +1,55 @@
+# The developer's vocabulary: `make help`.
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.setup-done
+SHARED ?= ../shared
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast test-gpu lint format types bench clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(SETUP) ## make .venv and install the pinned dependencies; repeated only when they change
+
+$(SETUP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ganlab needs Python 3.11 or newer, and this is " + sys.version.split()[0] + "; name another with make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing the pinned dependencies into .venv (5 GB with torch, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,demo]'
+	@touch $@
+
+demo: $(SETUP) ## train a DCGAN on handwritten digits, in four minutes on two cores, and show what came of it
+	$(BIN)/python -m ganlab.demo source data/digits.npz
+	$(BIN)/ganlab data pack data/digits.npz data/digits --size 16
+	$(BIN)/ganlab train configs/digits/dcgan.yaml
+	@$(BIN)/python -m ganlab.demo report runs/digits-dcgan
+
+test: $(SETUP) lint types ## lint, types, import floors and all tests
+	$(BIN)/pytest -m 'not gpu'
+
+test-fast: $(SETUP) ## the tests that take seconds
+	$(BIN)/pytest -m 'not gpu and not slow and not multi'
+
+test-gpu: $(SETUP) ## the tests that need a CUDA device
+	$(BIN)/pytest -m gpu
+
+lint: $(SETUP) ## ruff, and the import floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+format: $(SETUP) ## let ruff rewrite the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(SETUP) ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(SETUP) ## ganlab's cost per step against a hand-written loop, as a ratio
+	$(BIN)/python benchmarks/step_overhead.py
+
+clean: ## remove what the tools left; data, runs and .venv stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

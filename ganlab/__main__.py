@@ -1,0 +1,5 @@
+"""`python -m ganlab` is `ganlab`."""
+
+from ganlab.cli import main
+
+main()

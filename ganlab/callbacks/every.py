@@ -1,0 +1,42 @@
+"""The rhythm that callbacks share: every so many images."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from ganlab.clock import crossed
+from ganlab.models import GANModule
+
+
+class EveryImages(pl.Callback):
+    """Fires at the first move boundary at or past each multiple of `every` images, and once more at the end."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.seen = self.fired = 0
+
+    def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
+        """Do what is due, on every rank."""
+        raise NotImplementedError
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Begin to count where the clock stands."""
+        assert isinstance(module, GANModule)
+        self.seen = self.fired = module.clock.nimg
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Fire if a multiple has been passed."""
+        assert isinstance(module, GANModule)
+        before, self.seen = self.seen, module.clock.nimg
+        if crossed(self.every, before, self.seen):
+            self._fire(trainer, module)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Fire for the last images, unless that has just been done."""
+        assert isinstance(module, GANModule)
+        if module.clock.nimg > self.fired:
+            self._fire(trainer, module)
+
+    def _fire(self, trainer: pl.Trainer, module: GANModule) -> None:
+        self.fired = module.clock.nimg
+        self.fire(trainer, module)

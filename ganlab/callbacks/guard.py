@@ -1,0 +1,63 @@
+"""An orderly end: when the images are done, or when a signal asks for it."""
+
+import os
+import signal
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from ganlab import distributed
+from ganlab.models import GANModule
+
+POLL_EVERY = 10
+"""Training steps between two looks at the other ranks' signals: each look is a reduction."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Guard(pl.Callback):
+    """Stops training at a move boundary; the checkpoint callback then saves.
+
+    A signal handler only sets a flag, and the ranks agree on it at a boundary: Lightning's own handlers save or
+    communicate inside the handler, and hang. A second signal ends the process at once.
+    """
+
+    def __init__(self, total_nimg: int) -> None:
+        self.total_nimg = total_nimg
+        self.signal = 0
+        """Number of the signal that stopped the run; 0 when none did."""
+        self.steps = 0
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take the signals over from Lightning, which has installed its handlers by now."""
+        self.previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+        # Lightning broadcasts a SIGTERM flag in every step: a sync that `_agreed` makes needless.
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Stop if it is time to."""
+        assert isinstance(module, GANModule)
+        if module.clock.nimg >= self.total_nimg or self._agreed(module.device):
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Give the signals back."""
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:
+            os._exit(128 + number)
+        self.signal = number
+
+    def _agreed(self, device: torch.device) -> bool:
+        if distributed.world_size() > 1:
+            self.steps += 1
+            if self.steps % POLL_EVERY:
+                return False
+            flag = torch.tensor(self.signal, device=device)
+            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+            self.signal = int(flag.item())
+        return self.signal > 0

@@ -1,0 +1,92 @@
+"""A line of metrics every so many images: in `metrics.jsonl`, on the screen and in W&B."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from ganlab.callbacks.every import EveryImages
+from ganlab.callbacks.tracker import Tracker
+from ganlab.files import atomic_write
+from ganlab.models import GANModule
+from ganlab.progress import Progress
+
+
+class Ticks(EveryImages):
+    """Reads the statistics that the moves left on the device: once a tick, the only host sync of it."""
+
+    def __init__(self, file: Path, *, every: int, total_nimg: int, tracker: Tracker | None) -> None:
+        super().__init__(every)
+        self.file, self.total_nimg, self.tracker = file, total_nimg, tracker
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Start the clock and the bar; drop lines of images that a killed run saw but did not save."""
+        super().on_train_start(trainer, module)
+        self.last_nimg, self.last_time = self.seen, time.monotonic()
+        self.first_time = self.last_time
+        if trainer.is_global_zero:
+            drop_lines_after(self.seen, self.file)
+            self.progress = Progress("training", self.total_nimg, self.seen, seconds_between_lines=0)
+
+    def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
+        """Write the line; stop if a move was not finite."""
+        means = module.read_statistics()
+        now, nimg = time.monotonic(), module.clock.nimg
+        row: dict[str, Any] = {
+            "nimg": nimg,
+            "seconds": round(now - self.first_time, 3),
+            "images_per_second": round((nimg - self.last_nimg) / (now - self.last_time), 2),
+            **{name: value for name, value in means.items() if not name.endswith("/not_finite")},
+            **{f"{player}/rate": rate for player, rate in module.rates().items()},
+            "memory_bytes": memory_bytes(module.device),
+        }
+        if trainer.is_global_zero:
+            facts = " ".join(f"{player} {row[f'{player}/loss']:.3f}" for player in module.players)
+            self.progress.update(nimg - self.last_nimg, facts)
+            finite = {k: v if math.isfinite(v) else None for k, v in row.items()}  # JSON has no NaN
+            with self.file.open("a") as file:
+                file.write(json.dumps(finite) + "\n")
+            if self.tracker is not None:
+                self.tracker.log(nimg, row)
+        self.last_nimg, self.last_time = nimg, now
+        for player in module.players:
+            if masked := means[f"{player}/not_finite"]:
+                raise FloatingPointError(
+                    f"at {nimg:,} images: {masked:.0%} of the {player}'s moves since the last tick had a gradient that is "
+                    "infinite or not a number; they were left out, the weights are good. Lower the learning rate, or add R1"
+                )
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Fire for the last images and close the bar."""
+        super().on_train_end(trainer, module)
+        if trainer.is_global_zero:
+            self.progress.__exit__(None, None, None)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Return the most memory this process has held: of the GPU where it trains on one, else its resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    for line in Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").exists() else []:
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def drop_lines_after(nimg: int, file: Path) -> None:
+    """Keep the lines of a metrics file up to `nimg`; a line that a kill cut short is dropped too."""
+    if not file.exists():
+        return
+    kept = []
+    for line in file.read_text().splitlines():
+        try:
+            if json.loads(line)["nimg"] <= nimg:
+                kept.append(line + "\n")
+        except ValueError:
+            pass
+    with atomic_write(file) as out:
+        out.write("".join(kept).encode())

@@ -1,0 +1,160 @@
+"""The command line. Each verb is imported when it runs, so that `--help` answers without torch."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(path_type=Path)
+
+
+class Verb(click.Command):
+    """A command that ends with 0 when done, 2 for a person's mistake, 1 for anything else, 130 for Ctrl-C."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the verb; a mistake becomes one message."""
+        debug = context.params.pop("debug")
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except (ValueError, FloatingPointError) as error:
+            from ganlab.types import UserError
+
+            if debug or not isinstance(error, UserError | FloatingPointError):
+                raise
+            click.echo(f"ganlab: {error}", err=True)
+            sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+class Verbs(click.Group):
+    """A group of verbs."""
+
+    command_class = Verb
+
+
+CONFIG = click.argument("config", type=FOLDER)
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+MACHINE = click.option("--machine", type=FOLDER, help="YAML of `machine` and `logging` keys, laid over the config.")
+TRUST = click.option("--trust", multiple=True, metavar="PREFIX", help="Package whose classes a config may name.")
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ganlab")
+def main() -> None:
+    """Train image GANs, on one process or many."""
+
+
+@main.command()
+@CONFIG
+@OVERRIDES
+@MACHINE
+@TRUST
+@click.option("--allow-change", multiple=True, metavar="KEY", help="Key that may differ from the run's checkpoint.")
+def train(
+    config: Path,
+    overrides: tuple[str, ...],
+    machine: Path | None,
+    trust: tuple[str, ...],
+    allow_change: tuple[str, ...],
+) -> None:
+    """Train CONFIG, or go on where its run folder's newest checkpoint stands.
+
+    Overrides are laid over the config last: train.batch=32, model.regularizers.r1=null (removes a named part),
+    run=PATH (the run's folder; default runs/<dataset>-<config's name>).
+    """
+    from ganlab.config import load
+    from ganlab.train import train
+
+    sys.exit(train(load(config, overrides, machine, trust), config.stem, allow_change))
+
+
+@main.command()
+@CONFIG
+@OVERRIDES
+@MACHINE
+@TRUST
+def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: tuple[str, ...]) -> None:
+    """Print the resolved CONFIG, both networks layer by layer, and the plan of the run. Allocates nothing."""
+    from ganlab.config import load
+    from ganlab.show import show
+
+    for section in show(load(config, overrides, machine, trust), config.stem):
+        click.echo(section)
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("-n", default=64, show_default=True, type=click.IntRange(min=1), help="How many images.")
+@click.option("--seed", default=0, show_default=True, help="Image i of a seed is the same for any -n.")
+@click.option("--out", type=FOLDER, help="File of the grid, or folder with --each; default: in the run's folder.")
+@click.option("--each", is_flag=True, help="A PNG for each image instead of one grid.")
+@click.option("--labels", help="Classes, repeated as often as needed: 0,1,2. Default: drawn at random.")
+@TRUST
+def sample(
+    run: Path, n: int, seed: int, out: Path | None, each: bool, labels: str | None, trust: tuple[str, ...]
+) -> None:
+    """Make images with the averaged generator of RUN, a run's folder or an exported one."""
+    from ganlab.sample import sample
+
+    try:
+        classes = None if labels is None else [int(label) for label in labels.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{labels!r}; write numbers with commas between them, for example 0,1,2") from None
+    click.echo(sample(run, n, seed=seed, out=out, each=each, labels=classes, trust=trust))
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="Folder to write.")
+@TRUST
+def export(run: Path, out: Path, trust: tuple[str, ...]) -> None:
+    """Write the averaged generator of RUN as safetensors, with the config that builds it."""
+    from ganlab.sample import export
+
+    export(run, out, trust)
+    click.echo(out)
+
+
+@main.group(cls=Verbs)
+def data() -> None:
+    """Make and check datasets of shards."""
+
+
+@data.command()
+@click.argument("source", type=FOLDER)
+@click.argument("dest", type=FOLDER)
+@click.option("--size", required=True, type=click.IntRange(min=1), help="Height and width of the packed images, px.")
+@click.option("--image-format", default="png", show_default=True, type=click.Choice(["png", "jpeg", "webp"]))
+@click.option("--quality", default=95, show_default=True, type=click.IntRange(1, 100), help="Of JPEG.")
+@click.option("--channels", type=click.Choice(["1", "3", "4"]), help="Default: what the first images have.")
+@click.option("--shard-samples", default=4096, show_default=True, type=click.IntRange(min=1), help="Images in a shard.")
+@click.option("--seed", default=0, show_default=True, help="Of the shuffle.")
+def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None:
+    """Pack SOURCE into shards in the folder DEST: centre-cropped, resized with antialiasing, shuffled.
+
+    SOURCE is a folder of images (a class for each sub-folder), a zip with a dataset.json, an idx file of the MNIST
+    layout, or a NumPy array (.npy, or .npz with images and labels). A killed pack goes on where it was.
+    """
+    from ganlab.data.pack import pack
+
+    index = pack(source, dest, channels=int(channels) if channels else None, **options)
+    click.echo(f"{dest}: {len(index):,} images of {index.image}, in {len(index.shards)} shards")
+
+
+@data.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--contact-sheet", type=FOLDER, help="PNG to write; default: contact-sheet.png in the folder.")
+def check(folder: Path, contact_sheet: Path | None) -> None:
+    """Read every shard again and compare it with the index; print counts per class and draw a contact sheet."""
+    from ganlab.data.check import check
+
+    report = check(folder, contact_sheet)
+    for line in report.lines():
+        click.echo(line)
+    sys.exit(1 if report.problems else 0)

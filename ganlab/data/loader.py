@@ -1,0 +1,102 @@
+"""Batches of bytes, decoded by threads ahead of their use, in the order that `Order` gives."""
+
+import mmap
+import threading
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganlab.data.decode import decode
+from ganlab.data.order import Order
+from ganlab.data.shards import Index
+from ganlab.types import UserError
+
+AHEAD = 3
+"""Batches decoded before they are asked for."""
+
+
+class Reader:
+    """Random access to the images of a dataset: by number, from any thread."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self.maps: dict[int, mmap.mmap] = {}
+        self.lock = threading.Lock()
+
+    def read(self, sample: int, out: np.ndarray) -> int:
+        """Decode one image into `out`, uint8 [height, width, channels]; return its label.
+
+        Raises `UserError` naming shard and place for bytes that are not those the index was made of.
+        """
+        shard = self.index.locate(sample)
+        row = self.index.samples[sample]
+        offset, size = int(row["offset"]), int(row["size"])
+        data = self._map(shard)[offset : offset + size]
+        place = f"{self.index.folder / self.index.shards[shard].name}: image at byte {offset}"
+        if (found := zlib.crc32(data)) != row["crc32"]:
+            raise UserError(
+                f"{place}: damaged: its crc32 is {found:08x}, the index says {row['crc32']:08x}; "
+                f"run `ganlab data check {self.index.folder}`, and pack the data anew"
+            )
+        try:
+            out[:] = decode(data, self.index.image)
+        except ValueError as error:
+            raise UserError(f"{place}: {error}") from error
+        return int(row["label"])
+
+    def _map(self, shard: int) -> mmap.mmap:
+        with self.lock:
+            if shard not in self.maps:
+                with (self.index.folder / self.index.shards[shard].name).open("rb") as file:
+                    self.maps[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return self.maps[shard]
+
+
+class BatchLoader:
+    """An endless stream of (images uint8 [n, c, h, w], labels int64 [n]), this rank's slices of the global batches.
+
+    The global batch after `nimg` images is positions [nimg, nimg + batch) of the order, cut contiguously by rank.
+    Every iteration begins anew at `start`: where it is, is the trainer's to know, never the loader's.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        *,
+        batch: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        threads: int = 2,
+    ) -> None:
+        if batch % world_size:
+            raise UserError(f"train.batch: {batch} images cannot be shared equally by {world_size} processes")
+        self.reader, self.order = Reader(index), Order(len(index), seed)
+        self.batch, self.share, self.start, self.rank, self.threads = batch, batch // world_size, start, rank, threads
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Decode ahead and yield, for ever."""
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool:
+            waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
+            position = self.start + self.rank * self.share
+            try:
+                while True:
+                    while len(waiting) <= AHEAD:
+                        waiting.append(pool.submit(self._decode, position))
+                        position += self.batch
+                    yield waiting.popleft().result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _decode(self, position: int) -> tuple[Tensor, Tensor]:
+        image = self.reader.index.image
+        pixels = np.empty((self.share, image.height, image.width, image.channels), np.uint8)
+        samples = self.order(np.arange(position, position + self.share))
+        labels = [self.reader.read(int(sample), out) for sample, out in zip(samples, pixels, strict=True)]
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.tensor(labels)

@@ -1,0 +1,42 @@
+"""The dataset as Lightning wants it."""
+
+import pytorch_lightning as pl
+
+from ganlab.data.loader import BatchLoader
+from ganlab.data.shards import Index
+from ganlab.types import ImageSpec
+
+
+class ShardData(pl.LightningDataModule):
+    """Batches of a packed dataset, beginning where the module's clock stands.
+
+    Args:
+        url: folder of shards with their index.
+        batch: images in a batch, over all ranks.
+        seed: of the order.
+        threads: that decode, per process.
+    """
+
+    def __init__(self, url: str, *, batch: int = 64, seed: int = 0, threads: int = 2) -> None:
+        super().__init__()
+        self.index = Index.open(url)
+        self.batch, self.seed, self.threads = batch, seed, threads
+
+    @property
+    def image(self) -> ImageSpec:
+        """What the images are."""
+        return self.index.image
+
+    def train_dataloader(self) -> BatchLoader:
+        """Return a loader that begins at the images already seen: Lightning asks after it has loaded a checkpoint."""
+        assert self.trainer is not None
+        clock = getattr(self.trainer.lightning_module, "clock", None)
+        return BatchLoader(
+            self.index,
+            batch=self.batch,
+            seed=self.seed,
+            start=clock.nimg if clock else 0,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            threads=self.threads,
+        )

@@ -1,0 +1,233 @@
+"""The shard format: WebDataset tars in a folder, with an index beside them.
+
+A dataset is a folder of `shard-000000.tar`, ..., `samples.npy` (where each image lies, over all shards in order) and
+`index.json`. The last is written last: its presence says that the dataset is complete.
+"""
+
+import hashlib
+import json
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlab.files import atomic_write
+from ganlab.types import ImageSpec, UserError
+
+FORMAT = 1
+SAMPLE = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4"), ("label", "<i4")])
+"""Where an image's bytes lie in its shard, their crc32, and its class (-1: none)."""
+IMAGE_SUFFIXES = ("png", "jpg", "webp")
+NAMED_AT_MOST = 5
+"""Damaged shards that one message names."""
+REMEDY = "copy it again from where it was packed, or pack the dataset anew"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file: its size in bytes and sha256 are those of the whole file."""
+
+    name: str
+    bytes: int
+    samples: int
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """What is in a packed dataset, and where."""
+
+    folder: Path
+    image: ImageSpec
+    class_names: tuple[str, ...]
+    shards: tuple[Shard, ...]
+    samples: NDArray[np.void]
+    """A `SAMPLE` for each image [n], shard after shard, mapped from disk."""
+    fingerprint: str
+    """Changes when any sample or shard does."""
+    pack: Mapping[str, Any]
+    """The arguments that the dataset was packed with."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """The first sample of each shard."""
+        counts = np.array([shard.samples for shard in self.shards], np.int64)
+        return np.cumsum(counts) - counts
+
+    def locate(self, i: int) -> int:
+        """Say which shard holds sample `i`."""
+        return int(np.searchsorted(self.starts, i, side="right")) - 1
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Self:
+        """Read the index and see that every shard is there; UserError says what is missing or does not belong."""
+        index = cls.read(folder)
+        if damaged := index.damaged_shards():
+            more = f", and {len(damaged) - NAMED_AT_MOST} more" if len(damaged) > NAMED_AT_MOST else ""
+            raise UserError(f"{index.folder}: {', '.join(damaged[:NAMED_AT_MOST])}{more}; {REMEDY}")
+        return index
+
+    @classmethod
+    def read(cls, folder: Path | str) -> Self:
+        """Read the index without a look at the shards; UserErrors as `open`, less those on shards."""
+        folder = Path(folder)
+        fields = _read_json(folder)
+        try:
+            shards = tuple(Shard(**shard) for shard in fields["shards"])
+            if any(Path(shard.name).name != shard.name for shard in shards):
+                raise ValueError("a shard outside the folder")
+            count = sum(shard.samples for shard in shards)
+            sha256, image = fields["samples_sha256"], ImageSpec(**fields["image"])
+            class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise _malformed(folder, error) from error
+        samples = _read_samples(folder / "samples.npy", sha256, count)
+        return cls(folder, image, class_names, shards, samples, _fingerprint(sha256, shards), pack)
+
+    def damaged_shards(self) -> list[str]:
+        """Name each shard that is absent or of another size than when it was packed."""
+        damaged = []
+        for shard in self.shards:
+            path = self.folder / shard.name
+            if not path.is_file():
+                damaged.append(f"{shard.name} is missing")
+            elif (size := path.stat().st_size) != shard.bytes:
+                damaged.append(f"{shard.name} has {size:,} bytes instead of {shard.bytes:,}")
+        return damaged
+
+
+def write_index(
+    folder: Path,
+    image: ImageSpec,
+    class_names: tuple[str, ...],
+    shards: list[Shard],
+    samples: NDArray[np.void],
+    pack: Mapping[str, Any],
+) -> None:
+    """Complete a dataset: write `samples.npy`, then `index.json`."""
+    with atomic_write(folder / "samples.npy") as file:
+        np.save(file, samples, allow_pickle=False)
+    fields = {
+        "format": FORMAT,
+        "image": asdict(image),
+        "class_names": class_names,
+        "shards": [asdict(shard) for shard in shards],
+        "samples_sha256": sha256_of(folder / "samples.npy"),
+        "pack": pack,
+    }
+    with atomic_write(folder / "index.json") as file:
+        file.write(json.dumps(fields, indent=1).encode())
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a whole file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    path = folder / "index.json"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; pack one with `ganlab data pack SOURCE {folder} --size N`")
+    if not path.is_file():
+        if any(folder.glob("*.tar")):
+            raise UserError(
+                f"{folder}: shards without index.json, so not all of them may be there; "
+                f"finish with the same `ganlab data pack` command that began them"
+            )
+        raise UserError(f"{folder}: no shards; pack some with `ganlab data pack SOURCE DEST --size N`")
+    try:
+        fields: dict[str, Any] = json.loads(path.read_bytes())
+        found = fields["format"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _malformed(folder, error) from error
+    if found != FORMAT:
+        raise UserError(f"{path}: format {found!r}, but this ganlab reads format {FORMAT}; pack the dataset anew")
+    return fields
+
+
+def _malformed(folder: Path, error: Exception) -> UserError:
+    cause = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return UserError(f"{folder / 'index.json'}: malformed ({cause}); {REMEDY}")
+
+
+def _read_samples(path: Path, sha256: str, count: int) -> NDArray[np.void]:
+    remedy = "copy samples.npy and index.json together from where they were packed"
+    if not path.is_file():
+        raise UserError(f"{path}: missing; {remedy}")
+    # Some 20 bytes a sample: 0.1 s for ten million. An index of another dataset would give wrong pixels and labels.
+    found = sha256_of(path)
+    if found != sha256:
+        raise UserError(
+            f"{path}: sha256 {found[:12]}..., but index.json says {str(sha256)[:12]}...: "
+            f"damaged, or the index of another dataset; {remedy}"
+        )
+    samples: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if samples.dtype != SAMPLE or samples.shape != (count,):
+        raise UserError(
+            f"{path}: {samples.shape} samples of {samples.dtype}, but index.json has {count} of {SAMPLE}; {remedy}"
+        )
+    return samples
+
+
+def _fingerprint(samples_sha256: str, shards: tuple[Shard, ...]) -> str:
+    return hashlib.sha256(json.dumps([samples_sha256, *map(asdict, shards)]).encode()).hexdigest()
+
+
+def walk(path: Path) -> tuple[NDArray[np.void], list[str]]:
+    """List the images of one shard, decoding none: their `SAMPLE`s [n] and keys.
+
+    UserError, with shard and member, for a tar that is damaged or is no WebDataset shard of single images.
+    """
+    images: dict[str, tuple[int, int, int]] = {}
+    labels: dict[str, int] = {}
+    for member, data in _members(path):
+        folder, slash, name = member.name.rpartition("/")
+        stem, _, suffix = name.partition(".")
+        key = folder + slash + stem
+        if suffix == "cls":
+            if key in labels or not data.isdigit() or len(data) > 9:
+                raise _bad(path, member.name, f"{data[:20]!r} where one class is expected, as digits")
+            labels[key] = int(data)
+        elif suffix in IMAGE_SUFFIXES:
+            if key in images or not data:
+                raise _bad(path, member.name, f"a second image for key {key}" if data else "an image of 0 bytes")
+            images[key] = (member.offset_data, len(data), zlib.crc32(data))
+    if orphans := labels.keys() - images.keys():
+        raise _bad(path, min(orphans) + ".cls", "a class without an image")
+    return np.array([(*place, labels.get(key, -1)) for key, place in images.items()], SAMPLE), list(images)
+
+
+def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Read one tar from end to end; unlike `tarfile` alone, to its very end."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                parts = member.name.split("/")
+                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or ".." in parts or not parts[0]:
+                    raise _bad(path, member.name, "not an ordinary file inside the folder")
+                if not 0 <= member.size <= size - member.offset_data:
+                    raise _bad(path, member.name, f"{member.size:,} bytes at {member.offset_data:,}, past the end")
+                file.seek(member.offset_data)
+                yield member, file.read(member.size)
+            # tarfile takes a damaged header for the end of the archive, and would drop the rest in silence.
+            file.seek(tar.offset)
+            rest = file.read()
+    except tarfile.TarError as error:
+        raise UserError(f"{path}: damaged ({error}); {REMEDY}") from error
+    if len(rest) < 2 * tarfile.BLOCKSIZE or any(rest):
+        raise UserError(f"{path}: no valid header at byte {size - len(rest):,} of {size:,}; {REMEDY}")
+
+
+def _bad(path: Path, member: str, cause: str) -> UserError:
+    return UserError(f"{path}: member {member}: {cause}; {REMEDY}")

@@ -1,0 +1,6 @@
+"""The Lightning modules: the game, and one file for each paper."""
+
+from ganlab.models.base import GANModule
+from ganlab.models.dcgan import DCGAN
+
+__all__ = ["DCGAN", "GANModule"]

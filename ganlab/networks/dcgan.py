@@ -1,0 +1,120 @@
+"""The networks of DCGAN (Radford et al. 2016), for any power-of-two size from 16.
+
+The 64 px reference (PyTorch's DCGAN example) is `width=64`; the paper's own networks, four times wider in the
+generator's first layer, are `width=128`.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn.functional import one_hot
+
+from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
+
+WIDEST = 8
+"""In widths: the 64 px network's deepest layer. Larger networks repeat it instead of doubling on."""
+
+
+def stage_widths(image: ImageSpec, width: int) -> list[int]:
+    """Return the channels at 4 px, 8 px, ... up to half the image's size."""
+    size = image.height
+    if image.width != size or size < 16 or size & (size - 1):
+        raise UserError(
+            f"DCGAN makes square images of 16, 32, 64, ... px, not {image.height}x{image.width}; "
+            "pack the data with `--size` set to one of these"
+        )
+    stages = size.bit_length() - 3  # 4 px is stage 0
+    return [width * min(2 ** (stages - 1 - stage), WIDEST) for stage in range(stages)]
+
+
+def classes_of(image: ImageSpec, conditional: bool) -> int:
+    """Return the number of classes a network tells apart: none unless it is conditional."""
+    if conditional and not image.classes:
+        raise UserError(
+            "a conditional model needs labels and the data have none; "
+            "set model.conditional=false, or pack the data from class folders or with a dataset.json"
+        )
+    return image.classes if conditional else 0
+
+
+def initialize(network: nn.Module) -> None:
+    """Draw the initial weights.
+
+    | layer | weight | bias |
+    |---|---|---|
+    | convolution | N(0, 0.02) | none |
+    | batch norm | N(1, 0.02) | 0 |
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+
+
+class Generator(nn.Module):
+    """Latents to images in [-1, 1]: transposed convolutions from 4 px, batch norm and ReLU between them, tanh last.
+
+    With `conditional`, the class as a one-hot vector stands beside the latent.
+    """
+
+    def __init__(self, *, image: ImageSpec, width: int = 64, latent: int = 100, conditional: bool = False) -> None:
+        super().__init__()
+        self.latent, self.classes = latent, classes_of(image, conditional)
+        widths = stage_widths(image, width)
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(latent + self.classes, widths[0], 4, bias=False),  # b width 4 4
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        ]
+        for before, after in pairwise(widths):
+            layers += [
+                nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            ]
+        layers += [nn.ConvTranspose2d(widths[-1], image.channels, 4, stride=2, padding=1, bias=False), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        initialize(self)
+
+    def forward(self, latents: Latents, labels: Labels) -> Images:
+        """Make one image of each latent; labels are ignored unless the network is conditional."""
+        if self.classes:
+            latents = torch.cat([latents, one_hot(labels, self.classes).to(latents.dtype)], dim=1)
+        images: Images = self.layers(latents[:, :, None, None])
+        return images
+
+
+class Discriminator(nn.Module):
+    """Images to logits: strided convolutions to 4 px, batch norm (not in the first) and leaky ReLU, then 4x4 valid.
+
+    Batch norm keeps no running statistics, since nothing would read them. With `conditional`, the last convolution
+    has a filter for each class besides the common one (a projection discriminator, Miyato & Koyama 2018, eq. 5).
+    """
+
+    def __init__(self, *, image: ImageSpec, width: int = 64, conditional: bool = False) -> None:
+        super().__init__()
+        self.classes = classes_of(image, conditional)
+        widths = stage_widths(image, width)[::-1]
+        layers: list[nn.Module] = [
+            nn.Conv2d(image.channels, widths[0], 4, stride=2, padding=1, bias=False),
+            nn.LeakyReLU(0.2),
+        ]
+        for before, after in pairwise(widths):
+            layers += [
+                nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(after, track_running_stats=False),
+                nn.LeakyReLU(0.2),
+            ]
+        layers += [nn.Conv2d(widths[-1], 1 + self.classes, 4, bias=False), nn.Flatten()]
+        self.layers = nn.Sequential(*layers)
+        initialize(self)
+
+    def forward(self, images: Images, labels: Labels) -> Logits:
+        """Give one logit to each image; labels are ignored unless the network is conditional."""
+        logits = self.layers(images)  # b 1+classes
+        if not self.classes:
+            return logits[:, 0]  # type: ignore[no-any-return]
+        return logits[:, 0] + logits.gather(1, 1 + labels[:, None])[:, 0]  # type: ignore[no-any-return]

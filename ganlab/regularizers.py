@@ -1,0 +1,63 @@
+"""Terms added to the discriminator's loss, as penalties on its input gradient."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ganlab.types import Images, Logits, PerSample
+
+
+def input_gradient(score: Callable[[Images], Logits], images: Images) -> tuple[Images, Logits]:
+    """Return the gradient of each logit by its own image, and the logits of the same forward pass.
+
+    Through `torch.func.grad`, so that the penalty and the loss can be compiled as one graph. `score` must be plain
+    differentiable operations: no `autograd.Function`, no buffer written in forward.
+    """
+
+    def total(images: Tensor) -> tuple[Tensor, Tensor]:
+        logits = score(images)
+        return logits.sum(), logits
+
+    gradient, logits = torch.func.grad(total, has_aux=True)(images)
+    return gradient, logits
+
+
+class Regularizer(ABC):
+    """`weight * penalty`, the penalty as the paper writes it; with `every: k` at every k-th move, k times as strong."""
+
+    at: ClassVar[Literal["real", "fake"]]
+    """The images at which the gradient is taken."""
+
+    def __init__(self, *, weight: float, every: int = 1) -> None:
+        self.weight, self.every = weight, every
+
+    @abstractmethod
+    def penalty(self, gradient: Images) -> PerSample:
+        """Return the penalty of every sample."""
+
+    def term(self, gradient: Images) -> PerSample:
+        """Return what is added to the loss of every sample in a move at which the penalty is due."""
+        return self.weight * self.every * self.penalty(gradient)
+
+
+class R1(Regularizer):
+    """Half the squared norm of the gradient at real images (Mescheder et al. 2018, eq. 9; their gamma is `weight`)."""
+
+    at = "real"
+
+    def penalty(self, gradient: Images) -> PerSample:
+        """|grad D(x)|^2 / 2."""
+        return gradient.square().sum((1, 2, 3)) / 2
+
+
+class R2(Regularizer):
+    """Half the squared norm of the gradient at generated images (Mescheder et al. 2018, eq. 10)."""
+
+    at = "fake"
+
+    def penalty(self, gradient: Images) -> PerSample:
+        """|grad D(G(z))|^2 / 2."""
+        return gradient.square().sum((1, 2, 3)) / 2

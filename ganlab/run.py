@@ -1,0 +1,88 @@
+"""A run: its folder, what of it must hold before it starts, and its model. Nothing is written until all of it holds."""
+
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganlab import distributed
+from ganlab.callbacks.checkpoint import read_checkpoint
+from ganlab.config import FREE_ON_RESUME, Config, differences, to_yaml
+from ganlab.files import atomic_write
+from ganlab.models import GANModule
+from ganlab.parts import build
+from ganlab.seeding import seed_everything
+from ganlab.types import ImageSpec, UserError
+
+
+def run_folder(config: Config, name: str) -> Path:
+    """Return the run's folder: as the config says, or `runs/<dataset>-<config's name>`."""
+    return Path(config.run or f"runs/{Path(config.data.url).name}-{name}")
+
+
+def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
+    """Return what the index says the images are, if the config says the same or nothing."""
+    declared = config.data.image
+    if declared is not None and declared != found:
+        raise UserError(
+            f"{config.data.url}: its images are {found}, but the config declares data.image as {declared}; "
+            "pack the data anew, or change data.image"
+        )
+    return found
+
+
+def check_batch(config: Config) -> None:
+    """Refuse a batch that the processes cannot share equally, in whole groups."""
+    world_size, batch = distributed.world_size(), config.train.batch
+    group = config.model.get("group", 4)
+    if batch % (world_size * group):
+        step = world_size * group
+        raise UserError(
+            f"train.batch: {batch} images cannot be shared by {world_size} process{'es' * (world_size > 1)} in groups "
+            f"of {group} (model.group); write a multiple of {step}, for example {max(step, batch // step * step)}"
+        )
+
+
+def check_resume(checkpoint: Path, config: Config, allow_change: Sequence[str]) -> int:
+    """Return the images a checkpoint has seen; refuse it if it is of another config."""
+    saved = read_checkpoint(checkpoint)
+    changed = {
+        key: values
+        for key, values in differences(saved["config"], config.as_dict()).items()
+        if not FREE_ON_RESUME.match(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in allow_change)
+    }
+    if changed:
+        lines = "".join(f"\n  {key}: {old!r} in the checkpoint, {new!r} now" for key, (old, new) in changed.items())
+        raise UserError(
+            f"{checkpoint}: is of another config:{lines}\n"
+            f"name another folder with run=PATH, or allow a change with --allow-change {next(iter(changed))}"
+        )
+    nimg: int = saved["ganlab"]["clock"]["nimg"]
+    return nimg
+
+
+def build_model(config: Config) -> GANModule:
+    """Make the module, its initial weights a function of the seed."""
+    seed_everything(config.seed)
+    model = build(
+        config.model,
+        trust=config.trust,
+        image=config.data.image,
+        seed=config.seed,
+        micro_batch=config.train.micro_batch,
+        precision=config.machine.precision,
+    )
+    if not isinstance(model, GANModule):
+        raise UserError(f"model._target_: {type(model).__name__} is not a GANModule")
+    return model
+
+
+def make_run_folder(run: Path, config: Config) -> None:
+    """Make the folder and write the resolved config into it."""
+    try:
+        for name in ("checkpoints", "samples", "wandb"):
+            (run / name).mkdir(parents=True, exist_ok=True)
+        if distributed.rank() == 0:
+            with atomic_write(run / "config.yaml") as file:
+                file.write(to_yaml(config).encode())
+    except OSError as error:
+        raise UserError(f"{run}: cannot write there: {error.strerror}; name another folder with run=PATH") from None

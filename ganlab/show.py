@@ -1,0 +1,79 @@
+"""The verb `show`: the resolved config, both networks layer by layer, and the plan of the run. Nothing is allocated."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganlab import distributed
+from ganlab.config import Config, to_yaml
+from ganlab.data import Index
+from ganlab.models import GANModule
+from ganlab.run import agreed_image, build_model, check_batch, run_folder
+from ganlab.types import ImageSpec
+
+
+def show(config: Config, name: str) -> Iterator[str]:
+    """Yield the text, section by section."""
+    samples, image = image_of(config)
+    config = replace(config, run=str(run_folder(config, name)), data=replace(config.data, image=image))
+    check_batch(config)
+    with torch.device("meta"):
+        model = build_model(config)
+        latents = torch.empty(config.train.batch, model.latent)
+        labels = torch.zeros(config.train.batch, dtype=torch.int64)
+        images = torch.empty(config.train.batch, image.channels, image.height, image.width)
+    yield to_yaml(config)
+    yield f"# images: {image}, {f'{samples:,} of them' if samples else 'as declared: no data found'}\n"
+    yield layers("generator", model.generator, latents, labels)
+    yield layers("discriminator", model.discriminator, images, labels)
+    yield plan(config, model, samples)
+
+
+def image_of(config: Config) -> tuple[int, ImageSpec]:
+    """Return how many images there are and what they are; where the data are absent, the declaration stands."""
+    if config.data.image is not None and not Path(config.data.url).exists():
+        return 0, config.data.image
+    index = Index.open(config.data.url)
+    return len(index), agreed_image(config, index.image)
+
+
+def layers(name: str, network: nn.Module, *inputs: Tensor) -> str:
+    """Tabulate a network's layers: what comes out of each for one sample, and its parameters."""
+    rows: list[tuple[str, str, str, str]] = []
+
+    def note(layer: nn.Module, _: object, out: Tensor) -> None:
+        count = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
+        shape = "x".join(map(str, out.shape[1:]))
+        rows.append((names[layer], type(layer).__name__, shape, f"{count:,}" if count else ""))
+
+    names = {layer: path for path, layer in network.named_modules() if not list(layer.children())}
+    hooks = [layer.register_forward_hook(note) for layer in names]
+    network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    total = sum(parameter.numel() for parameter in network.parameters())
+    rows = [(name, "layer", "output", "parameters"), *rows, ("", "", "total", f"{total:,}")]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = (f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows)
+    return "\n".join(lines) + "\n"
+
+
+def plan(config: Config, model: GANModule, samples: int) -> str:
+    """Say what the run will do, in images and moves."""
+    train, processes = config.train, distributed.world_size()
+    moves = -(-train.total_nimg // train.batch)
+    epochs = f", {train.total_nimg / samples:,.1f} times each of {samples:,}" if samples else ""
+    lines = [
+        f"images      {train.total_nimg:,}{epochs}",
+        f"batch       {train.batch} over {processes} process{'es' * (processes > 1)}, "
+        f"{train.micro_batch or train.batch // processes} at a time",
+        *(f"moves       {moves // every:,} of the {player}" for player, every in model.moves_every.items()),
+        f"a tick      every {train.tick_nimg:,} images",
+        f"a grid      every {train.sample_every_nimg:,} images",
+        f"checkpoint  every {train.checkpoint_every_nimg:,} images, the newest {train.keep_checkpoints} kept",
+        f"run folder  {config.run}",
+    ]
+    return "\n".join(lines)

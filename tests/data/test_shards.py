@@ -1,0 +1,186 @@
+import hashlib
+import io
+import json
+import tarfile
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ganlab.data.pack import pack
+from ganlab.data.shards import SAMPLE, Index, Shard, walk, write_index
+from ganlab.types import ImageSpec, UserError
+
+
+def write_tar(path, *members):
+    """Write members (name, bytes) or (name, bytes, changes of the header)."""
+    with tarfile.open(path, "w") as tar:
+        for name, data, *changes in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            for key, value in dict(*changes).items():
+                setattr(member, key, value)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_index_is_what_tarfile_and_hashlib_say(packed):
+    index = Index.open(packed)
+    assert index.image == ImageSpec(8, 8, 3, 3) and index.class_names == ("ant", "bee", "cat")
+    assert [shard.samples for shard in index.shards] == [10, 10, 4] and len(index) == 24
+    i = 0
+    for shard in index.shards:
+        data = (packed / shard.name).read_bytes()
+        assert (shard.bytes, shard.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        with tarfile.open(packed / shard.name) as tar:
+            files = {member.name: tar.extractfile(member).read() for member in tar}
+        for name in sorted(name for name in files if name.endswith(".png")):
+            offset, size, crc32, label = index.samples[i].tolist()
+            assert name == f"{i:09d}.png"
+            assert data[offset : offset + size] == files[name] and crc32 == zlib.crc32(files[name])
+            assert label == int(files[name.replace("png", "cls")])
+            i += 1
+    assert i == 24
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=8))
+def test_locate_agrees_with_counting(counts):
+    shards = tuple(Shard(str(k), 0, count, "") for k, count in enumerate(counts))
+    index = Index(None, ImageSpec(1, 1, 1), (), shards, np.zeros(sum(counts), SAMPLE), "", {})
+    assert [index.locate(i) for i in range(len(index))] == [k for k, count in enumerate(counts) for _ in range(count)]
+    assert index.starts.tolist() == [sum(counts[:k]) for k in range(len(counts))]
+
+
+def test_fingerprint_is_of_the_content(photos, packed, tmp_path):
+    same = pack(photos, tmp_path / "same", size=8, shard_samples=10)
+    other = pack(photos, tmp_path / "other", size=8, shard_samples=10, seed=1)
+    assert Index.open(packed).fingerprint == same.fingerprint != other.fingerprint
+
+
+def edit(folder, **changes):
+    path = folder / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def swap(folder):
+    """Put the samples of another dataset beside this index."""
+    np.save(folder / "samples.npy", np.zeros(24, SAMPLE))
+
+
+def shorten(folder):
+    """Write an index that disagrees with itself on the number of samples."""
+    index = Index.open(folder)
+    write_index(folder, index.image, index.class_names, list(index.shards), np.array(index.samples[:23]), {})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: (d / "index.json").unlink(), "shards without index.json.*ganlab data pack"),
+        (lambda d: [f.unlink() for f in d.iterdir()], "no shards; pack some with `ganlab data pack"),
+        (lambda d: (d / "index.json").write_text("{"), r"index\.json: malformed"),
+        (lambda d: (d / "index.json").write_text("[]"), r"index\.json: malformed"),
+        (lambda d: edit(d, format=2), "format 2, but this ganlab reads format 1"),
+        (lambda d: edit(d, shards=[{"name": "x"}]), r"index\.json: malformed.*missing"),
+        (lambda d: edit(d, image={"height": 8}), r"index\.json: malformed.*missing"),
+        (lambda d: edit(d, shards=[{"name": "../x", "bytes": 1, "samples": 1, "sha256": ""}]), "outside the folder"),
+        (lambda d: (d / "samples.npy").unlink(), r"samples\.npy: missing"),
+        (swap, r"samples\.npy: sha256 .* but index\.json says .* another dataset"),
+        (shorten, r"samples\.npy: \(23,\) samples .* has 24"),
+        (lambda d: (d / "shard-000001.tar").unlink(), r"shard-000001\.tar is missing; copy it again"),
+        (lambda d: (d / "shard-000002.tar").write_bytes(b"x"), r"shard-000002\.tar has 1 bytes instead of \d+"),
+        (lambda d: [f.write_bytes(b"") for f in d.glob("*.tar")], "00.* 0 bytes.*01.* 0 bytes.*02.* 0 bytes"),
+    ],
+)
+def test_open_names_what_is_wrong(packed, damage, message):
+    Index.open(packed)
+    damage(packed)
+    with pytest.raises(UserError, match=message) as error:
+        Index.open(packed)
+    assert str(packed) in str(error.value)
+
+
+def test_open_tells_how_to_make_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"none: no such folder; .* `ganlab data pack SOURCE .*none --size N`"):
+        Index.open(tmp_path / "none")
+
+
+def test_open_names_only_a_few_of_many(photos, tmp_path):
+    pack(photos, tmp_path / "d", size=4, shard_samples=3)
+    for shard in (tmp_path / "d").glob("*.tar"):
+        shard.unlink()
+    with pytest.raises(UserError, match=r"000004\.tar is missing, and 3 more;"):
+        Index.open(tmp_path / "d")
+
+
+def test_walk_takes_other_writers_tars(tmp_path):
+    path = write_tar(
+        tmp_path / "s.tar", ("a/b.jpg", b"one"), ("a/b.cls", b"7"), ("a/c.png", b"two"), ("a/c.json", b"{}")
+    )
+    samples, keys = walk(path)
+    assert keys == ["a/b", "a/c"]
+    assert samples["label"].tolist() == [7, -1] and samples["size"].tolist() == [3, 3]
+    assert [path.read_bytes()[offset:][:3] for offset in samples["offset"]] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("0.png", b"x"), ("0.png", b"y")], "member 0.png: a second image for key 0"),
+        ([("0.png", b"x"), ("0.jpg", b"y")], "member 0.jpg: a second image for key 0"),
+        ([("0.png", b"")], "member 0.png: an image of 0 bytes"),
+        ([("0.cls", b"cat"), ("0.png", b"x")], "member 0.cls: b'cat' where one class"),
+        ([("0.cls", b""), ("0.png", b"x")], "member 0.cls: b'' where one class"),
+        ([("0.cls", b"9" * 10), ("0.png", b"x")], "member 0.cls: .* where one class"),
+        ([("0.cls", b"1"), ("0.cls", b"2"), ("0.png", b"x")], "member 0.cls: b'2' where one class"),
+        ([("0.cls", b"1")], "member 0.cls: a class without an image"),
+        ([("0.png", b"x", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"})], "member 0.png: not an ordinary file"),
+        ([("0.png", b"x", {"type": tarfile.LNKTYPE, "linkname": "1.png"})], "member 0.png: not an ordinary file"),
+        ([("../0.png", b"x")], r"member \.\./0\.png: not an ordinary file"),
+        ([("/0.png", b"x")], "member /0.png: not an ordinary file"),
+        ([("0.png", b"x", {"size": 10**9})], "member 0.png: 1,000,000,000 bytes at .* past the end"),
+        ([("0.png", b"x", {"size": -512})], "member 0.png: .* past the end|damaged"),
+    ],
+)
+def test_walk_refuses(tmp_path, members, message):
+    try:
+        path = write_tar(tmp_path / "s.tar", *members)
+    except OSError:  # tarfile writes the header, then misses the rest of the bytes
+        path = tmp_path / "s.tar"
+        path.write_bytes(path.read_bytes() + bytes(1024))
+    with pytest.raises(UserError, match=message) as error:
+        walk(path)
+    assert str(path) in str(error.value)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_walk_never_drops_a_sample_in_silence(packed, flip, data):
+    path = packed / "shard-000000.tar"
+    whole = path.read_bytes()
+    before, keys = walk(path)
+    headers = [byte for offset in before["offset"] for byte in range(offset - 512, offset)]
+    byte = data.draw(st.sampled_from(headers) | st.integers(0, len(whole) - 1))
+    flip(path, byte, data.draw(st.integers(0, 7)))
+    try:
+        samples, found = walk(path)
+        assert found == keys  # harmless (padding, spaces), or the crc32 tells
+        assert samples["offset"].tolist() == before["offset"].tolist()
+    except UserError as error:
+        assert str(path) in str(error)
+    finally:
+        path.write_bytes(whole)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_walk_refuses_a_shortened_tar(packed, data):
+    path = packed / "shard-000000.tar"
+    whole = path.read_bytes()
+    end = len(whole.rstrip(b"\0"))
+    path.write_bytes(whole[: data.draw(st.integers(0, end))])
+    with pytest.raises(UserError):
+        walk(path)
+    path.write_bytes(whole)
