@@ -71,7 +71,7 @@ def train(
     from ganlab.config import load
     from ganlab.train import train
 
-    sys.exit(train(load(config, overrides, machine, trust), config.stem, allow_change))
+    sys.exit(train(load(config, overrides, machine, trust), allow_change))
 
 
 @main.command()
@@ -84,7 +84,7 @@ def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: 
     from ganlab.config import load
     from ganlab.show import show
 
-    for section in show(load(config, overrides, machine, trust), config.stem):
+    for section in show(load(config, overrides, machine, trust)):
         click.echo(section)
 
 
@@ -143,8 +143,9 @@ def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None
     """
     from ganlab.data.pack import pack
 
+    there = "already packed, " if (dest / "index.json").exists() else ""
     index = pack(source, dest, channels=int(channels) if channels else None, **options)
-    click.echo(f"{dest}: {len(index):,} images of {index.image}, in {len(index.shards)} shards")
+    click.echo(f"{dest}: {there}{len(index):,} images of {index.image}; shards: {len(index.shards)}")
 
 
 @data.command()

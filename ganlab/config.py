@@ -83,8 +83,8 @@ class Config:
     """The GAN: a part, `{_target_: ganlab.models.DCGAN, ...}`."""
     data: Data
     train: Train
-    run: str | None = None
-    """The run's folder; None is `runs/<dataset>-<config's name>`."""
+    run: str
+    """The run's folder; in a file or on the command line it may be left out: `runs/<dataset>-<config's name>`."""
     seed: int = 0
     """Of the order of images, latents, labels, augmentation and initial weights."""
     machine: Machine = field(default_factory=Machine)
@@ -115,7 +115,8 @@ def load(
 ) -> Config:
     """Read a config with its `base:` chain, a machine file and `key=value` overrides, and check all of it.
 
-    Raises `UserError` with every complaint at once: key, value, and the nearest right name.
+    To `trust` is added what the run, if it has begun, was told to trust before. Raises `UserError` with every
+    complaint at once: key, value, and the nearest right name.
     """
     path = Path(path)
     values = _read_chain(path, ())
@@ -127,7 +128,12 @@ def load(
     values = merge(values, _read_overrides(overrides))
     if "trust" in values:
         raise UserError(f"{path}: trust may not stand in a config; write `--trust PREFIX` on the command line")
-    return from_dict({**values, "trust": list(trust)}, str(path))
+    if values.get("run") is None:
+        url = (values.get("data") or {}).get("url")
+        values["run"] = f"runs/{Path(str(url)).name}-{path.stem}"
+    written = Path(str(values["run"])) / "config.yaml"
+    remembered = _read_yaml(written).get("trust", []) if written.is_file() else []
+    return from_dict({**values, "trust": sorted({*trust, *remembered})}, str(path))
 
 
 def from_dict(values: dict[str, Any], place: str) -> Config:

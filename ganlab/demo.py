@@ -14,7 +14,8 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
-from ganlab.data import Index, Reader
+from ganlab.data.loader import Reader
+from ganlab.data.shards import Index
 from ganlab.files import atomic_write
 from ganlab.sample import load
 

@@ -14,11 +14,6 @@ from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec, UserError
 
 
-def run_folder(config: Config, name: str) -> Path:
-    """Return the run's folder: as the config says, or `runs/<dataset>-<config's name>`."""
-    return Path(config.run or f"runs/{Path(config.data.url).name}-{name}")
-
-
 def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
     """Return what the index says the images are, if the config says the same or nothing."""
     declared = config.data.image

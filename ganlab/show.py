@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from ganlab import distributed
 from ganlab.config import Config, to_yaml
-from ganlab.data import Index
+from ganlab.data.shards import Index
 from ganlab.models import GANModule
-from ganlab.run import agreed_image, build_model, check_batch, run_folder
+from ganlab.run import agreed_image, build_model, check_batch
 from ganlab.types import ImageSpec
 
 
-def show(config: Config, name: str) -> Iterator[str]:
+def show(config: Config) -> Iterator[str]:
     """Yield the text, section by section."""
     samples, image = image_of(config)
-    config = replace(config, run=str(run_folder(config, name)), data=replace(config.data, image=image))
+    config = replace(config, data=replace(config.data, image=image))
     check_batch(config)
     with torch.device("meta"):
         model = build_model(config)

@@ -14,25 +14,24 @@ from ganlab import distributed
 from ganlab.callbacks import AtomicCheckpointIO, Checkpoints, Guard, Samples, Ticks, Tracker
 from ganlab.callbacks.checkpoint import found
 from ganlab.config import Config
-from ganlab.data import ShardData
+from ganlab.data.module import ShardData
 from ganlab.models import GANModule
-from ganlab.run import agreed_image, build_model, check_batch, check_resume, make_run_folder, run_folder
+from ganlab.run import agreed_image, build_model, check_batch, check_resume, make_run_folder
 
 STOPPED_BY_SIGNAL = 75
 """Exit code of a run that a signal stopped and that has saved itself: run me again."""
 
 
-def train(config: Config, name: str, allow_change: Sequence[str] = ()) -> int:
+def train(config: Config, allow_change: Sequence[str] = ()) -> int:
     """Train, or go on where the newest checkpoint stands; return the exit code.
 
     Args:
         config: the checked config.
-        name: of the config, for the default run folder `runs/<dataset>-<name>`.
         allow_change: keys (with `*` for many) that may differ from the checkpoint's config.
     """
-    run = run_folder(config, name)
+    run = Path(config.run)
     data = ShardData(config.data.url, batch=config.train.batch, seed=config.seed, threads=config.machine.decode_threads)
-    config = replace(config, run=str(run), data=replace(config.data, image=agreed_image(config, data.image)))
+    config = replace(config, data=replace(config.data, image=agreed_image(config, data.image)))
     check_batch(config)
     newest = next(reversed(found(run / "checkpoints")), None)
     if newest is not None and (done := check_resume(newest, config, allow_change)) >= config.train.total_nimg:

@@ -56,8 +56,9 @@ class Ticks(EveryImages):
         for player in module.players:
             if masked := means[f"{player}/not_finite"]:
                 raise FloatingPointError(
-                    f"at {nimg:,} images: {masked:.0%} of the {player}'s moves since the last tick had a gradient that is "
-                    "infinite or not a number; they were left out, the weights are good. Lower the learning rate, or add R1"
+                    f"at {nimg:,} images: {masked:.0%} of the {player}'s moves since the last tick had a gradient that "
+                    "is infinite or not a number; they were left out, so the weights are good. "
+                    "Lower the learning rate, or add a penalty such as R1"
                 )
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

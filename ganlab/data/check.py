@@ -4,6 +4,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,7 +110,7 @@ def _check_shard(index: Index, number: int, progress: Progress) -> list[str]:
     return problems
 
 
-def _compare(name: str, first: int, expected: NDArray[np.void], found: NDArray[np.void], keys: list[str]) -> list[str]:
+def _compare(name: str, first: int, expected: NDArray[Any], found: NDArray[Any], keys: list[str]) -> list[str]:
     """Compare what the headers of a shard say with the index; the bytes themselves are read elsewhere."""
     if len(found) != len(expected):
         return [f"{name}: {len(found)} images instead of {len(expected)}"]

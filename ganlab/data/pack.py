@@ -111,7 +111,7 @@ def _same(dest: Path, found: Mapping[str, Any], arguments: Mapping[str, Any]) ->
 def _pack(source: Source, dest: Path, image: ImageSpec, arguments: Mapping[str, Any]) -> Index:
     order = np.random.Generator(np.random.PCG64(arguments["seed"])).permutation(len(source))
     shards: list[Shard] = []
-    samples: list[NDArray[np.void]] = []
+    samples: list[NDArray[Any]] = []
     with Progress("packing", len(source)) as progress:
         for first in range(0, len(source), arguments["shard_samples"]):
             chosen = order[first : first + arguments["shard_samples"]]
@@ -151,7 +151,7 @@ def _write_shard(
             progress.update(1)
 
 
-def _read_back(path: Path, first: int, chosen: NDArray[np.int64], source: Source) -> NDArray[np.void]:
+def _read_back(path: Path, first: int, chosen: NDArray[np.int64], source: Source) -> NDArray[Any]:
     """Index a shard, and see that it holds the samples that it should: an earlier pack may have written it."""
     samples, keys = walk(path)
     labels = [-1] * len(chosen) if source.labels is None else [source.labels[i] for i in chosen.tolist()]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class Index:
     image: ImageSpec
     class_names: tuple[str, ...]
     shards: tuple[Shard, ...]
-    samples: NDArray[np.void]
+    samples: NDArray[Any]
     """A `SAMPLE` for each image [n], shard after shard, mapped from disk."""
     fingerprint: str
     """Changes when any sample or shard does."""
@@ -68,7 +68,7 @@ class Index:
         return int(np.searchsorted(self.starts, i, side="right")) - 1
 
     @classmethod
-    def open(cls, folder: Path | str) -> Self:
+    def open(cls, folder: Path | str) -> "Index":
         """Read the index and see that every shard is there; UserError says what is missing or does not belong."""
         index = cls.read(folder)
         if damaged := index.damaged_shards():
@@ -77,7 +77,7 @@ class Index:
         return index
 
     @classmethod
-    def read(cls, folder: Path | str) -> Self:
+    def read(cls, folder: Path | str) -> "Index":
         """Read the index without a look at the shards; UserErrors as `open`, less those on shards."""
         folder = Path(folder)
         fields = _read_json(folder)
@@ -110,7 +110,7 @@ def write_index(
     image: ImageSpec,
     class_names: tuple[str, ...],
     shards: list[Shard],
-    samples: NDArray[np.void],
+    samples: NDArray[Any],
     pack: Mapping[str, Any],
 ) -> None:
     """Complete a dataset: write `samples.npy`, then `index.json`."""
@@ -142,7 +142,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
         if any(folder.glob("*.tar")):
             raise UserError(
                 f"{folder}: shards without index.json, so not all of them may be there; "
-                f"finish with the same `ganlab data pack` command that began them"
+                "finish with the same `ganlab data pack` command that began them"
             )
         raise UserError(f"{folder}: no shards; pack some with `ganlab data pack SOURCE DEST --size N`")
     try:
@@ -160,7 +160,7 @@ def _malformed(folder: Path, error: Exception) -> UserError:
     return UserError(f"{folder / 'index.json'}: malformed ({cause}); {REMEDY}")
 
 
-def _read_samples(path: Path, sha256: str, count: int) -> NDArray[np.void]:
+def _read_samples(path: Path, sha256: str, count: int) -> NDArray[Any]:
     remedy = "copy samples.npy and index.json together from where they were packed"
     if not path.is_file():
         raise UserError(f"{path}: missing; {remedy}")
@@ -171,7 +171,7 @@ def _read_samples(path: Path, sha256: str, count: int) -> NDArray[np.void]:
             f"{path}: sha256 {found[:12]}..., but index.json says {str(sha256)[:12]}...: "
             f"damaged, or the index of another dataset; {remedy}"
         )
-    samples: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
+    samples: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     if samples.dtype != SAMPLE or samples.shape != (count,):
         raise UserError(
             f"{path}: {samples.shape} samples of {samples.dtype}, but index.json has {count} of {SAMPLE}; {remedy}"
@@ -183,7 +183,7 @@ def _fingerprint(samples_sha256: str, shards: tuple[Shard, ...]) -> str:
     return hashlib.sha256(json.dumps([samples_sha256, *map(asdict, shards)]).encode()).hexdigest()
 
 
-def walk(path: Path) -> tuple[NDArray[np.void], list[str]]:
+def walk(path: Path) -> tuple[NDArray[Any], list[str]]:
     """List the images of one shard, decoding none: their `SAMPLE`s [n] and keys.
 
     UserError, with shard and member, for a tar that is damaged or is no WebDataset shard of single images.

@@ -1,0 +1,123 @@
+"""What ganlab costs per step: the same DCGAN (32 px, width 64, batch 64) trained by ganlab and by hand-written loops.
+
+Prints ratios of images per second, ganlab / loop, from one run: the variants take turns, each figure is a median.
+- `same game`: the loop makes the same moves, with fresh latents for the generator's.
+- `shared fakes`: the loop of PyTorch's DCGAN example, whose generator reuses the discriminator's fakes and so saves
+  one generator pass: what ganlab's fresh latents cost.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.nn.functional import softplus
+from torch.optim import Adam
+
+from ganlab.callbacks import Guard, Samples, Ticks
+from ganlab.config import from_dict
+from ganlab.data.module import ShardData
+from ganlab.data.pack import pack
+from ganlab.models import DCGAN
+from ganlab.networks import dcgan
+from ganlab.train import make_trainer
+from ganlab.types import ImageSpec
+
+BATCH, WARM_UP = 64, 3
+IMAGE = ImageSpec(32, 32, 3)
+
+
+class Stopwatch(pl.Callback):
+    """Times the steps after the warm-up."""
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if batch_idx == WARM_UP:
+            self.start = time.perf_counter()
+
+    def on_train_batch_end(self, *_):
+        self.end = time.perf_counter()
+
+
+def by_ganlab(folder: Path, steps: int) -> float:
+    """Train through the Trainer of `ganlab train`, from shards, with its callbacks; return seconds per step."""
+    total = (WARM_UP + steps) * BATCH
+    config = from_dict(
+        {
+            "model": {"_target_": "ganlab.models.DCGAN"},
+            "data": {"url": str(folder)},
+            "train": {"total_nimg": total, "batch": BATCH},
+            "run": str(folder),
+        },
+        "benchmark",
+    )
+    watch = Stopwatch()
+    callbacks = [
+        Guard(total),
+        Ticks(folder / "metrics.jsonl", every=10_000, total_nimg=total, tracker=None),
+        Samples(folder, every=10 * total, seed=0, tracker=None),
+        watch,
+    ]
+    make_trainer(config, callbacks).fit(DCGAN(image=IMAGE), ShardData(str(folder), batch=BATCH))
+    return (watch.end - watch.start) / steps
+
+
+def by_hand(images: torch.Tensor, steps: int, share_fakes: bool) -> float:
+    """Train in a plain loop over images in memory; return seconds per step."""
+    generator, discriminator = dcgan.Generator(image=IMAGE), dcgan.Discriminator(image=IMAGE)
+    g_adam = Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    d_adam = Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    for step in range(WARM_UP + steps):
+        if step == WARM_UP:
+            start = time.perf_counter()
+        real = images[torch.randint(len(images), (BATCH,))].float() / 127.5 - 1
+        with torch.set_grad_enabled(share_fakes):
+            fake = generator(torch.randn(BATCH, 100), None)
+        d_adam.zero_grad()
+        loss = softplus(-discriminator(real, None)).mean() + softplus(discriminator(fake.detach(), None)).mean()
+        loss.backward()
+        d_adam.step()
+        if not share_fakes:
+            fake = generator(torch.randn(BATCH, 100), None)
+        g_adam.zero_grad()
+        discriminator.requires_grad_(False)
+        softplus(-discriminator(fake, None)).mean().backward()
+        discriminator.requires_grad_(True)
+        g_adam.step()
+    return (time.perf_counter() - start) / steps
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--steps", default=30, show_default=True, help="Timed steps in a round.")
+def main(rounds: int, steps: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2048, 32, 32, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as name:
+        np.save(Path(name) / "images.npy", pixels)
+        folder = Path(name) / "shards"
+        pack(Path(name) / "images.npy", folder, size=32)
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        variants = {
+            "ganlab": lambda: by_ganlab(folder, steps),
+            "same game": lambda: by_hand(images, steps, share_fakes=False),
+            "shared fakes": lambda: by_hand(images, steps, share_fakes=True),
+        }
+        seconds: dict[str, list[float]] = {variant: [] for variant in variants}
+        for _ in range(rounds):
+            for variant, run in variants.items():
+                seconds[variant].append(run())
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {rounds} rounds of {steps} steps")
+    for variant, times in seconds.items():
+        low, middle, high = min(times), statistics.median(times), max(times)
+        spread = f"{low * 1e3:.1f}-{high * 1e3:.1f}"
+        print(f"{variant:<13} {BATCH / middle:8.1f} images/s   step {middle * 1e3:.1f} ms ({spread})")
+    for loop in ("same game", "shared fakes"):
+        pairs = [by / own for own, by in zip(seconds["ganlab"], seconds[loop], strict=True)]
+        print(f"ganlab / {loop:<13} {statistics.median(pairs):.3f} ({min(pairs):.3f}-{max(pairs):.3f})")
+
+
+if __name__ == "__main__":
+    main()
