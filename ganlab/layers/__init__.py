@@ -1,0 +1,1 @@
+"""Operations without opinions, from which networks are made; all of them mean the same on any number of ranks."""

@@ -1,0 +1,119 @@
+"""Batch norm whose meaning does not change with the number of processes.
+
+Torch's own normalises over what one process happens to hold, and its SyncBatchNorm refuses CPU tensors.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SumOverRanks(torch.autograd.Function):
+    """Sum a tensor over the ranks, differentiably and as often as needed: the sum's gradient is the sum of gradients."""
+
+    @staticmethod
+    def forward(values: Tensor) -> Tensor:
+        """Return the sum on every rank."""
+        total = values.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Keep nothing; this form is what `torch.func.grad` asks for."""
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Every rank's output depends on every rank's input."""
+        return sum_over_ranks(gradient)
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Sum a tensor over the ranks, differentiably."""
+    total: Tensor = SumOverRanks.apply(values)
+    return total
+
+
+class BatchNorm(nn.Module):
+    """Normalise each channel of images [n, c, h, w] (Ioffe & Szegedy 2015), over the global batch or over fixed groups.
+
+    Args:
+        channels: c.
+        group: None normalises over the batch of all ranks; a number over so many consecutive samples, as in papers
+            whose statistics were those of one GPU. It must divide every rank's share of the batch.
+        running: keep averages of the statistics for evaluation. Without them (in a discriminator, where nothing reads
+            them) the layer is a pure function, as penalties ask.
+        eps: added to the variance.
+        momentum: weight of the newest statistics in the averages.
+
+    With fixed groups each rank averages its own groups' statistics: `gather_statistics` makes the ranks agree.
+    Micro-batches change a batch norm over the whole batch, and do not change one over groups that divide them.
+    """
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+
+    def __init__(
+        self, channels: int, *, group: int | None = None, running: bool = True, eps: float = 1e-5, momentum: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.group, self.eps, self.momentum = group, eps, momentum
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels) if running else None)
+        self.register_buffer("running_var", torch.ones(channels) if running else None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise [n, c, h, w]; then scale and shift by channel."""
+        if not self.training and self.running_mean is not None:
+            return F.batch_norm(images, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        if self.group is not None:
+            return self._over_groups(images, self.group)
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            return self._over_ranks(images)
+        return F.batch_norm(
+            images, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
+        )
+
+    def _over_groups(self, images: Tensor, group: int) -> Tensor:
+        wide = images.to(torch.promote_types(images.dtype, torch.float32)).unflatten(0, (-1, group))  # groups g c h w
+        var, mean = torch.var_mean(wide, (1, 3, 4), correction=0, keepdim=True)
+        self._remember(mean.mean(0).flatten(), var.mean(0).flatten(), wide[0].numel() // wide.shape[2])
+        normal = ((wide - mean) * torch.rsqrt(var + self.eps)).flatten(0, 1)
+        return self._scale(normal).to(images.dtype)
+
+    def _over_ranks(self, images: Tensor) -> Tensor:
+        wide = images.to(torch.promote_types(images.dtype, torch.float32))
+        count = wide.numel() // wide.shape[1] * dist.get_world_size()
+        mean = sum_over_ranks(wide.sum((0, 2, 3))) / count
+        centred = wide - mean[:, None, None]
+        var = sum_over_ranks(centred.square().sum((0, 2, 3))) / count
+        self._remember(mean, var, count)
+        return self._scale(centred * torch.rsqrt(var + self.eps)[:, None, None]).to(images.dtype)
+
+    def _scale(self, images: Tensor) -> Tensor:
+        return images * self.weight[:, None, None] + self.bias[:, None, None]
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, var: Tensor, count: int) -> None:
+        if self.running_mean is not None and self.running_var is not None:
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            unbiased = var * (count / (count - 1))  # as torch keeps it
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+
+
+@torch.no_grad()
+def gather_statistics(network: nn.Module) -> None:
+    """Average the running statistics of batch norms over groups across the ranks.
+
+    They are linear in the groups' statistics, so averaging when somebody reads them equals averaging at every step.
+    """
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        for layer in network.modules():
+            if isinstance(layer, BatchNorm) and layer.group is not None and layer.running_mean is not None:
+                for buffer in layer.buffers():
+                    dist.all_reduce(buffer)
+                    buffer.div_(dist.get_world_size())
