@@ -1,0 +1,116 @@
+"""Layers against torch's own, explicit loops, singular values and finite differences. Several ranks: test_parity.py."""
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd import gradcheck
+
+from ganlab.layers.batchnorm import BatchNorm
+from ganlab.layers.minibatch import MinibatchStd
+from ganlab.layers.spectral import SpectralNorm, iterate_power, spectral_norm
+from ganlab.regularizers import input_gradient
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def theirs_like(ours: BatchNorm, channels: int) -> nn.BatchNorm2d:
+    theirs = nn.BatchNorm2d(channels, eps=ours.eps, momentum=ours.momentum).double()
+    theirs.load_state_dict(ours.state_dict(), strict=False)
+    return theirs
+
+
+def test_batch_norm_on_one_process_is_torchs() -> None:
+    ours = BatchNorm(3, eps=2e-5).double()
+    nn.init.normal_(ours.weight)
+    theirs = theirs_like(ours, 3)
+    for _ in range(3):
+        images = torch.randn(8, 3, 4, 4, dtype=torch.float64) * 3 + 1
+        assert torch.equal(ours(images), theirs(images))
+    assert torch.equal(ours.running_mean, theirs.running_mean)
+    assert torch.equal(ours.running_var, theirs.running_var)
+    assert torch.equal(ours.eval()(images), theirs.eval()(images))
+
+
+def test_batch_norm_over_groups_is_torchs_on_each_group() -> None:
+    ours = BatchNorm(3, group=4).double()
+    nn.init.normal_(ours.weight)
+    images = torch.randn(12, 3, 5, 5, dtype=torch.float64, requires_grad=True)
+    copies = [theirs_like(ours, 3) for _ in range(3)]
+    expected = torch.cat([copy(piece) for copy, piece in zip(copies, images.split(4), strict=True)])
+    torch.testing.assert_close(ours(images), expected, rtol=0, atol=1e-12)
+    out_gradient = torch.randn_like(expected)
+    (theirs,) = torch.autograd.grad(expected, images, out_gradient)
+    (own,) = torch.autograd.grad(ours(images), images, out_gradient)
+    torch.testing.assert_close(own, theirs, rtol=0, atol=1e-12)
+    fresh = BatchNorm(3, group=4).double()
+    fresh(images)
+    for name in ("running_mean", "running_var"):
+        mean = torch.stack([getattr(copy, name) for copy in copies]).mean(0)
+        torch.testing.assert_close(getattr(fresh, name), mean, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("group", [None, 2])
+def test_a_penalty_through_batch_norm_without_running_statistics_has_the_right_gradient(group: int | None) -> None:
+    layer = BatchNorm(2, group=group, running=False).double()
+
+    def penalty(images: torch.Tensor) -> torch.Tensor:
+        gradient, _ = input_gradient(lambda x: layer(x).pow(3).sum((1, 2, 3)), images)
+        return gradient.square().sum()
+
+    assert gradcheck(penalty, torch.randn(4, 2, 2, 2, dtype=torch.float64, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Conv2d(3, 8, 3), nn.Linear(12, 5), nn.Embedding(7, 4)], ids=lambda layer: type(layer).__name__
+)
+def test_spectral_norm_divides_by_the_largest_singular_value(layer: nn.Module) -> None:
+    raw = layer.weight.detach().clone()
+    spectral_norm(layer)
+    for _ in range(100):
+        iterate_power(layer)
+    sigma = torch.linalg.svdvals(raw.flatten(1))[0]
+    torch.testing.assert_close(layer.weight, raw / sigma, rtol=1e-4, atol=1e-6)
+    assert torch.equal(layer.weight, layer.weight), "a forward must change nothing"
+
+
+def test_the_estimate_follows_a_weight_that_moves() -> None:
+    layer = spectral_norm(nn.Conv2d(8, 16, 3))
+    optimizer = torch.optim.Adam(layer.parameters(), lr=2e-4)
+    for _ in range(100):
+        iterate_power(layer)
+        optimizer.zero_grad()
+        (layer(torch.randn(4, 8, 6, 6)) - torch.randn(4, 16, 4, 4)).square().mean().backward()
+        optimizer.step()
+        largest = torch.linalg.svdvals(layer.weight.detach().flatten(1))[0]
+        assert abs(largest - 1) < 0.05
+
+
+def test_the_gradient_through_spectral_norm_takes_u_and_v_as_constants() -> None:
+    weight = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
+    norm = SpectralNorm(weight)
+    assert norm.u.dtype == torch.float64
+    assert gradcheck(norm, weight)
+
+
+def test_sigma_stays_in_float32_under_autocast() -> None:
+    layer = spectral_norm(nn.Linear(64, 64))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer.weight.dtype == torch.float32
+        before = layer.weight.clone()
+        iterate_power(layer)
+    largest = torch.linalg.svdvals(layer.weight.detach())[0]
+    assert abs(largest - torch.linalg.svdvals(before.detach())[0]) < 0.05
+
+
+@pytest.mark.parametrize("group", [1, 2, 4])
+def test_minibatch_std_is_the_formula_of_the_paper(group: int) -> None:
+    images = torch.randn(8, 3, 4, 4, dtype=torch.float64)
+    out = MinibatchStd(group)(images)
+    assert torch.equal(out[:, :3], images)
+    for start in range(0, 8, group):
+        members = images[start : start + group].numpy()
+        expected = ((members.var(axis=0) + 1e-8) ** 0.5).mean()
+        assert abs(out[start : start + group, 3] - expected).max() < 1e-12
