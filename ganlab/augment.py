@@ -1,6 +1,6 @@
 """What the images of both players pass through on their way to the discriminator."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -8,6 +8,7 @@ from ganlab.seeding import Noise
 from ganlab.types import Images
 
 
+@runtime_checkable  # so that `ganlab.parts` can tell who is one
 class Augment(Protocol):
     """A random, differentiable change of images, of one kind for reals and fakes; its noise is from `seeding`."""
 

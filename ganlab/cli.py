@@ -1,6 +1,7 @@
 """The command line. Each verb is imported when it runs, so that `--help` answers without torch."""
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ class Verb(click.Command):
         except (ValueError, FloatingPointError) as error:
             from ganlab.types import UserError
 
-            if debug or not isinstance(error, UserError | FloatingPointError):
+            if not isinstance(error, UserError | FloatingPointError):
                 raise
+            if debug:
+                traceback.print_exc()
             click.echo(f"ganlab: {error}", err=True)
             sys.exit(2 if isinstance(error, UserError) else 1)
 

@@ -16,9 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ganlab.parts import check_arguments, coerce, hints_of, options_of
-from ganlab.types import ImageSpec, UserError
-
-Precision = Literal["fp64", "fp32", "tf32", "bf16"]
+from ganlab.types import ImageSpec, Precision, UserError
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,13 @@ class Machine:
     """Threads of torch's CPU arithmetic, per process; None leaves them to torch. One is best for small networks."""
     decode_threads: int = 2
     """Threads that decode images, per process."""
+    nodes: int | None = None
+    """Hosts the run expects; None takes as many as the launcher gives. Where stated, they must agree."""
+    processes_per_node: int | None = None
+    """Processes it expects on each host, one per GPU; None takes as many as the launcher gives."""
+    timeout_seconds: int = 600
+    """A process that keeps the others waiting for longer, dead or hung, is named and ends the run. It must exceed the
+    longest that one process works alone: the set-up of its data, grids of samples, a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +87,17 @@ class Config:
     model: Any
     """The GAN: a part, `{_target_: ganlab.models.DCGAN, ...}`."""
     data: Data
+    """The images."""
     train: Train
+    """The length of the run and its rhythm."""
     run: str
     """The run's folder; in a file or on the command line it may be left out: `runs/<dataset>-<config's name>`."""
     seed: int = 0
     """Of the order of images, latents, labels, augmentation and initial weights."""
     machine: Machine = field(default_factory=Machine)
+    """Where it happens; a machine file may say it."""
     logging: Logging = field(default_factory=Logging)
+    """Who is told; a machine file may say it."""
     trust: tuple[str, ...] = ()
     """Packages outside ganlab whose classes may be targets; given with --trust, never in a file."""
 
@@ -129,7 +138,7 @@ def load(
     if "trust" in values:
         raise UserError(f"{path}: trust may not stand in a config; write `--trust PREFIX` on the command line")
     if values.get("run") is None:
-        url = (values.get("data") or {}).get("url")
+        url = data.get("url") if isinstance(data := values.get("data"), dict) else None
         values["run"] = f"runs/{Path(str(url)).name}-{path.stem}"
     written = Path(str(values["run"])) / "config.yaml"
     remembered = _read_yaml(written).get("trust", []) if written.is_file() else []
@@ -143,9 +152,11 @@ def from_dict(values: dict[str, Any], place: str) -> Config:
     if "model" in values and not (isinstance(values["model"], dict) and "_target_" in values["model"]):
         complaints.append("model: names no class; write for example `model: {_target_: ganlab.models.DCGAN}`")
     complaints += [
-        f"train.{name}: {value} is not positive"
-        for name, value in (values.get("train") or {}).items()
-        if isinstance(value, int) and value < 1
+        f"{frame}.{name}: {value} is not positive"
+        for frame in ("train", "machine")
+        if isinstance(counts := values.get(frame), dict)
+        for name, value in counts.items()
+        if isinstance(value, int) and not isinstance(value, bool) and value < 1
     ]
     if complaints:
         lines = "".join(f"\n  {line}" for line in complaints)
@@ -220,9 +231,14 @@ def _plain(tree: Any, place: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{place}: a list; a config is a mapping of keys to values")
     # Interpolation would bring the environment, and the secrets in it, into what is saved and logged.
-    if found := [f"{key}: {value}" for key, value in _leaves(values) if isinstance(value, str) and "${" in value]:
+    if found := [f"{key}: {value}" for key, value in _leaves(values) if "${" in str(value)]:
         raise UserError(f"{place}: ${{...}} is not supported; write the value itself: {'; '.join(found)}")
-    return {str(key): value for key, value in values.items()}
+    return _with_string_keys(values)
+
+
+def _with_string_keys(values: dict[Any, Any]) -> dict[str, Any]:
+    """Undo what YAML makes of keys such as 1, yes or null."""
+    return {str(key): _with_string_keys(value) if isinstance(value, dict) else value for key, value in values.items()}
 
 
 def _read_chain(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

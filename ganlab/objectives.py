@@ -1,12 +1,13 @@
 """Adversarial losses: one method per player, one number per sample."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch.nn.functional import softplus
 
 from ganlab.types import Logits, PerSample
 
 
+@runtime_checkable  # so that `ganlab.parts` can tell who is one
 class Objective(Protocol):
     """What the players want; each returns a loss for every sample of its batch."""
 

@@ -10,7 +10,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import partial
 from typing import Any, Literal
@@ -20,8 +20,10 @@ from torch.optim import Optimizer
 
 from ganlab.types import UserError
 
-SUPPLIED = frozenset({"image", "seed", "micro_batch", "precision", "params"})
+SUPPLIED = frozenset({"image", "seed", "attempt", "micro_batch", "precision", "params"})
 """Arguments of parts that the run supplies and no YAML may."""
+CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+"""What `*args` and `**kwargs` would take cannot be checked, so a config may not give it."""
 
 
 def resolve(path: str, trust: Sequence[str] = ()) -> type:
@@ -53,7 +55,7 @@ def _inside(module: str, prefixes: Sequence[str]) -> bool:
     return any(f"{module}.".startswith(f"{prefix.rstrip('.')}.") for prefix in prefixes)
 
 
-def _did_you_mean(name: str, names: typing.Iterable[str]) -> str:
+def _did_you_mean(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, [n for n in names if not n.startswith("_")], n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -70,7 +72,7 @@ def check_arguments(
     target: type, given: Mapping[str, Any], where: str, supplied: frozenset[str], trust: Sequence[str]
 ) -> Iterator[str]:
     """Check arguments by the signature of a frame's dataclass or of a part's class."""
-    parameters = inspect.signature(target).parameters
+    parameters = {name: p for name, p in inspect.signature(target).parameters.items() if p.kind not in CATCH_ALL}
     hints = hints_of(target)
     for name, value in given.items():
         key = f"{where}{name}"
@@ -110,11 +112,15 @@ def _check_part(part: dict[str, Any], hint: Any, key: str, trust: Sequence[str])
     except UserError as error:
         yield f"{key}._target_: {error}"
         return
-    if issubclass(target, Optimizer):
-        if "fused" not in inspect.signature(target).parameters:
-            yield f"{key}._target_: {target.__name__} has no fused form; write torch.optim.Adam, AdamW or SGD"
-    elif hint is not Any and not is_subhint(target, hint):
+    is_optimizer = issubclass(target, Optimizer)
+    if is_optimizer:  # it will await its parameters: see `build`
+        fits = any(typing.get_origin(option) is Callable for option in options_of(hint))
+    else:
+        fits = is_subhint(target, hint)
+    if hint is not Any and not fits:
         yield f"{key}._target_: {target.__name__} is not {_name(hint)}"
+    elif is_optimizer and "fused" not in inspect.signature(target).parameters:
+        yield f"{key}._target_: {target.__name__} has no fused form; write torch.optim.Adam, AdamW or SGD"
     arguments = {name: value for name, value in part.items() if name != "_target_"}
     yield from check_arguments(target, arguments, f"{key}.", SUPPLIED, trust)
 
@@ -136,20 +142,26 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _name(hint: Any) -> str:
-    names = [
-        "null" if option is type(None) else getattr(option, "__name__", str(option)) for option in options_of(hint)
-    ]
-    if typing.get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, typing.get_args(hint)))}"
-    return " or ".join(re.sub(r"typing\.|Literal", "", name) for name in names)
+    names = []
+    for option in options_of(hint):
+        if option is type(None):
+            names.append("null")
+        elif typing.get_origin(option) is Literal:
+            names.append(f"one of {', '.join(map(str, typing.get_args(option)))}")
+        elif isinstance(option, type) and not typing.get_args(option):
+            names.append(option.__name__)
+        else:
+            names.append(re.sub(r"\w+\.(?=\w)", "", str(option)))  # without the modules of its names
+    return " or ".join(names)
 
 
 def _written(value: Any, hint: Any) -> str:
     if isinstance(value, float) and value.is_integer() and int in options_of(hint):
         return f"; write {int(value):_}"
-    if isinstance(value, str) and typing.get_origin(hint) is Literal:
-        return _did_you_mean(value, map(str, typing.get_args(hint)))
-    return ""
+    choices = [
+        choice for option in options_of(hint) if typing.get_origin(option) is Literal for choice in option.__args__
+    ]
+    return _did_you_mean(value, map(str, choices)) if isinstance(value, str) else ""
 
 
 def coerce(value: Any, hint: Any) -> Any:

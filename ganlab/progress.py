@@ -45,6 +45,10 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the bar's line."""
         if self.bar is not None:
             self.bar.close()
 
@@ -54,6 +58,6 @@ def progress_line(done: int, total: int, rate: float) -> str:
 
     `12,800 of 64,000 images (20%), 512 images/s, 1:40 left`
     """
-    minutes, seconds = divmod(int((total - done) / max(rate, 1e-9)), 60)
+    minutes, seconds = divmod(int(max(total - done, 0) / max(rate, 1e-9)), 60)
     left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if minutes >= 60 else f"{minutes}:{seconds:02d}"
     return f"{done:,} of {total:,} images ({done / total:.0%}), {rate:,.0f} images/s, {left} left"

@@ -28,8 +28,8 @@ def input_gradient(score: Callable[[Images], Logits], images: Images) -> tuple[I
 class Regularizer(ABC):
     """`weight * penalty`, the penalty as the paper writes it; with `every: k` at every k-th move, k times as strong."""
 
-    at: ClassVar[Literal["real", "fake"]]
-    """The images at which the gradient is taken."""
+    at: ClassVar[Literal["real", "fake", "between"]]
+    """The images at which the gradient is taken: `between` is a random point on the line from each real to its fake."""
 
     def __init__(self, *, weight: float, every: int = 1) -> None:
         self.weight, self.every = weight, every
@@ -61,3 +61,18 @@ class R2(Regularizer):
     def penalty(self, gradient: Images) -> PerSample:
         """|grad D(G(z))|^2 / 2."""
         return gradient.square().sum((1, 2, 3)) / 2
+
+
+class GradientPenalty(Regularizer):
+    """Squared distance of the gradient's norm from 1, between reals and fakes (Gulrajani et al. 2017, eq. 3).
+
+    Their lambda, 10, is `weight`. Each pair has a mixing weight of its own.
+    """
+
+    at = "between"
+
+    def penalty(self, gradient: Images) -> PerSample:
+        """(|grad D(x)| - 1)^2."""
+        # At a gradient of exactly 0 the norm has no derivative, and autograd would give NaN.
+        norm = (gradient.square().sum((1, 2, 3)) + 1e-12).sqrt()
+        return (norm - 1).square()

@@ -4,12 +4,14 @@ import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from ganlab import distributed
 from ganlab.callbacks.checkpoint import read_checkpoint
 from ganlab.config import FREE_ON_RESUME, Config, differences, to_yaml
 from ganlab.files import atomic_write
 from ganlab.models import GANModule
-from ganlab.parts import build
+from ganlab.parts import build, resolve
 from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec, UserError
 
@@ -37,6 +39,18 @@ def check_batch(config: Config) -> None:
         )
 
 
+def check_device(config: Config) -> None:
+    """Refuse a GPU that is not there."""
+    if config.machine.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("machine.device: cuda, but torch sees no GPU here; write machine.device=cpu, or auto")
+    here, gpus = distributed.processes_here(), torch.cuda.device_count()
+    if config.machine.device != "cpu" and 0 < gpus < here:
+        raise UserError(
+            f"machine: {here} processes on this node, but each sees {gpus} GPU{'s' * (gpus > 1)}; start one for each "
+            "GPU, and let every process see all GPUs of its node (SLURM: --gpus-per-node, not --gpus-per-task)"
+        )
+
+
 def check_resume(checkpoint: Path, config: Config, allow_change: Sequence[str]) -> int:
     """Return the images a checkpoint has seen; refuse it if it is of another config."""
     saved = read_checkpoint(checkpoint)
@@ -57,8 +71,10 @@ def check_resume(checkpoint: Path, config: Config, allow_change: Sequence[str]) 
 
 def build_model(config: Config) -> GANModule:
     """Make the module, its initial weights a function of the seed."""
+    if not issubclass(target := resolve(config.model["_target_"], config.trust), GANModule):
+        raise UserError(f"model._target_: {target.__name__} is not a GANModule, such as ganlab.models.DCGAN")
     seed_everything(config.seed)
-    model = build(
+    model: GANModule = build(
         config.model,
         trust=config.trust,
         image=config.data.image,
@@ -66,8 +82,6 @@ def build_model(config: Config) -> GANModule:
         micro_batch=config.train.micro_batch,
         precision=config.machine.precision,
     )
-    if not isinstance(model, GANModule):
-        raise UserError(f"model._target_: {type(model).__name__} is not a GANModule")
     return model
 
 

@@ -1,9 +1,12 @@
 """Scalars as pure functions of the images seen."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from ganlab.types import UserError
 
 
+@runtime_checkable  # so that `ganlab.parts` can tell who is one
 class Schedule(Protocol):
     """A callable that gives a scalar for `nimg` images seen."""
 
@@ -31,6 +34,10 @@ class Linear(Schedule):
     from_nimg: int = 0
     start: float = 1.0
     end: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.until_nimg <= self.from_nimg:
+            raise UserError(f"until_nimg: {self.until_nimg} is not after from_nimg, {self.from_nimg}")
 
     def __call__(self, nimg: int) -> float:
         """Return the value on the line."""

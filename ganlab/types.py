@@ -1,6 +1,7 @@
 """The shapes and small values that cross borders between rooms of the house."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,6 +14,10 @@ Labels = Int[Tensor, " n"]
 Logits = Float[Tensor, " n"]
 PerSample = Float[Tensor, " n"]
 """One number a sample: a loss or a penalty before its mean is taken."""
+
+
+Precision = Literal["fp64", "fp32", "tf32", "bf16", "fp16"]
+"""Of the networks' arithmetic."""
 
 
 class UserError(ValueError):

@@ -8,6 +8,9 @@ from jaxtyping import install_import_hook
 
 install_import_hook("ganlab", "beartype.beartype").__enter__()
 
+import jobs  # noqa: E402
+import tiny_runs as runs  # noqa: E402 (it imports ganlab, so after the hook)
+
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -18,3 +21,30 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real images: {folder / 'data'} is absent; name their folder in GANLAB_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 grey images of 16 px in three classes, packed in shards of 100."""
+    return runs.pack_noise(tmp_path_factory.mktemp("dataset"), classes=3)
+
+
+@pytest.fixture(scope="session")
+def finished(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that is done: 480 images; its config lies beside it."""
+    folder = tmp_path_factory.mktemp("finished")
+    runs.done(runs.write_config(folder, dataset), f"run={folder / 'run'}")
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def job(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config of a job that some seconds of training finish, in float64."""
+    return jobs.write_config(tmp_path_factory.mktemp("job"), dataset)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(job: Path) -> Path:
+    """The run of that job on two processes that nothing has disturbed."""
+    jobs.check_call("launch/torchrun.sh", job, f"run={job.parent / 'undisturbed'}", PROCESSES="2")
+    return job.parent / "undisturbed"

@@ -1,6 +1,5 @@
 """Checkpoints that are whole or not there, named by the images seen."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from ganlab.callbacks.every import EveryImages
+from ganlab.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from ganlab.files import atomic_write
 from ganlab.models import GANModule
-from ganlab.models.base import CHECKPOINT_FORMAT
 from ganlab.types import UserError
 
 
@@ -57,10 +56,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises `UserError` for a file that is damaged, or not one of ours.
     """
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        cause = str(error).splitlines()[0]
+        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # a damaged pickle may raise anything: KeyError, IndexError, ...
+        cause = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path}: cannot be read: {cause}; delete it to go on from the one before") from None
-    if checkpoint.get("ganlab", {}).get("format") != CHECKPOINT_FORMAT:
+    ours = checkpoint.get("ganlab") if isinstance(checkpoint, dict) and "config" in checkpoint else None
+    if not isinstance(ours, dict) or ours.get("format") != CHECKPOINT_FORMAT:
         raise UserError(f"{path}: not a checkpoint of `ganlab train`, format {CHECKPOINT_FORMAT}")
-    return checkpoint
+    return dict(checkpoint)

@@ -31,8 +31,12 @@ class Guard(pl.Callback):
         self.steps = 0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Take the signals over from Lightning, which has installed its handlers by now."""
-        self.previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+        """Take the signals over from Lightning, which has installed its handlers by now.
+
+        Its teardown, after the last checkpoint is saved or an error has ended the run, puts back what was before both.
+        """
+        for number in SIGNALS:
+            signal.signal(number, self._note)
         # Lightning broadcasts a SIGTERM flag in every step: a sync that `_agreed` makes needless.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
@@ -41,11 +45,6 @@ class Guard(pl.Callback):
         assert isinstance(module, GANModule)
         if module.clock.nimg >= self.total_nimg or self._agreed(module.device):
             trainer.should_stop = True
-
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Give the signals back."""
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal:

@@ -22,6 +22,7 @@ class Ticks(EveryImages):
     def __init__(self, file: Path, *, every: int, total_nimg: int, tracker: Tracker | None) -> None:
         super().__init__(every)
         self.file, self.total_nimg, self.tracker = file, total_nimg, tracker
+        self.progress: Progress | None = None  # on rank 0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Start the clock and the bar; drop lines of images that a killed run saw but did not save."""
@@ -30,11 +31,11 @@ class Ticks(EveryImages):
         self.first_time = self.last_time
         if trainer.is_global_zero:
             drop_lines_after(self.seen, self.file)
-            self.progress = Progress("training", self.total_nimg, self.seen, seconds_between_lines=0)
+            self.progress = Progress("training", self.total_nimg, self.seen, seconds_between_lines=0.0)
 
     def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
         """Write the line; stop if a move was not finite."""
-        means = module.read_statistics()
+        means = module.statistics.read()
         now, nimg = time.monotonic(), module.clock.nimg
         row: dict[str, Any] = {
             "nimg": nimg,
@@ -44,8 +45,9 @@ class Ticks(EveryImages):
             **{f"{player}/rate": rate for player, rate in module.rates().items()},
             "memory_bytes": memory_bytes(module.device),
         }
-        if trainer.is_global_zero:
-            facts = " ".join(f"{player} {row[f'{player}/loss']:.3f}" for player in module.players)
+        if self.progress is not None:
+            losses = {player: row.get(f"{player}/loss") for player in module.players}  # None: no move in this tick
+            facts = " ".join(f"{player} {loss:.3f}" for player, loss in losses.items() if loss is not None)
             self.progress.update(nimg - self.last_nimg, facts)
             finite = {k: v if math.isfinite(v) else None for k, v in row.items()}  # JSON has no NaN
             with self.file.open("a") as file:
@@ -54,7 +56,7 @@ class Ticks(EveryImages):
                 self.tracker.log(nimg, row)
         self.last_nimg, self.last_time = nimg, now
         for player in module.players:
-            if masked := means[f"{player}/not_finite"]:
+            if masked := means.get(f"{player}/not_finite"):
                 raise FloatingPointError(
                     f"at {nimg:,} images: {masked:.0%} of the {player}'s moves since the last tick had a gradient that "
                     "is infinite or not a number; they were left out, so the weights are good. "
@@ -64,8 +66,16 @@ class Ticks(EveryImages):
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Fire for the last images and close the bar."""
         super().on_train_end(trainer, module)
-        if trainer.is_global_zero:
-            self.progress.__exit__(None, None, None)
+        self.close()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, error: BaseException) -> None:
+        """Close the bar, so that the error's message has a line of its own."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the bar, where there is one."""
+        if self.progress is not None:
+            self.progress.close()
 
 
 def memory_bytes(device: torch.device) -> int:

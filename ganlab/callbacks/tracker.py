@@ -6,11 +6,17 @@ import os
 import secrets
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import urlsplit
 
 import wandb
 
 log = logging.getLogger(__name__)
+
+INIT_SECONDS = 20
+"""How long W&B's server is waited for; where it does not answer, the run is kept offline, and `wandb sync` sends it."""
+
+FINISH_SECONDS = 60
+"""How long the end of a run waits for what is still to be sent; it stays on disk, and `wandb sync` sends it."""
 
 
 class Tracker:
@@ -18,7 +24,8 @@ class Tracker:
 
     Args:
         folder: the run's folder; W&B writes into its `wandb`.
-        mode: online, offline or disabled; None is online where the user is logged in, else offline.
+        mode: online, offline or disabled; None is online where the user is logged in, else offline. Nobody is asked
+            for a key: online without one is offline too.
         project: W&B project.
         config: the run's config, as plain values.
     """
@@ -28,10 +35,16 @@ class Tracker:
         self.run: Any = None
         if mode == "disabled":
             return
-        try:
-            self.run = self._init(folder, mode, project, config)
-        except Exception as error:  # whatever W&B trips over, the run goes on
-            log.warning("W&B is off for this run: %s", error)
+        if mode == "online" and not logged_in():  # W&B would ask for a key, and wait for the answer
+            log.warning("W&B is offline: nobody is logged in; `wandb login`, then `wandb sync` sends the run")
+            mode = "offline"
+        for attempt in ("online", "offline") if mode == "online" else (mode,):
+            try:
+                self.run = self._init(folder, attempt, project, config)
+                return
+            except Exception as error:  # whatever W&B trips over, the run goes on
+                log.warning("W&B (%s) cannot begin: %s", attempt, " ".join(str(error).split()))
+                wandb.teardown()  # its service holds the run's id, which the next attempt needs
 
     def log(self, nimg: int, values: dict[str, Any]) -> None:
         """Log scalars, or pictures as paths of PNG files, at `nimg`."""
@@ -46,8 +59,12 @@ class Tracker:
 
     def finish(self) -> None:
         """Close the W&B run."""
-        if self.run is not None:
+        if self.run is None:
+            return
+        try:
             self.run.finish()
+        except Exception as error:
+            log.warning("W&B could not end its run: %s", error)
 
     def _init(self, folder: Path, mode: Any, project: str, config: dict[str, Any]) -> Any:
         (folder / "wandb").mkdir(exist_ok=True)
@@ -62,7 +79,7 @@ class Tracker:
             mode=mode,
             resume="allow" if mode == "online" else None,
             config=config,
-            settings=wandb.Settings(silent=True, init_timeout=30),
+            settings=wandb.Settings(silent=True, init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS),
         )
         run.define_metric("*", step_metric="nimg")
         return run
@@ -70,10 +87,14 @@ class Tracker:
 
 def logged_in() -> bool:
     """Tell whether W&B would find a key, without asking anybody for one."""
-    if os.environ.get("WANDB_API_KEY"):
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    url = wandb.setup().settings.base_url  # of WANDB_BASE_URL, or of what `wandb login --host` left
+    hosts = [urlsplit(url).netloc]
+    if url == wandb.Settings().base_url:
+        hosts.append("api.wandb.ai")  # the default's former name, under which its keys may still stand
     try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
+        known = netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").hosts
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return False
+    return any(host in known and known[host][2] for host in hosts)

@@ -77,6 +77,8 @@ class BatchLoader:
     ) -> None:
         if batch % world_size:
             raise UserError(f"train.batch: {batch} images cannot be shared equally by {world_size} processes")
+        if threads < 1:
+            raise UserError(f"machine.decode_threads: {threads} threads decode nothing; write at least 1")
         self.reader, self.order = Reader(index), Order(len(index), seed)
         self.batch, self.share, self.start, self.rank, self.threads = batch, batch // world_size, start, rank, threads
 

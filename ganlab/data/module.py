@@ -1,5 +1,7 @@
 """The dataset as Lightning wants it."""
 
+from pathlib import Path
+
 import pytorch_lightning as pl
 
 from ganlab.data.loader import BatchLoader
@@ -17,7 +19,7 @@ class ShardData(pl.LightningDataModule):
         threads: that decode, per process.
     """
 
-    def __init__(self, url: str, *, batch: int = 64, seed: int = 0, threads: int = 2) -> None:
+    def __init__(self, url: str | Path, *, batch: int = 64, seed: int = 0, threads: int = 2) -> None:
         super().__init__()
         self.index = Index.open(url)
         self.batch, self.seed, self.threads = batch, seed, threads

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 class SumOverRanks(torch.autograd.Function):
-    """Sum a tensor over the ranks, differentiably and as often as needed: the sum's gradient is the sum of gradients."""
+    """Sum a tensor over the ranks, and its gradients over the ranks in turn: differentiable as often as needed."""
 
     @staticmethod
     def forward(values: Tensor) -> Tensor:

@@ -2,9 +2,8 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -13,31 +12,20 @@ from torch.optim import Optimizer
 
 from ganlab import distributed, pictures
 from ganlab.augment import Augment
+from ganlab.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from ganlab.clock import Clock
-from ganlab.distributed import Gradients
+from ganlab.layers.batchnorm import gather_statistics
+from ganlab.layers.spectral import iterate_power
+from ganlab.models.player import LossScale, Player
+from ganlab.models.statistics import Statistics
 from ganlab.objectives import Objective
 from ganlab.regularizers import Regularizer, input_gradient
 from ganlab.schedules import Schedule
-from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, PerSample, UserError
+from ganlab.seeding import Noise, key
+from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, PerSample, Precision, UserError
 
 SAMPLE_BATCH = 64
 """Samples are always made this many at a time, so that image i of a seed is the same whatever is asked for."""
-
-CHECKPOINT_FORMAT = 1
-
-
-@dataclass
-class Player:
-    """A network with its optimizer."""
-
-    network: nn.Module
-    optimizer: Optimizer
-    gradients: Gradients
-    rates: list[float]
-    """Learning rate of each parameter group, before the schedule."""
-    step: Callable[[], Any]
-    """The optimizer's step; under a Trainer, the discriminator's goes through Lightning's wrapper, which counts it."""
 
 
 class GANModule(pl.LightningModule):
@@ -64,7 +52,9 @@ class GANModule(pl.LightningModule):
         micro_batch: images per process and forward pass, a multiple of `group`; None puts all of them through at once.
             It changes memory, not results, except where samples of a batch are coupled: batch norm normalises over
             the micro-batch.
-        precision: `bf16` runs the networks under autocast; losses and penalties stay in float32 at least.
+        precision: `bf16` and `fp16` run the networks under autocast; losses, penalties and logits stay in float32 at
+            least, and a penalty's own pass too.
+        attempt: enters every key of the noise, so that a run rolled back meets other noise.
     """
 
     def __init__(
@@ -83,13 +73,20 @@ class GANModule(pl.LightningModule):
         ema_half_life: float = 10_000.0,
         group: int = 4,
         seed: int = 0,
+        attempt: int = 0,
         micro_batch: int | None = None,
-        precision: Literal["fp64", "fp32", "tf32", "bf16"] = "fp32",
+        precision: Precision = "fp32",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
+        least = {"group": group, "discriminator_moves": discriminator_moves, "ema_half_life": ema_half_life}
+        least |= {f"regularizers.{name}.every": penalty.every for name, penalty in (regularizers or {}).items()}
+        if wrong := [f"model.{name}: {value}" for name, value in least.items() if value <= 0]:
+            raise UserError(f"{', '.join(wrong)}: must be more than 0")
         if micro_batch is not None and micro_batch % group:
             raise UserError(f"train.micro_batch: {micro_batch} is no multiple of model.group, {group}")
+        if taken := {"loss", "real_logit", "fake_logit", "not_finite"} & set(regularizers or {}):
+            raise UserError(f"regularizers: {min(taken)} is the name of a statistic; choose another")
         self.image = image
         self.generator, self.discriminator = generator, discriminator
         self.ema = copy.deepcopy(generator).eval().requires_grad_(False)
@@ -99,10 +96,11 @@ class GANModule(pl.LightningModule):
         self.moves_every = {"discriminator": 1, "generator": discriminator_moves}  # in the order of play
         self.generator_batch, self.ema_half_life = generator_batch, ema_half_life
         self.group, self.seed, self.micro_batch, self.precision = group, seed, micro_batch, precision
+        self.attempt = attempt
         self.clock = Clock()
         self.players: dict[str, Player] = {}
-        self.sums: dict[str, Tensor] = {}  # on the device, until `read_statistics`
-        self.counts: dict[str, int] = {}
+        self.statistics = Statistics()
+        self.loss_scales = nn.ModuleDict({name: LossScale() for name in self.moves_every if precision == "fp16"})
         self.real_dtype = torch.float64 if precision == "fp64" else torch.float32
         self.to(self.real_dtype)
 
@@ -110,11 +108,9 @@ class GANModule(pl.LightningModule):
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Seat the players: called once the parameters are on their device."""
-        networks = {"discriminator": self.discriminator, "generator": self.generator}
-        for name, network in networks.items():
-            optimizer = self.optimizer_makers[name](network.parameters(), fused=True)
-            rates = [group["lr"] for group in optimizer.param_groups]
-            self.players[name] = Player(network, optimizer, Gradients(network.parameters()), rates, optimizer.step)
+        for name, network in (("discriminator", self.discriminator), ("generator", self.generator)):
+            scale = self.loss_scales[name] if self.precision == "fp16" else None
+            self.players[name] = Player(network, self.optimizer_makers[name], scale)  # type: ignore[arg-type]
         return [player.optimizer for player in self.players.values()]
 
     def on_train_start(self) -> None:
@@ -125,9 +121,10 @@ class GANModule(pl.LightningModule):
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Play: `batch` is (images, labels), the images as uint8 or as floats in [-1, 1]."""
-        images, labels = batch
-        if images.dtype == torch.uint8:
-            images = images.to(self.real_dtype).div(127.5).sub(1.0)
+        pixels, labels = batch
+        images = pixels.to(self.real_dtype)
+        if pixels.dtype == torch.uint8:
+            images = images.div(127.5).sub(1.0)
         play = self.clock.moves["discriminator"] + 1
         for player, every in self.moves_every.items():
             if play % every == 0:
@@ -135,11 +132,16 @@ class GANModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the clock: all else that matters is weights and optimizer states, and randomness has no state."""
-        checkpoint["ganlab"] = {"format": CHECKPOINT_FORMAT, "clock": self.clock.state_dict()}
+        checkpoint["ganlab"] = {
+            "format": CHECKPOINT_FORMAT,
+            "clock": self.clock.state_dict(),
+            "attempt": self.attempt,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the clock back."""
+        """Take the clock back; the attempt too, unless this is a later one."""
         self.clock.load_state_dict(checkpoint["ganlab"]["clock"])
+        self.attempt = max(self.attempt, checkpoint["ganlab"]["attempt"])
 
     # --- the game
 
@@ -147,10 +149,16 @@ class GANModule(pl.LightningModule):
         """Make one move of one player, given this rank's share of the reals. Works without a Trainer."""
         player = self.players[name]
         n = len(real) if name == "discriminator" else round(len(real) * self.generator_batch)
-        due = [r for r in self.regularizers.values() if self.clock.moves[name] % r.every == 0]
-        self._set_rate(player)
+        if not n or n % self.group:
+            raise UserError(
+                f"{name}: a batch of {n} images per process is no whole number of groups; "
+                f"make it a multiple of model.group, {self.group} (of a DataLoader, drop the last batch)"
+            )
+        due = {key: r for key, r in self.regularizers.items() if self.clock.moves[name] % r.every == 0}
         self.discriminator.requires_grad_(name == "discriminator")  # the generator's move only passes through it
-        player.gradients.clear()
+        player.begin(1.0 if self.rate_schedule is None else self.rate_schedule(self.clock.nimg))
+        if name == "discriminator":
+            iterate_power(self.discriminator)
         for start, size in self._pieces(n):
             noise = self._noise(distributed.rank() * n + start)
             if name == "discriminator":
@@ -158,17 +166,10 @@ class GANModule(pl.LightningModule):
                 terms = self.discriminator_terms(real[piece], labels[piece], noise, due)
             else:
                 terms = self.generator_terms(size, noise)
-            if start + size == n:
-                player.gradients.arm()
-            (torch.stack(list(terms.values())).sum() / n).backward()
+            player.backward(torch.stack(list(terms.values())).sum() / n, last=start + size == n)
             for term, values in terms.items():
-                self._record(f"{name}/{term}", values)
-        player.gradients.finish()
-        # A move with a non-finite gradient changes nothing: the fused optimizers skip it on the device.
-        not_finite = player.gradients.not_finite()
-        player.optimizer.found_inf = not_finite  # type: ignore[attr-defined]
-        self._record(f"{name}/not_finite", not_finite[None])
-        player.step()
+                self.statistics.record(f"{name}/{term}", values)
+        self.statistics.record(f"{name}/not_finite", player.finish()[None])
         if name == "generator":
             self._average_generator(len(real) * distributed.world_size() * self.moves_every["generator"])
         else:
@@ -176,23 +177,29 @@ class GANModule(pl.LightningModule):
         self.clock.moves[name] += 1
 
     def discriminator_terms(
-        self, real: Images, labels: Labels, noise: Noise, due: Sequence[Regularizer]
+        self, real: Images, labels: Labels, noise: Noise, due: Mapping[str, Regularizer]
     ) -> dict[str, PerSample]:
         """Return the discriminator's loss and due penalties on as many fakes as reals."""
         with torch.no_grad():
             latents, fake_labels = self.draw(len(real), noise, "discriminator")
             fake = self.generate(latents, fake_labels)
+        real, fake = (
+            self._augmented(real, noise, "discriminator real"),
+            self._augmented(fake, noise, "discriminator fake"),
+        )
         points = {"real": (real, labels), "fake": (fake, fake_labels)}
+        if any(penalty.at == "between" for penalty in due.values()):
+            points["between"] = real.lerp(fake, noise.uniform("between", len(real), 1, 1, 1)), labels
         logits, terms = {}, {}
         for at, (images, classes) in points.items():
-            images = self._augmented(images, noise, f"discriminator {at}")
-            penalties = {name: r for name, r in self.regularizers.items() if r in due and r.at == at}
+            penalties = {name: r for name, r in due.items() if r.at == at}
             if penalties:
-                gradient, logits[at] = input_gradient(partial(self.score, labels=classes), images)
+                gradient, logits[at] = input_gradient(partial(self.score, labels=classes, full=True), images)
                 terms.update({name: penalty.term(gradient) for name, penalty in penalties.items()})
             else:
                 logits[at] = self.score(images, classes)
-            self._record(f"discriminator/{at}_logit", logits[at])
+        for at in ("real", "fake"):
+            self.statistics.record(f"discriminator/{at}_logit", logits[at])
         return {"loss": self.objective.discriminator(logits["real"], logits["fake"]), **terms}
 
     def generator_terms(self, n: int, noise: Noise) -> dict[str, PerSample]:
@@ -213,9 +220,9 @@ class GANModule(pl.LightningModule):
         with self._autocast():
             return self.generator(latents, labels).to(self.real_dtype)  # type: ignore[no-any-return]
 
-    def score(self, images: Images, labels: Labels) -> Logits:
-        """Run the discriminator under the run's precision; the logits come back in full."""
-        with self._autocast():
+    def score(self, images: Images, labels: Labels, full: bool = False) -> Logits:
+        """Run the discriminator under the run's precision, or for a penalty in full; the logits come back in full."""
+        with self._autocast(off=full):
             return self.discriminator(images, labels).to(self.real_dtype)  # type: ignore[no-any-return]
 
     @torch.no_grad()
@@ -224,9 +231,13 @@ class GANModule(pl.LightningModule):
 
         Image i of a seed is the same for any n. `labels` are repeated as often as needed; None draws them uniformly.
         """
+        if n < 1:
+            raise UserError(f"n: {n} images; ask for at least 1")
         if labels is not None:
             if not self.classes:
                 raise UserError("labels: this generator takes none; it was trained without classes")
+            if not labels:
+                raise UserError("labels: none given; name at least one, or leave the argument out to draw them")
             if wrong := [label for label in labels if not 0 <= label < self.image.classes]:
                 raise UserError(f"labels: {wrong} are not classes; write numbers from 0 to {self.image.classes - 1}")
         batches = []
@@ -239,15 +250,10 @@ class GANModule(pl.LightningModule):
             batches.append(pictures.to_uint8(images[: n - start]))
         return torch.cat(batches)
 
-    def read_statistics(self) -> dict[str, float]:
-        """Return the mean of every term since the last call, over samples and ranks. The one host sync.
-
-        `<player>/not_finite` is the share of its moves that were masked.
-        """
-        names = sorted(self.sums)
-        means = distributed.average(torch.stack([self.sums[name] / self.counts[name] for name in names])).tolist()
-        self.sums, self.counts = {}, {}
-        return dict(zip(names, means, strict=True))
+    def settle(self) -> None:
+        """Make the ranks agree on what each has averaged for itself; to be called on all of them before it is read."""
+        gather_statistics(self.generator)
+        self._copy_buffers()
 
     def rates(self) -> dict[str, float]:
         """Return each player's learning rate at its last move."""
@@ -256,33 +262,27 @@ class GANModule(pl.LightningModule):
     # --- small print
 
     def _noise(self, start: int) -> Noise:
-        return Noise(self.seed, self.clock.nimg, start, self.group, self.device, self.real_dtype)
+        seed = key(self.seed, "attempt", self.attempt) if self.attempt else self.seed
+        return Noise(seed, self.clock.nimg, start, self.group, self.device, self.real_dtype)
 
     def _pieces(self, n: int) -> Iterator[tuple[int, int]]:
         size = self.micro_batch or n
         for start in range(0, n, size):
             yield start, min(size, n - start)
 
-    def _set_rate(self, player: Player) -> None:
-        if self.rate_schedule is not None:
-            factor = self.rate_schedule(self.clock.nimg)
-            for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
-                group["lr"] = rate * factor
-
     def _augmented(self, images: Images, noise: Noise, name: str) -> Images:
         return images if self.augment is None else self.augment(images, noise, name)
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-
-    def _record(self, name: str, values: Tensor) -> None:
-        total = values.detach().sum()
-        self.sums[name] = self.sums[name] + total if name in self.sums else total
-        self.counts[name] = self.counts.get(name, 0) + len(values)
+    def _autocast(self, off: bool = False) -> torch.autocast:
+        low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        return torch.autocast(self.device.type, low, enabled=low is not None and not off)
 
     def _average_generator(self, images: int) -> None:
         weight = 1 - 0.5 ** (images / self.ema_half_life)
         with torch.no_grad():
             torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), weight)
-            for average, live in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
-                average.copy_(live)  # counts and statistics are no weights: never interpolated
+        self._copy_buffers()
+
+    def _copy_buffers(self) -> None:
+        for average, live in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
+            average.copy_(live)  # counts and statistics are no weights: never interpolated

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal
+from typing import Any
 
 from torch.optim import Adam, Optimizer
 
@@ -12,7 +12,7 @@ from ganlab.networks import dcgan
 from ganlab.objectives import NonSaturating
 from ganlab.regularizers import Regularizer
 from ganlab.schedules import Schedule
-from ganlab.types import ImageSpec
+from ganlab.types import ImageSpec, Precision
 
 
 class DCGAN(GANModule):
@@ -27,6 +27,7 @@ class DCGAN(GANModule):
         width: channels of the layer next to the image; 128 is the paper's, 64 the reference's.
         latent: dimensions of the latent.
         conditional: tell the networks the class.
+        batch_norm_group: normalise over so many consecutive images; None over the whole batch, of all processes.
         rate: Adam's learning rate, of both players.
         betas: Adam's.
 
@@ -47,16 +48,20 @@ class DCGAN(GANModule):
         augment: Augment | None = None,
         rate_schedule: Schedule | None = None,
         ema_half_life: float = 10_000.0,
+        batch_norm_group: int | None = None,
         group: int = 4,
         seed: int = 0,
+        attempt: int = 0,
         micro_batch: int | None = None,
-        precision: Literal["fp64", "fp32", "tf32", "bf16"] = "fp32",
+        precision: Precision = "fp32",
     ) -> None:
+        common: dict[str, Any] = {"image": image, "width": width, "conditional": conditional}
+        common["norm_group"] = batch_norm_group
         adam = partial(Adam, lr=rate, betas=betas)
         super().__init__(
             image=image,
-            generator=dcgan.Generator(image=image, width=width, latent=latent, conditional=conditional),
-            discriminator=dcgan.Discriminator(image=image, width=width, conditional=conditional),
+            generator=dcgan.Generator(latent=latent, **common),
+            discriminator=dcgan.Discriminator(**common),
             objective=NonSaturating(),
             optimizers=optimizers or {"generator": adam, "discriminator": adam},
             regularizers=regularizers,
@@ -65,6 +70,7 @@ class DCGAN(GANModule):
             ema_half_life=ema_half_life,
             group=group,
             seed=seed,
+            attempt=attempt,
             micro_batch=micro_batch,
             precision=precision,
         )

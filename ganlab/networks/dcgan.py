@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
+from ganlab.layers.batchnorm import BatchNorm
 from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
 
 WIDEST = 8
@@ -49,7 +50,7 @@ def initialize(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, BatchNorm):
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)
 
@@ -60,19 +61,27 @@ class Generator(nn.Module):
     With `conditional`, the class as a one-hot vector stands beside the latent.
     """
 
-    def __init__(self, *, image: ImageSpec, width: int = 64, latent: int = 100, conditional: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        image: ImageSpec,
+        width: int = 64,
+        latent: int = 100,
+        conditional: bool = False,
+        norm_group: int | None = None,
+    ) -> None:
         super().__init__()
         self.latent, self.classes = latent, classes_of(image, conditional)
         widths = stage_widths(image, width)
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(latent + self.classes, widths[0], 4, bias=False),  # b width 4 4
-            nn.BatchNorm2d(widths[0]),
+            BatchNorm(widths[0], group=norm_group),
             nn.ReLU(),
         ]
         for before, after in pairwise(widths):
             layers += [
                 nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(after),
+                BatchNorm(after, group=norm_group),
                 nn.ReLU(),
             ]
         layers += [nn.ConvTranspose2d(widths[-1], image.channels, 4, stride=2, padding=1, bias=False), nn.Tanh()]
@@ -94,7 +103,9 @@ class Discriminator(nn.Module):
     has a filter for each class besides the common one (a projection discriminator, Miyato & Koyama 2018, eq. 5).
     """
 
-    def __init__(self, *, image: ImageSpec, width: int = 64, conditional: bool = False) -> None:
+    def __init__(
+        self, *, image: ImageSpec, width: int = 64, conditional: bool = False, norm_group: int | None = None
+    ) -> None:
         super().__init__()
         self.classes = classes_of(image, conditional)
         widths = stage_widths(image, width)[::-1]
@@ -105,7 +116,7 @@ class Discriminator(nn.Module):
         for before, after in pairwise(widths):
             layers += [
                 nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(after, track_running_stats=False),
+                BatchNorm(after, group=norm_group, running=False),
                 nn.LeakyReLU(0.2),
             ]
         layers += [nn.Conv2d(widths[-1], 1 + self.classes, 4, bias=False), nn.Flatten()]

@@ -3,6 +3,7 @@ import io
 import json
 import tarfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_index_is_what_tarfile_and_hashlib_say(packed):
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=8))
 def test_locate_agrees_with_counting(counts):
     shards = tuple(Shard(str(k), 0, count, "") for k, count in enumerate(counts))
-    index = Index(None, ImageSpec(1, 1, 1), (), shards, np.zeros(sum(counts), SAMPLE), "", {})
+    index = Index(Path(), ImageSpec(1, 1, 1), (), shards, np.zeros(sum(counts), SAMPLE), "", {})
     assert [index.locate(i) for i in range(len(index))] == [k for k, count in enumerate(counts) for _ in range(count)]
     assert index.starts.tolist() == [sum(counts[:k]) for k in range(len(counts))]
 

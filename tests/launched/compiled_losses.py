@@ -1,0 +1,78 @@
+"""Every shipped discriminator's whole loss, compiled as one graph, against eager and finite differences (float64).
+
+Prints relative errors of the gradients by the weights, as JSON.
+"""
+
+import json
+
+import torch
+
+from ganlab.networks import dcgan
+from ganlab.objectives import NonSaturating
+from ganlab.regularizers import R1, R2, input_gradient
+from ganlab.seeding import seed_everything
+from ganlab.types import ImageSpec
+
+STEP = 1e-6  # small, since a slope is of one side of every leaky ReLU
+
+
+def loss(network, real, fake, labels, penalties):
+    """The discriminator's: what its move adds up, as one function."""
+    logits, terms = {}, []
+    for at, images in (("real", real), ("fake", fake)):
+        gradient, logits[at] = input_gradient(lambda x: network(x, labels), images)
+        terms += [penalty.term(gradient) for penalty in penalties if penalty.at == at]
+    return (NonSaturating().discriminator(logits["real"], logits["fake"]) + torch.stack(terms).sum(0)).mean()
+
+
+def gradients(function, network, *arguments):
+    return torch.autograd.grad(function(network, *arguments), list(network.parameters()))
+
+
+def differences(network, direction, *arguments):
+    """The loss's slope along a direction of the weights, by the fourth-order central difference."""
+    values = {}
+    for factor in (-2, -1, 1, 2):
+        with torch.no_grad():
+            torch._foreach_add_(list(network.parameters()), direction, alpha=factor * STEP)
+            values[factor] = loss(network, *arguments).item()
+            torch._foreach_add_(list(network.parameters()), direction, alpha=-factor * STEP)
+    return (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * STEP)
+
+
+def check(size, classes, penalties):
+    torch._dynamo.reset()
+    seed_everything(1)
+    image = ImageSpec(size, size, 1, classes)
+    network = dcgan.Discriminator(image=image, width=2, conditional=classes > 0).double()
+    with torch.no_grad():  # away from the flat beginning, so that the penalty weighs something
+        torch._foreach_mul_([p for p in network.parameters() if p.dim() > 1], 5.0)
+    draw = torch.Generator().manual_seed(2)
+    real, fake = (torch.rand(3, 1, size, size, generator=draw, dtype=torch.float64) * 2 - 1 for _ in range(2))
+    labels = torch.arange(3) % classes if classes else torch.full((3,), -1)
+    arguments = (real, fake, labels, penalties)
+    eager = gradients(loss, network, *arguments)
+    compiled = gradients(torch.compile(loss, fullgraph=True), network, *arguments)
+    norm = sum(g.square().sum() for g in eager) ** 0.5
+    far = sum((a - b).square().sum() for a, b in zip(eager, compiled, strict=True)) ** 0.5 / norm
+    direction = [torch.randn(p.shape, generator=draw, dtype=p.dtype) for p in network.parameters()]
+    direction = [d / torch.cat([d.flatten() for d in direction]).norm() for d in direction]
+    slope = differences(network, direction, *arguments)
+    off = [abs(sum((g * d).sum() for g, d in zip(gs, direction, strict=True)) / slope - 1) for gs in (eager, compiled)]
+    plain = gradients(loss, network, real, fake, labels, [type(p)(weight=0.0) for p in penalties])
+    share = sum((a - b).square().sum() for a, b in zip(eager, plain, strict=True)) ** 0.5
+    return {
+        "penalty_gradient": float(share),
+        "eager_against_differences": float(off[0]),
+        "compiled_against_differences": float(off[1]),
+        "compiled_against_eager": float(far),
+    }
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    cases = {
+        "32 px, R1": (32, 0, [R1(weight=2.0, every=3)]),
+        "16 px, 3 classes, R1 and R2": (16, 3, [R1(weight=2.0), R2(weight=0.5)]),
+    }
+    print(json.dumps({name: check(*case) for name, case in cases.items()}))

@@ -1,0 +1,106 @@
+"""Trains every case on however many processes launched it, and leaves each rank's final weights in a folder.
+
+`torchrun --standalone --nproc-per-node N tests/launched/parity.py SHARDS OUT`
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+
+from ganlab import distributed
+from ganlab.config import Config, from_dict
+from ganlab.data.module import ShardData
+from ganlab.run import build_model
+from ganlab.train import make_trainer
+from ganlab.types import ImageSpec
+
+MOVES = 50
+BATCH = 16
+IMAGE = ImageSpec(16, 16, 1, 3)
+
+
+def part(name: str, **arguments: object) -> dict[str, object]:
+    return {"_target_": name, **arguments}
+
+
+def game(generator: dict[str, object] | None = None, discriminator: dict[str, object] | None = None, **more: object):
+    adam = part("torch.optim.Adam", lr=1e-3, betas=[0.5, 0.99])
+    return part(
+        "ganlab.models.GANModule",
+        generator=part("toys.Generator", **(generator or {})),
+        discriminator=part("toys.Discriminator", **(discriminator or {})),
+        objective=part("ganlab.objectives.NonSaturating"),
+        optimizers={"generator": adam, "discriminator": adam},
+        ema_half_life=100.0,
+        **more,
+    )
+
+
+def penalty(name: str, **arguments: object) -> dict[str, object]:
+    return {name.lower(): part(f"ganlab.regularizers.{name}", **arguments)}
+
+
+CASES: dict[str, dict[str, object]] = {
+    "plain": {"model": game()},
+    "conditional and mirrored": {
+        "model": game({"conditional": True}, {"conditional": True}, augment=part("ganlab.augment.MirrorFlip"))
+    },
+    "spectral norm": {"model": game(None, {"spectral": True})},
+    "gradient penalty": {"model": game(regularizers=penalty("GradientPenalty", weight=10.0, every=2))},
+    "R1": {"model": game(regularizers=penalty("R1", weight=1.0, every=4))},
+    "batch norm over the batch": {
+        "model": game({"norm_kind": "batch"}, {"norm_kind": "batch"}, regularizers=penalty("R1", weight=1.0, every=4))
+    },
+    "batch norm over groups": {"model": game({"norm_kind": "4"}, {"norm_kind": "2"})},
+    "minibatch deviation": {"model": game(None, {"minibatch_std": 4}, regularizers=penalty("R1", weight=1.0))},
+    "unequal players": {"model": game(discriminator_moves=3, generator_batch=2.0)},
+    "micro-batches": {"model": game(regularizers=penalty("R1", weight=1.0)), "micro_batch": 4},
+    "DCGAN": {"model": part("ganlab.models.DCGAN", width=4, regularizers=penalty("R1", weight=1.0, every=4))},
+}
+
+
+def config_of(case: dict[str, object], shards: str, precision: str) -> Config:
+    return from_dict(
+        {
+            "model": case["model"],
+            "data": {"url": shards, "image": vars(IMAGE)},
+            "train": {"total_nimg": MOVES * BATCH, "batch": BATCH, "micro_batch": case.get("micro_batch")},
+            "machine": {"device": "cpu", "precision": precision, "threads": 1},
+            "run": "unused",
+            "trust": ["toys"],
+        },
+        "case",
+    )
+
+
+def final_weights(config: Config) -> dict[str, torch.Tensor]:
+    model = build_model(config)
+    stop = pl.callbacks.LambdaCallback(
+        on_train_batch_end=lambda trainer, module, *_: setattr(
+            trainer, "should_stop", module.clock.moves["discriminator"] >= MOVES
+        )
+    )
+    make_trainer(config, [stop]).fit(model, ShardData(config.data.url, batch=BATCH, seed=config.seed))
+    model.settle()
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def main(shards: str, out: str) -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    weights = {
+        f"{name} {precision}": final_weights(config_of(case, shards, precision))
+        for name, case in CASES.items()
+        for precision in ("fp64", "fp32")
+    }
+    torch.save(weights, Path(out) / f"{distributed.world_size()}-{distributed.rank()}.pt")
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

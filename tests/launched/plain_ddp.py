@@ -1,0 +1,123 @@
+"""Two ranks of plain Lightning strategies and of ours: `torchrun --nproc-per-node 2 plain_ddp.py OUT SHARDS`.
+
+Rank r writes `OUT/<case>-<r>.pt`: the weights, and the bytes that each move sent.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytorch_lightning as pl
+import tiny
+import torch
+import torch.distributed as dist
+from pytorch_lightning.strategies import DDPStrategy
+
+from ganlab import distributed
+from ganlab.augment import MirrorFlip
+from ganlab.data.module import ShardData
+from ganlab.regularizers import R1, R2
+
+STEPS, BATCH = 10, 8
+GAME = {
+    "regularizers": {"r1": R1(weight=2.0, every=2), "r2": R2(weight=1.0)},
+    "augment": MirrorFlip(),
+    "generator_batch": 2.0,
+    "discriminator_moves": 2,
+}
+
+
+class Stream:
+    """Batches as they are: a bare list would be a list of loaders, and a DataLoader would be sampled anew."""
+
+    def __init__(self, batches):
+        self.batches = list(batches)
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+def reducer_asleep(_: object, bucket: dist.GradBucket) -> None:
+    """A hook on DDP's own reduction, which `dist.all_reduce` does not show."""
+    raise AssertionError(f"DDP reduced {bucket.buffer().numel()} numbers by itself")
+
+
+CASES = {
+    "ddp": (lambda: "ddp", {}),
+    "ddp find unused": (lambda: "ddp_find_unused_parameters_true", {}),
+    "ddp reducer asleep": (lambda: DDPStrategy(ddp_comm_hook=reducer_asleep), {}),
+    "no wrap": (distributed.NoWrapStrategy, {}),
+    "no wrap, small buckets": (distributed.NoWrapStrategy, {"bucket_bytes": 1000}),
+    "no wrap, micro-batches": (distributed.NoWrapStrategy, {"micro_batch": 2}),
+    "no wrap, twice": (distributed.NoWrapStrategy, {"fits": 2}),
+    "ddp, twice": (lambda: "ddp", {"fits": 2}),
+    "no wrap, shards": (distributed.NoWrapStrategy, {"packed": True}),
+    "no wrap, rank 1 not finite": (distributed.NoWrapStrategy, {"bad": True}),
+    "no wrap, other beginnings": (distributed.NoWrapStrategy, {"beginnings": True}),
+}
+
+
+@contextmanager
+def counted(module) -> Iterator[list[tuple[str, int, int]]]:
+    """Note of every move the player, the bytes it sent and the calls they went in."""
+    sent, moves = [], []
+    all_reduce, move = dist.all_reduce, module.move
+
+    def counting(tensor, *args, **kwargs):
+        sent.append(tensor.numel() * tensor.element_size())
+        return all_reduce(tensor, *args, **kwargs)
+
+    def noted(name, *args):
+        sent.clear()
+        move(name, *args)
+        moves.append((name, sum(sent), len(sent)))
+
+    dist.all_reduce, module.move = counting, noted
+    try:
+        yield moves
+    finally:
+        dist.all_reduce = all_reduce
+        del module.move
+
+
+def play(
+    strategy, shards, *, bucket_bytes=25 * 2**20, micro_batch=None, fits=1, bad=False, beginnings=False, packed=False
+):
+    distributed.BUCKET_BYTES = bucket_bytes
+    module = tiny.game(**GAME, micro_batch=micro_batch)
+    rank = distributed.rank()
+    if beginnings:
+        with torch.no_grad():
+            for tensor in module.parameters():
+                tensor.add_(rank)
+    share = slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
+    stream = Stream((images[share], labels[share]) for images, labels in tiny.batches(STEPS, BATCH))
+    if bad and rank == 1:
+        stream.batches[4][0][1, 0, 3, 3] = float("inf")
+    with counted(module) as moves:
+        for _ in range(fits):
+            trainer = pl.Trainer(
+                accelerator="cpu",
+                devices=2,
+                strategy=strategy(),
+                max_steps=STEPS,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            trainer.fit(module, ShardData(shards, batch=BATCH) if packed else stream)
+            assert trainer.global_step == STEPS
+    return {"state": module.state_dict(), "moves": moves, "nimg": module.clock.nimg} | {
+        "statistics": module.statistics.read()
+    }
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    out, shards = Path(sys.argv[1]), sys.argv[2]
+    for name, (strategy, options) in CASES.items():
+        torch.save(play(strategy, shards, **options), out / f"{name}-{distributed.rank()}.pt")

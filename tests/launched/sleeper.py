@@ -1,0 +1,13 @@
+"""A DCGAN that falls asleep on rank 1 before its 20th move, and a process that lives on."""
+
+import time
+
+from ganlab import distributed
+from ganlab.models import DCGAN
+
+
+class Sleeper(DCGAN):
+    def training_step(self, batch, batch_idx):
+        if distributed.rank() == 1 and self.clock.moves["discriminator"] == 20:
+            time.sleep(1000)
+        super().training_step(batch, batch_idx)

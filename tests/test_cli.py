@@ -1,0 +1,500 @@
+"""The command line: what a person sees who got something wrong, samples and exports, real processes and signals."""
+
+import ast
+import fcntl
+import json
+import os
+import pickle
+import pty
+import random
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import numpy as np
+import pytest
+import tiny_runs as runs
+import torch
+import yaml
+from click.testing import CliRunner
+from conftest import REPOSITORY
+from PIL import Image
+from safetensors.torch import load_file
+from test_run import assert_same_weights
+from wandb_reader import offline_runs
+
+import ganlab
+from ganlab.callbacks.checkpoint import read_checkpoint
+from ganlab.cli import main
+from ganlab.data.shards import Index
+from ganlab.types import UserError
+
+
+@pytest.fixture
+def config(tmp_path, dataset):
+    return runs.write_config(tmp_path, dataset)
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished run, for a test to change."""
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+# --- mistakes: exit code 2, one message with place, value and remedy, no traceback, nothing written
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory):
+    return runs.pack_noise(tmp_path_factory.mktemp("unlabelled"), classes=0, images=8, channels=3)
+
+
+@pytest.fixture(scope="module")
+def unindexed(tmp_path_factory):
+    folder = runs.pack_noise(tmp_path_factory.mktemp("unindexed"), classes=0, images=8)
+    (folder / "index.json").unlink()
+    return folder
+
+
+MISTAKES = {
+    "wrong key": (["train.bath=1"], {}, "tiny.yaml: 1 complaint\n  train.bath: unknown key; did you mean 'batch'?"),
+    "wrong type": (["train.batch=1e1"], {}, "tiny.yaml: 1 complaint\n  train.batch: 10.0 is not int; write 10"),
+    "no data": (
+        ["data.url=none/here"],
+        {},
+        "none/here: no such folder; pack one with `ganlab data pack SOURCE none/here",
+    ),
+    "no index": (
+        ["data.url={unindexed}"],
+        {},
+        "shards: shards without index.json, .* finish with the same `ganlab data pack`",
+    ),
+    "resolution": (
+        ["data.image={height: 32, width: 32, channels: 1, classes: 3}"],
+        {},
+        "shards: its images are 16x16, 1 channel, 3 classes, but the config declares data.image as 32x32, 1 channel, "
+        "3 classes; pack the data anew, or change data.image",
+    ),
+    "channels": (
+        ["data.image={height: 16, width: 16, channels: 3, classes: 3}"],
+        {},
+        "its images are 16x16, 1 channel, 3 classes, but the config declares data.image as 16x16, 3 channels",
+    ),
+    "no labels": (["data.url={unlabelled}"], {}, "needs labels and the data have none; set model.conditional=false"),
+    "ranks": (
+        ["train.batch=32"],
+        {"WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"},
+        r"train.batch: 32 images cannot be shared by 3 processes in groups of 4 \(model.group\); "
+        "write a multiple of 12, for example 24",
+    ),
+    "groups": (["train.batch=6"], {}, "train.batch: 6 .* in groups of 4 .* write a multiple of 4, for example 4"),
+    "micro-batch": (["train.micro_batch=6"], {}, "train.micro_batch: 6 is no multiple of model.group, 4"),
+    "not writable": (
+        ["run={file}/run"],
+        {},
+        "file/run: cannot write there: Not a directory; name another folder with run=PATH",
+    ),
+    "a file": (["run={file}"], {}, "file: cannot write there: .*; name another folder with run=PATH"),
+    "no model": (
+        ["model={_target_: ganlab.networks.dcgan.Generator}"],
+        {},
+        "model._target_: Generator is not a GANModule, such as ganlab.models.DCGAN",
+    ),
+    "no config": (["--machine", "none.yaml"], {}, "none.yaml: No such file or directory; give the path of a YAML file"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_message_and_nothing_is_written(config, tmp_path, monkeypatch, unlabelled, unindexed, mistake):
+    overrides, environment, message = MISTAKES[mistake]
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    places = {"{unlabelled}": unlabelled, "{unindexed}": unindexed, "{file}": tmp_path / "file"}
+    words = [re.sub(r"^(.*=)({\w+})", lambda at: at[1] + str(places[at[2]]), word) for word in overrides]
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert re.search(message, runs.refused("train", config, "run=run", *words))
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(config, tmp_path):
+    run = tmp_path / "run"
+    said = runs.refused("train", config, f"run={run}", "machine.device=cuda")
+    assert said == "machine.device: cuda, but torch sees no GPU here; write machine.device=cpu, or auto\n"
+    assert not run.exists()
+
+
+def test_debug_shows_the_traceback_and_ends_the_same(config):
+    result = CliRunner().invoke(main, ["train", str(config), "train.bath=1", "--debug"])
+    assert result.exit_code == 2
+    assert "Traceback (most recent call last)" in result.stderr and "from_dict" in result.stderr
+    assert "ganlab: " in result.stderr.splitlines()[-2]
+
+
+def test_a_checkpoint_of_another_config_is_told_key_by_key(finished):
+    before = runs.files(finished)
+    config, other = (
+        finished.parent / "tiny.yaml",
+        [f"run={finished}", "seed=1", "model.width=16", "model.regularizers.r1=null"],
+    )
+    assert runs.refused("train", config, *other) == (
+        f"{finished}/checkpoints/nimg-000000000480.ckpt: is of another config:\n"
+        "  model.width: 8 in the checkpoint, 16 now\n"
+        "  model.regularizers.r1._target_: 'ganlab.regularizers.R1' in the checkpoint, None now\n"
+        "  model.regularizers.r1.weight: 0.5 in the checkpoint, None now\n"
+        "  seed: 0 in the checkpoint, 1 now\n"
+        "name another folder with run=PATH, or allow a change with --allow-change model.width\n"
+    )
+    still = runs.refused("train", config, *other, "--allow-change", "model.*")
+    assert "seed: 0 in the checkpoint, 1 now" in still and "width" not in still
+    assert runs.files(finished) == before
+
+
+def test_what_may_change_goes_on_and_so_does_what_is_allowed(copy, finished):
+    config = finished.parent / "tiny.yaml"
+    free = ["train.total_nimg=528", "train.tick_nimg=7", "train.keep_checkpoints=9", "machine.decode_threads=2"]
+    assert "done: 528 images" in runs.done(config, f"run={copy}", *free, "logging.project=p")
+    assert len(list((copy / "checkpoints").iterdir())) == 3
+    said = runs.done(config, f"run={copy}", "train.total_nimg=576", "seed=1", "--allow-change", "seed")
+    assert "going on from nimg-000000000528.ckpt" in said and "done: 576 images" in said
+    assert yaml.safe_load((copy / "config.yaml").read_text())["seed"] == 1
+
+
+class Bomb:
+    """A pickle that leaves a file where it is opened."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("form", ["torch", "pickle", "legacy"])
+def test_a_checkpoint_that_would_run_code_does_not(copy, finished, tmp_path, form):
+    checkpoint = copy / "checkpoints" / "nimg-000000000999.ckpt"
+    content = {**read_checkpoint(finished / "checkpoints" / "nimg-000000000480.ckpt"), "more": Bomb(tmp_path / "ran")}
+    if form == "pickle":
+        checkpoint.write_bytes(pickle.dumps(content["more"]))
+    else:
+        torch.save(content, checkpoint, _use_new_zipfile_serialization=form == "torch")
+    for words in (
+        ["train", finished.parent / "tiny.yaml", f"run={copy}"],
+        ["sample", copy],
+        ["export", copy, "--out", tmp_path / "e"],
+    ):
+        assert f"{checkpoint}: cannot be read: " in runs.refused(*words)
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "e").exists()
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "ran")))
+    assert (tmp_path / "ran").exists()  # the bomb is one
+
+
+def test_a_damaged_checkpoint_is_refused_or_harmless_wherever_a_byte_is_wrong(copy):
+    path = copy / "checkpoints" / "nimg-000000000480.ckpt"
+    whole, draw = path.read_bytes(), random.Random(0)
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        # Half of them in the last 20 kB, where the pickle of a small checkpoint and the directory of its zip are.
+        place = draw.choice(
+            [draw.randrange(len(data)), draw.randrange(len(data) - 20_000, len(data)), draw.randrange(9_000)]
+        )
+        data[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(data)
+        try:
+            read_checkpoint(path)
+        except UserError as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert refused > 10
+    for content in (b"", whole[:1000], whole[: len(whole) // 2], b"not a checkpoint"):
+        path.write_bytes(content)
+        said = runs.refused("sample", copy)
+        assert re.match(f"{path}: cannot be read: .+; delete it to go on from the one before\n", said)
+    path.unlink()
+    assert runs.ganlab("sample", copy, "-n", 1).exit_code == 0  # from the one before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1],
+        {"state_dict": {}},
+        {"ganlab": {"format": 2}, "config": {}},
+        {"ganlab": {"format": 1}},
+        {"ganlab": 1, "config": {}},
+    ],
+    ids=str,
+)
+def test_a_file_of_torch_that_is_no_checkpoint_of_ours(copy, content):
+    path = copy / "checkpoints" / "nimg-000000000999.ckpt"
+    torch.save(content, path)
+    assert runs.refused("sample", copy) == f"{path}: not a checkpoint of `ganlab train`, format 1\n"
+
+
+def test_a_damaged_image_met_in_training_names_its_shard(config, dataset, tmp_path):
+    damaged = shutil.copytree(dataset, tmp_path / "damaged")
+    shard = damaged / "shard-000001.tar"
+    data = bytearray(shard.read_bytes())
+    data[Index.open(dataset).samples["offset"][150] + 60] ^= 1
+    shard.write_bytes(data)
+    said = runs.ganlab("train", config, f"run={tmp_path / 'run'}", f"data.url={damaged}")
+    assert said.exit_code == 2
+    (message,) = [line for line in said.stderr.splitlines() if line.startswith("ganlab: ")]
+    assert re.match(rf"ganlab: {shard}: image at byte \d+: damaged: .* run `ganlab data check {damaged}`", message)
+
+
+# --- show, sample, export, load
+
+
+def test_show_tells_the_plan(config, dataset):
+    result = runs.ganlab("show", config, "train.total_nimg=4_800", "run=there")
+    assert result.exit_code == 0
+    resolved = yaml.safe_load(result.stdout.split("# images")[0])
+    assert resolved["train"]["total_nimg"] == 4800 and resolved["machine"]["precision"] == "fp32"
+    tables = result.stdout.split("# images: ")[1]
+    assert tables.startswith("16x16, 1 channel, 3 classes, 240 of them\n")
+    assert re.search(r"layers\.0 +ConvTranspose2d +16x4x4 +2,816\n", tables)  # (8 latents + 3 classes) x 16 x 4 x 4
+    assert re.findall(r" total +([\d,]+)\n", tables) == ["5,040", "3,232"]
+    for line in (
+        "images      4,800, 20.0 times each of 240",
+        "batch       48 over 1 process, 48 at a time",
+        "moves       100 of the discriminator",
+        "moves       100 of the generator",
+        "a tick      every 100 images",
+        "a grid      every 240 images",
+        "checkpoint  every 144 images, the newest 2 kept",
+        "run folder  there",
+    ):
+        assert line in tables
+
+
+def test_a_grid_has_eight_columns_and_its_images_are_those_of_load(finished, tmp_path):
+    out = tmp_path / "new" / "grid.png"
+    result = runs.ganlab("sample", finished, "-n", 20, "--seed", 3, "--out", out)
+    assert (result.exit_code, result.stdout) == (0, f"{out}\n")
+    grid = np.array(Image.open(out))
+    assert grid.shape == (3 * 50 + 2, 8 * 50 + 2, 3)
+    images = ganlab.load(finished).sample(20, seed=3)
+    assert images.shape == (20, 1, 16, 16) and images.dtype == torch.uint8
+    for number, image in enumerate(images[:, 0].numpy()):
+        row, column = divmod(number, 8)
+        cell = grid[2 + row * 50 : 50 + row * 50 : 3, 2 + column * 50 : 50 + column * 50 : 3, 0]
+        assert (cell == image).all(), number
+    assert not (grid[102:, 202:] != 255).any()  # the last row is not full
+    assert len({image.tobytes() for image in images.numpy()}) == 20
+
+
+def test_each_writes_a_file_for_every_image_the_same_for_any_number(finished, tmp_path):
+    for n in (5, 70):
+        assert (
+            runs.ganlab("sample", finished, "-n", n, "--seed", 1, "--each", "--out", tmp_path / f"{n}").exit_code == 0
+        )
+    names = [f"{number:06d}.png" for number in range(70)]
+    assert sorted(path.name for path in (tmp_path / "70").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "5").iterdir()) == names[:5]
+    for name in names[:5]:
+        assert (tmp_path / "5" / name).read_bytes() == (tmp_path / "70" / name).read_bytes()
+    assert Image.open(tmp_path / "70" / names[69]).size == (16, 16)
+    expected = ganlab.load(finished).sample(70, seed=1)[69, 0].numpy()
+    assert (np.array(Image.open(tmp_path / "70" / names[69])) == expected).all()
+
+
+def test_labels_are_repeated(finished):
+    model = ganlab.load(finished)
+    mixed, twos = model.sample(6, seed=0, labels=[0, 2]), model.sample(6, seed=0, labels=[2])
+    assert torch.equal(mixed[1::2], twos[1::2]) and not torch.equal(mixed[::2], twos[::2])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--labels", "1,3,-1"], r"labels: \[3, -1\] are not classes; write numbers from 0 to 2"),
+        (["--labels", "one"], "'one'; write numbers with commas between them, for example 0,1,2"),
+        (["--out", "{file}/grid.png"], "file/grid.png: cannot write there: .*; choose another place with --out"),
+        (["--out", "{file}", "--each"], "file: cannot write there: .*; choose another place with --out"),
+    ],
+)
+def test_a_sample_that_cannot_be(finished, tmp_path, words, message):
+    (tmp_path / "file").write_text("")
+    before = runs.files(finished)
+    result = runs.ganlab("sample", finished, *(word.replace("{file}", str(tmp_path / "file")) for word in words))
+    assert result.exit_code == 2 and re.search(message, result.stderr)
+    assert runs.files(finished) == before
+
+
+def test_labels_for_a_model_without_classes(config, tmp_path):
+    runs.done(config, f"run={tmp_path / 'run'}", "model.conditional=false", "train.total_nimg=48")
+    said = runs.refused("sample", tmp_path / "run", "--labels", "0")
+    assert said == "labels: this generator takes none; it was trained without classes\n"
+
+
+@pytest.mark.parametrize("verb", [["sample"], ["export", "--out", "e"]])
+def test_a_folder_that_is_no_run(tmp_path, verb):
+    for folder in (tmp_path, tmp_path / "none"):
+        said = runs.refused(*verb, folder)
+        assert said == f"{folder}: holds no checkpoint; give the folder of a run, such as runs/digits-dcgan\n"
+
+
+def test_an_export_gives_the_same_pixels_and_holds_nothing_that_could_run(finished, tmp_path):
+    out = tmp_path / "deep" / "export"
+    assert runs.ganlab("export", finished, "--out", out).exit_code == 0
+    assert sorted(path.name for path in out.iterdir()) == ["config.yaml", "generator.safetensors"]
+    weights = load_file(out / "generator.safetensors")
+    average = read_checkpoint(finished / "checkpoints" / "nimg-000000000480.ckpt")["state_dict"]
+    assert weights.keys() == {name.removeprefix("ema.") for name in average if name.startswith("ema.")}
+    images = ganlab.load(finished).sample(9, seed=5)
+    assert torch.equal(ganlab.load(out).sample(9, seed=5), images)
+    assert torch.equal(ganlab.load(str(finished)).sample(9, seed=5), images)
+    assert not torch.equal(ganlab.load(out).sample(9, seed=6), images)
+    assert runs.ganlab("sample", out, "-n", 1).exit_code == 0
+
+
+def test_an_export_to_a_place_that_cannot_be_written(finished, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "file/e: cannot write there" in runs.refused("export", finished, "--out", tmp_path / "file" / "e")
+
+
+def test_a_run_of_somebodys_own_class_is_loaded_only_with_trust(config, tmp_path, monkeypatch):
+    (tmp_path / "their_models.py").write_text("from ganlab.models import DCGAN\nclass Mine(DCGAN): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    run, words = tmp_path / "run", ["model._target_=their_models.Mine", "model.width=8", "train.total_nimg=48"]
+    refusal = "'their_models.Mine' is not a trusted target"
+    assert refusal in runs.refused("train", config, f"run={run}", *words)
+    runs.done(config, f"run={run}", *words, "--trust", "their_models")
+    assert "already done" in runs.done(config, f"run={run}", *words)  # the run remembers
+    assert refusal in runs.refused("sample", run)
+    assert runs.ganlab("sample", run, "-n", 1, "--trust", "their_models").exit_code == 0
+    assert refusal in runs.refused("export", run, "--out", tmp_path / "e")
+    assert runs.ganlab("export", run, "--out", tmp_path / "e", "--trust", "their_models").exit_code == 0
+    for folder in (run, tmp_path / "e"):
+        with pytest.raises(UserError, match=refusal):
+            ganlab.load(folder)
+        assert type(ganlab.load(folder, trust=["their_models"])).__name__ == "Mine"
+
+
+# --- real processes
+
+HELP = """
+import sys
+from click.testing import CliRunner
+from ganlab.cli import main
+
+def commands(group, path=()):
+    yield path
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+told = {}
+for path in commands(main):
+    result = CliRunner().invoke(main, [*path, "--help"])
+    told[" ".join(path)] = (result.exit_code, result.output)
+print((told, sorted(sys.modules)))
+"""
+
+
+def test_help_answers_without_torch():
+    output = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True).stdout
+    told, modules = ast.literal_eval(output)
+    assert told.keys() >= {"", "train", "show", "sample", "export", "data", "data pack", "data check"}
+    for command, (code, text) in told.items():
+        assert code == 0 and f"Usage: main {command}".rstrip() in text, command
+        if command not in ("", "data"):
+            assert "--debug" in text, command
+    assert "click" in modules
+    slow = {"torch", "numpy", "pytorch_lightning", "wandb", "omegaconf", "jaxtyping", "beartype", "webdataset", "PIL"}
+    assert slow & set(modules) == set()
+
+
+def start(*words, **options):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "ganlab", *map(str, words)], cwd=REPOSITORY, env=environment, text=True, **options
+    )
+
+
+def wait_for_lines(process, file, count):
+    """Wait until a run has written so many lines of metrics."""
+    deadline = time.monotonic() + 120
+    while not file.exists() or file.read_text().count("\n") < count:
+        assert process.poll() is None and time.monotonic() < deadline, process.poll()
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_weights_with_the_same_wandb_id(config, tmp_path):
+    run, words = tmp_path / "run", ["train.total_nimg=9600", "train.tick_nimg=48", "train.checkpoint_every_nimg=960"]
+    wandb = ["logging.wandb=offline"]
+    process = start("train", config, f"run={run}", *words, *wandb, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_lines(process, run / "metrics.jsonl", random.Random(0).randrange(25, 150))
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    seen = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["nimg"]
+    saved = int(max((run / "checkpoints").glob("*.ckpt")).stem.removeprefix("nimg-"))
+    assert 0 < saved <= seen < 9600
+    ran = start("train", config, f"run={run}", *words, *wandb, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    said, lines = ran.communicate()
+    assert ran.returncode == 0 and f"going on from nimg-{saved:012d}.ckpt" in said and "done: 9,600 images" in said
+    # Without a terminal: one plain line a tick, and nothing else but what W&B says.
+    told = [line for line in lines.splitlines() if line.startswith("training: ")]
+    assert len(told) == (9600 - saved) // 48 and "\r" not in lines and "Traceback" not in lines
+    assert "W&B" not in lines
+    assert re.fullmatch(
+        r"training: 9,600 of 9,600 images \(100%\), [\d,]+ images/s, 0:00 left, "
+        r"discriminator -?[\d.]+ generator -?[\d.]+",
+        told[-1],
+    )
+    runs.done(config, f"run={tmp_path / 'straight'}", *words)
+    assert_same_weights(run, tmp_path / "straight", 9600)
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["nimg"] for row in metrics] == list(range(48, 9601, 48))
+    first, second = offline_runs(run)
+    assert first.id == second.id == (run / "wandb" / "run-id.txt").read_text()
+    assert second.ended and list(second.values("generator/loss")) == list(range(saved + 48, 9601, 48))
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_ends_with_130_and_no_traceback(config, tmp_path):
+    run = tmp_path / "run"
+    process = start(
+        "train", config, f"run={run}", "train.total_nimg=48_000_000", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_for_lines(process, run / "metrics.jsonl", 3)
+    process.send_signal(signal.SIGINT)
+    said, lines = process.communicate(timeout=60)
+    assert process.returncode == 130
+    nimg = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["nimg"]
+    assert said == f"{run}: stopped at {nimg:,} images, checkpoint saved; the same command goes on\n"
+    assert (run / "checkpoints" / f"nimg-{nimg:012d}.ckpt").is_file()
+    assert all(line.startswith("training: ") for line in lines.splitlines()), lines
+
+
+@pytest.mark.slow
+def test_on_a_terminal_a_bar_tells_images_rate_and_losses_and_sigterm_ends_with_75(config, tmp_path):
+    run = tmp_path / "run"
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    process = start("train", config, f"run={run}", "train.total_nimg=48_000_000", stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    screen, told = b"", False
+    while True:
+        try:
+            screen += os.read(ours, 65536)
+        except OSError:  # the process has closed its end
+            break
+        if not told and screen.count(b"generator") >= 3:
+            process.terminate()
+            told = True
+    os.close(ours)
+    assert process.wait() == 75
+    text = screen.decode()
+    assert re.search(r"training: +\d+%\|.*\d+/48000000 \[.*img/s, discriminator -?[\d.]+ generator -?[\d.]+\]", text)
+    nimg = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["nimg"]
+    assert f"stopped at {nimg:,} images, checkpoint saved" in text and "Traceback" not in text

@@ -1,0 +1,363 @@
+import dataclasses
+import re
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganlab.config import FREE_ON_RESUME, Config, Data, Train, differences, from_dict, from_yaml, load, merge, to_yaml
+from ganlab.types import ImageSpec, UserError
+
+CONFIG = """
+model:
+  _target_: ganlab.models.DCGAN
+  width: 8
+  regularizers: {r1: {_target_: ganlab.regularizers.R1, weight: 0.5}}
+data: {url: data/digits}
+train: {total_nimg: 1000}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a file of the test's folder."""
+
+    def write(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def path(write):
+    return write("small.yaml", CONFIG)
+
+
+def refusal(*arguments, **options):
+    with pytest.raises(UserError) as error:
+        load(*arguments, **options)
+    return str(error.value)
+
+
+# --- text to a config
+
+
+def test_a_config_is_checked_and_its_defaults_are_filled_in(path):
+    config = load(path)
+    assert config.model == {
+        "_target_": "ganlab.models.DCGAN",
+        "width": 8,
+        "regularizers": {"r1": {"_target_": "ganlab.regularizers.R1", "weight": 0.5}},
+    }
+    assert config.data == Data(url="data/digits") and config.train == Train(total_nimg=1000)
+    assert config.run == "runs/digits-small" and config.seed == 0 and config.trust == ()
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [("base", 1), ("base config", 2), ("base config machine", 3), ("base config machine command-line", 4)],
+)
+def test_the_later_layer_wins(write, layers, expected):
+    def layer(name, number):
+        return f"machine: {{decode_threads: {number}}}" if name in layers else ""
+
+    write("base.yaml", layer("base", 1))
+    config = write("exp/small.yaml", f"base: ../base.yaml\n{CONFIG}\n{layer('config', 2)}")
+    machine = write("machine.yaml", layer("machine", 3) or "logging: {project: p}")
+    overrides = ["machine.decode_threads=4"] if "command-line" in layers else []
+    assert load(config, overrides, machine).machine.decode_threads == expected
+
+
+def test_a_base_may_have_a_base_and_other_keys_are_kept(write):
+    write("a.yaml", "train: {batch: 8, tick_nimg: 5}\nseed: 3")
+    write("b.yaml", "base: a.yaml\ntrain: {batch: 16}")
+    config = load(write("c.yaml", f"base: b.yaml\n{CONFIG}"))
+    assert (config.seed, config.train) == (3, Train(total_nimg=1000, batch=16, tick_nimg=5))
+
+
+def test_another_target_replaces_the_whole_part():
+    parent = {"penalty": {"_target_": "a.B", "weight": 1}, "seed": 0}
+    assert merge(parent, {"penalty": {"_target_": "a.C"}}) == {"penalty": {"_target_": "a.C"}, "seed": 0}
+    assert merge(parent, {"penalty": {"_target_": "a.B", "every": 2}})["penalty"] == {
+        "_target_": "a.B",
+        "weight": 1,
+        "every": 2,
+    }
+    assert merge(parent, {"penalty": {"weight": 3}})["penalty"] == {"_target_": "a.B", "weight": 3}
+    assert parent["penalty"] == {"_target_": "a.B", "weight": 1}  # an overlay changes only its result
+
+
+def test_null_removes_a_named_part(path):
+    assert load(path, ["model.regularizers.r1=null"]).model["regularizers"] == {"r1": None}
+    assert load(path, ["model.regularizers=null"]).model["regularizers"] is None
+
+
+def test_ints_become_floats_and_lists_tuples_where_the_type_asks(path):
+    image = load(path, ["data.image={height: 16, width: 16, channels: 1}"]).data.image
+    assert image == ImageSpec(16, 16, 1, 0)
+    load(path, ["model.rate=1", "model.betas=[0,1]", "model.regularizers.r1.weight=5"])
+
+
+def test_the_run_folder_is_named_by_dataset_and_config_unless_it_is_given(path):
+    assert load(path, ["data.url=/far/faces/"]).run == "runs/faces-small"
+    assert load(path, ["run=here"]).run == "here"
+
+
+# --- complaints
+
+MISTAKES = {
+    "zzz=1": "zzz: unknown key",
+    "sed=1": "sed: unknown key; did you mean 'seed'?",
+    "train.bath=32": "train.bath: unknown key; did you mean 'batch'?",
+    "train.batch=2e1": "train.batch: 20.0 is not int; write 20",
+    "train.tick_nimg=20e6": "train.tick_nimg: 20000000.0 is not int; write 20_000_000",
+    "train.sample_every_nimg=1.5": "train.sample_every_nimg: 1.5 is not int",
+    "train.total_nimg=many": "train.total_nimg: 'many' is not int",
+    "train.micro_batch=two": "train.micro_batch: 'two' is not int or null",
+    "train.keep_checkpoints=0": "train.keep_checkpoints: 0 is not positive",
+    "train.checkpoint_every_nimg=-5": "train.checkpoint_every_nimg: -5 is not positive",
+    "seed=true": "seed: True is not int",
+    "data.image.height=tall": "data.image.height: 'tall' is not int",
+    "data.image.hieght=8": "data.image.hieght: unknown key; did you mean 'height'?",
+    "data.image.width=8": ("data.image.channels: missing",),
+    "machine.device=cudda": "machine.device: 'cudda' is not one of auto, cpu, cuda; did you mean 'cuda'?",
+    "machine.decode_threads=0": "machine.decode_threads: 0 is not positive",
+    "logging.wandb=offlin": (
+        "logging.wandb: 'offlin' is not one of online, offline, disabled or null; did you mean 'offline'?"
+    ),
+    "logging.project=3": "logging.project: 3 is not str",
+    "run=3": "run: 3 is not str",
+    "model.widht=3": "model.widht: unknown key; did you mean 'width'?",
+    "model.conditional=1": "model.conditional: 1 is not bool",
+    "model.latent=true": "model.latent: True is not int",
+    "model.rate=fast": "model.rate: 'fast' is not float",
+    "model.betas=[0,0.5,1]": "model.betas: [0, 0.5, 1] is not tuple[float, float]",
+    "model.seed=3": "model.seed: supplied by the run; remove it",
+    "model.augment=flip": "model.augment: 'flip' is not Augment or null",
+    "model.rate_schedule={_target_: ganlab.schedules.Linear}": "model.rate_schedule.until_nimg: missing",
+    "model.regularizers.r1.wieght=3": "model.regularizers.r1.wieght: unknown key; did you mean 'weight'?",
+    "model.regularizers.r1.every=1.5": "model.regularizers.r1.every: 1.5 is not int",
+    "model.regularizers.r2={_target_: ganlab.regularizers.R2}": "model.regularizers.r2.weight: missing",
+    "model.regularizers.no={_target_: ganlab.regularizers.R11, weight: 1}": (
+        "model.regularizers.no._target_: ganlab.regularizers has no 'R11'; did you mean 'R1'?"
+    ),
+    "model.regularizers.s={_target_: ganlab.schedules.Constant}": (
+        "model.regularizers.s._target_: Constant is not Regularizer"
+    ),
+    "model.regularizers.bare={weight: 1}": "model.regularizers.bare: a mapping is not Regularizer",
+    "model.optimizers.d={_target_: torch.optim.Adam, lr: 1, beta: 0}": (
+        "model.optimizers.d.beta: unknown key; did you mean 'betas'?"
+    ),
+    "model.optimizers.g={_target_: torch.optim.LBFGS}": (
+        "model.optimizers.g._target_: LBFGS has no fused form; write torch.optim.Adam, AdamW or SGD"
+    ),
+    "model.optimizers.x={_target_: ganlab.regularizers.R1, weight: 1}": (
+        "model.optimizers.x._target_: R1 is not Callable[..., Optimizer]"
+    ),
+}
+
+
+def lines(*expected):
+    return [line for entry in expected for line in ([entry] if isinstance(entry, str) else entry)]
+
+
+@pytest.mark.parametrize("override", [text for text in MISTAKES if not text.startswith("data.image")])
+def test_a_mistake_is_told_with_its_place_and_the_remedy(path, override):
+    assert refusal(path, [override]) == f"{path}: 1 complaint\n  {MISTAKES[override]}"
+
+
+def test_all_mistakes_are_told_at_once(path):
+    head, *told = refusal(path, list(MISTAKES)).splitlines()
+    expected = lines(*MISTAKES.values())
+    assert head == f"{path}: {len(expected)} complaints"
+    assert sorted(line.strip() for line in told) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["model=null"], "model: names no class; write for example `model: {_target_: ganlab.models.DCGAN}`"),
+        (["data=null"], "data: None is not Data"),
+        (["data=3"], "data: 3 is not Data"),
+        (["train=[1]"], r"train: \[1\] is not Train"),
+        (["machine=gpu"], "machine: 'gpu' is not Machine"),
+        (["model.augment={_target_: torch.optim.Adam}"], r"model\.augment\._target_: Adam is not Augment or null"),
+        (["data={image: null}"], "data.url: missing"),
+    ],
+)
+def test_a_mistake_in_the_place_of_a_whole_section(write, overrides, complaint):
+    text = CONFIG.replace("data: {url: data/digits}", "") if overrides[0].startswith("data={") else CONFIG
+    assert re.search(f"1 complaint\n  {complaint}", refusal(write("small.yaml", text), overrides))
+
+
+def test_an_empty_config_misses_what_has_no_default(write):
+    assert refusal(write("e.yaml", "")).splitlines()[1:] == ["  model: missing", "  data: missing", "  train: missing"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: [", "not YAML: .*flow"),
+        ("seed: 1\nseed: 2", "not YAML: .*duplicate key seed"),
+        ("- model\n- data", "a list; a config is a mapping of keys to values"),
+        (f"{CONFIG}\n1: 2", "1: unknown key"),
+        (CONFIG.replace("url:", "yes: 1, url:"), "data.True: unknown key"),
+        (f"{CONFIG}\ntrust: [os]", "trust may not stand in a config; write `--trust PREFIX`"),
+        (f"base: none.yaml\n{CONFIG}", r"none\.yaml: No such file or directory; give the path of a YAML file"),
+        (f"base: small.yaml\n{CONFIG}", r"small\.yaml: its `base:` chain comes back to itself"),
+    ],
+)
+def test_a_file_that_is_no_config(write, text, message):
+    path = write("small.yaml", text)
+    found = refusal(path)
+    assert re.search(message, found, re.DOTALL) and str(path.parent) in found
+
+
+def test_a_base_chain_of_two_that_comes_back(write):
+    write("a.yaml", "base: b.yaml")
+    assert "b.yaml: its `base:` chain comes back" in refusal(write("b.yaml", "base: a.yaml"))
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path):
+    assert (
+        refusal(tmp_path / "no.yaml") == f"{tmp_path}/no.yaml: No such file or directory; give the path of a YAML file"
+    )
+    assert refusal(tmp_path) == f"{tmp_path}: Is a directory; give the path of a YAML file"
+    (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\xff\xfe")
+    assert "picture.yaml: not YAML" in refusal(tmp_path / "picture.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.batch", "'train.batch' is not an override; write key=value, for example train.batch=32"),
+        ("train.batch=[1,2", "command line: while parsing a flow sequence"),
+        ("trust=[os]", "trust may not stand in a config"),
+    ],
+)
+def test_an_override_that_is_none(path, override, message):
+    assert message in refusal(path, [override])
+
+
+def test_a_machine_file_holds_no_science(path, write):
+    machine = write("m.yaml", "machine: {device: cpu}\nseed: 1\ntrain: {batch: 2}")
+    assert (
+        refusal(path, machine=machine)
+        == f"{machine}: seed, train: not for a machine file, which holds machine and logging"
+    )
+    assert "thread: unknown key" in refusal(path, machine=write("m.yaml", "machine: {thread: 1}"))
+
+
+@pytest.mark.parametrize(
+    "text", ["run: ${oc.env:SECRET}", "data: {url: '${oc.env:SECRET}'}", "x: ['a ${oc.env:SECRET}']"]
+)
+def test_the_environment_does_not_get_in(write, path, monkeypatch, text):
+    monkeypatch.setenv("SECRET", "hunter2")
+    for found in (refusal(write("s.yaml", text)), refusal(path, [text.replace(": ", "=", 1)])):
+        assert "${...} is not supported; write the value itself" in found and "oc.env:SECRET" in found
+        assert "hunter2" not in found
+
+
+NAMES = st.text(string.ascii_uppercase, min_size=1, max_size=8)
+PLACES = ["", "data.", "data.image.", "train.", "machine.", "logging.", "model.", "model.regularizers.r1."]
+
+
+@given(st.sets(st.tuples(st.sampled_from(PLACES), NAMES), min_size=1, max_size=12))
+def test_every_unknown_key_is_told_whatever_the_others_are(keys):
+    values = {
+        "model": {
+            "_target_": "ganlab.models.DCGAN",
+            "regularizers": {"r1": {"_target_": "ganlab.regularizers.R1", "weight": 1}},
+        },
+        "data": {"url": "d", "image": {"height": 16, "width": 16, "channels": 3}},
+        "train": {"total_nimg": 1},
+        "machine": {},
+        "logging": {},
+        "run": "r",
+    }
+    for place, name in keys:
+        node = values
+        for step in place.split(".")[:-1]:
+            node = node[step]
+        node[name] = 1
+    with pytest.raises(UserError) as error:
+        from_dict(values, "here")
+    told = [line.strip().split(";")[0] for line in str(error.value).splitlines()[1:]]
+    assert sorted(told) == sorted(f"{place}{name}: unknown key" for place, name in keys)
+
+
+# --- what a run remembers
+
+
+def test_a_resolved_config_reads_back_equal(path, tmp_path):
+    config = load(
+        path, ["data.image={height: 16, width: 16, channels: 1}", "model.betas=[0,0.9]", "model.augment=null"]
+    )
+    (tmp_path / "out.yaml").write_text(to_yaml(config))
+    assert from_yaml(tmp_path / "out.yaml") == config
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: "${" not in text))
+def test_any_name_survives_yaml(tmp_path_factory, text):
+    config = Config(model={"_target_": "ganlab.models.DCGAN"}, data=Data(url=text), train=Train(total_nimg=1), run=text)
+    path = tmp_path_factory.getbasetemp() / "name.yaml"
+    path.write_text(to_yaml(config))
+    assert from_yaml(path) == config
+
+
+def test_trust_in_a_resolved_config_is_not_believed(path, tmp_path):
+    config = load(path, trust=["mine"])
+    assert config.trust == ("mine",) and "trust:\n- mine\n" in to_yaml(config)
+    (tmp_path / "out.yaml").write_text(to_yaml(config))
+    assert from_yaml(tmp_path / "out.yaml").trust == ()
+    assert from_yaml(tmp_path / "out.yaml", ["other"]).trust == ("other",)
+
+
+def test_a_begun_run_remembers_whom_it_trusts(path, tmp_path):
+    run = f"run={tmp_path / 'run'}"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(to_yaml(load(path, [run], trust=["b"])))
+    assert load(path, [run], trust=["a"]).trust == ("a", "b")
+    assert load(path).trust == ()
+
+
+def test_differences_name_every_leaf_that_differs():
+    saved = {"a": 1, "b": {"c": [1, 2], "d": None, "gone": 3}, "e": {}}
+    now = {"a": 1.5, "b": {"c": (1, 2), "d": {"x": 1}}, "new": "n", "e": {}}
+    assert differences(saved, now) == {
+        "a": (1, 1.5),
+        "b.gone": (3, None),
+        "b.d.x": (None, 1),
+        "new": (None, "n"),
+    }
+    assert differences(saved, saved) == {}
+
+
+FREE = {
+    "run",
+    "train.total_nimg",
+    "train.tick_nimg",
+    "train.sample_every_nimg",
+    "train.checkpoint_every_nimg",
+    "train.keep_checkpoints",
+    "trust",
+}
+
+
+def leaves(frame, prefix=""):
+    for item in dataclasses.fields(frame):
+        inner = {"data": Data, "train": Train}.get(item.name, item.default_factory)
+        if dataclasses.is_dataclass(inner):
+            yield from leaves(inner, f"{prefix}{item.name}.")
+        else:
+            yield f"{prefix}{item.name}"
+
+
+@pytest.mark.parametrize("key", [*leaves(Config), "model.width", "train.total_nimg_2", "runs", "data.image.height"])
+def test_only_what_changes_no_weight_is_free_on_resume(key):
+    free = key in FREE or key.startswith(("machine.", "logging."))
+    assert bool(FREE_ON_RESUME.match(key)) == free

@@ -1,0 +1,112 @@
+"""Objectives, regularizers, augmentation, schedules and the clock, each against its formula."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from ganlab.augment import MirrorFlip
+from ganlab.clock import Clock, crossed
+from ganlab.objectives import NonSaturating
+from ganlab.regularizers import R1, R2, input_gradient
+from ganlab.schedules import Constant, Linear
+from ganlab.seeding import Noise
+from ganlab.types import UserError
+
+LOGITS = st.lists(st.floats(-30, 30), min_size=1, max_size=5)
+
+
+@given(LOGITS)
+def test_non_saturating_losses_are_those_of_the_paper(values):
+    logits = torch.tensor(values, dtype=torch.float64)
+    real, fake = logits, logits.flip(0) / 2
+
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+
+    expected = [
+        -math.log(sigmoid(r)) - math.log(sigmoid(-f)) for r, f in zip(real.tolist(), fake.tolist(), strict=True)
+    ]
+    assert NonSaturating().discriminator(real, fake).tolist() == pytest.approx(expected, rel=1e-10, abs=1e-12)
+    expected = [-math.log(sigmoid(f)) for f in fake.tolist()]
+    assert NonSaturating().generator(fake).tolist() == pytest.approx(expected, rel=1e-10, abs=1e-12)
+
+
+def test_non_saturating_stays_finite_far_out():
+    far = torch.tensor([-1e4, 1e4], requires_grad=True)
+    loss = NonSaturating().discriminator(far, -far) + NonSaturating().generator(far)
+    assert loss.tolist() == pytest.approx([3e4, 0.0])
+    assert torch.autograd.grad(loss.sum(), far)[0].tolist() == pytest.approx([-3.0, 0.0])
+
+
+@pytest.mark.parametrize(("penalty", "at"), [(R1, "real"), (R2, "fake")])
+def test_penalty_of_a_quadratic_discriminator_is_known(penalty, at):
+    """D(x) = |x|^2 w has the gradient 2 x w, and w |x|^4 as the integral: both derivatives by hand."""
+    images = torch.randn(4, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weight = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    gradient, logits = input_gradient(lambda x: weight * x.square().sum((1, 2, 3)), images)
+    squares = images.square().sum((1, 2, 3))
+    torch.testing.assert_close(logits, weight * squares)
+    torch.testing.assert_close(gradient, 2 * weight * images)
+    regularizer = penalty(weight=5.0, every=3)
+    assert regularizer.at == at and regularizer.every == 3
+    torch.testing.assert_close(regularizer.penalty(gradient), 2 * weight**2 * squares)
+    term = regularizer.term(gradient)
+    torch.testing.assert_close(term, 15 * 2 * weight**2 * squares)
+    slope = torch.autograd.grad(term.sum(), weight)[0]
+    torch.testing.assert_close(slope, 15 * 4 * weight.detach() * squares.sum())
+
+
+def test_mirror_flip_mirrors_half_the_images_left_to_right():
+    images = torch.randn(2000, 2, 3, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    out = MirrorFlip()(images, Noise(0, 0), "x")
+    mirrored = (out == images[..., [3, 2, 1, 0]]).all(3).all(2).all(1)
+    kept = (out == images).all(3).all(2).all(1)
+    assert (mirrored ^ kept).all()
+    assert stats.binomtest(int(mirrored.sum()), 2000).pvalue > 1e-3
+    other = MirrorFlip()(images, Noise(0, 0), "y")
+    assert not torch.equal(out, other)
+    out.square().sum().backward()
+    torch.testing.assert_close(images.grad, 2 * images.detach())
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 10**6), st.floats(-2, 2), st.floats(-2, 2))
+def test_linear_is_a_line_between_two_ends(nimg, first, length, start, end):
+    schedule = Linear(from_nimg=first, until_nimg=first + length, start=start, end=end)
+    if nimg <= first:
+        assert schedule(nimg) == start
+    elif nimg >= first + length:
+        assert schedule(nimg) == pytest.approx(end)
+    else:
+        expected = ((first + length - nimg) * start + (nimg - first) * end) / length
+        assert schedule(nimg) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("until", [0, 99, 100])
+def test_a_line_that_ends_before_it_begins_is_refused(until):
+    with pytest.raises(UserError, match=f"until_nimg: {until} is not after from_nimg, 100"):
+        Linear(from_nimg=100, until_nimg=until)
+
+
+def test_constant_is_constant():
+    assert [Constant()(0), Constant(value=0.3)(0), Constant(value=0.3)(10**9)] == [1.0, 0.3, 0.3]
+
+
+@given(st.integers(1, 1000), st.integers(0, 10**6), st.integers(1, 3000))
+def test_a_cadence_is_crossed_once_at_or_past_each_multiple(every, before, step):
+    after = before + step
+    assert crossed(every, before, after) == any(n % every == 0 for n in range(before + 1, after + 1))
+
+
+def test_clock_comes_back_as_plain_values():
+    clock = Clock(64, {"discriminator": 3, "generator": 1})
+    state = clock.state_dict()
+    clock.moves["generator"] += 1
+    other = Clock()
+    other.load_state_dict(state)
+    assert other == Clock(64, {"discriminator": 3, "generator": 1})
+    other.moves["discriminator"] += 1
+    assert state == {"nimg": 64, "moves": {"discriminator": 3, "generator": 1}}

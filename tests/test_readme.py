@@ -1,0 +1,90 @@
+"""What the README says, done: its commands, its configs and its example."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import REPOSITORY
+from PIL import Image
+
+import ganlab
+from ganlab.cli import main
+from ganlab.config import load
+
+README = (REPOSITORY / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [text for name, text in fenced if name == language]
+
+
+def run(line: str, *more: str) -> str:
+    words = shlex.split(line)
+    assert words[0] == ".venv/bin/ganlab"
+    result = CliRunner().invoke(main, [*words[1:], *more], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the README's `photos`, two classes of 70x64 px, and its configs."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "configs").symlink_to(REPOSITORY / "configs")
+    for number in range(40):
+        path = folder / "photos" / ("cats", "dogs")[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (70, 64), (6 * number, 0, 255 - 6 * number)).save(path)
+    return folder
+
+
+def test_the_way_from_photographs_to_an_exported_generator(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    my_yaml = next(block for block in blocks("yaml") if "data/photos" in block)
+    Path("my.yaml").write_text(my_yaml)
+    commands = next(block for block in blocks("") if "data/photos" in block).splitlines()
+    small = ("train.total_nimg=32", "train.batch=16", "model.width=4", "machine.device=cpu", "machine.threads=1")
+    for command in commands:
+        print(run(command, *(small if " train " in command or " show " in command else ())))
+    assert Image.open("grid.png").size == (8 * 66 + 2, 8 * 66 + 2)
+    assert Image.open("data/photos/contact-sheet.png").size[0] > 64
+    again = ganlab.load("photos-generator").sample(4, seed=3)
+    assert torch.equal(again, ganlab.load("runs/photos-my").sample(4, seed=3))
+
+
+def test_the_python_example(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    import numpy as np
+
+    from ganlab.data.pack import pack
+
+    np.savez("digits.npz", images=np.zeros((70, 16, 16), np.uint8), labels=np.arange(70) % 10)
+    pack("digits.npz", Path("data/digits"), size=16)
+    example = next(block for block in blocks("python") if "pl.Trainer" in block)
+    assert len([line for line in example.splitlines() if line]) <= 13
+    names: dict[str, object] = {}
+    exec(example.replace("max_steps=100", "max_steps=4, enable_progress_bar=False, logger=False"), names)
+    assert names["model"].clock.nimg == 4 * 64  # type: ignore[attr-defined]
+    assert Image.open("samples.png").size == (8 * 50 + 2, 8 * 50 + 2)
+
+
+def test_the_config_read_line_by_line_is_the_shipped_one() -> None:
+    told = next(block for block in blocks("yaml") if "base: ../base.yaml" in block)
+    path = REPOSITORY / "configs" / "digits" / "told.yaml"
+    try:
+        path.write_text(told)
+        assert load(path, ["run=x"]) == load(path.with_name("dcgan.yaml"), ["run=x"])
+    finally:
+        path.unlink()
+
+
+def test_the_map_of_the_house_names_what_is_there() -> None:
+    house = next(block for block in blocks("") if "ganlab/types.py" in block)
+    for line in house.splitlines():
+        for name in re.findall(r"ganlab/[\w/]+(?:\.py)?", line.split("  ")[0]):
+            assert (REPOSITORY / name).exists() or name == "ganlab/", name

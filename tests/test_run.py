@@ -1,0 +1,282 @@
+"""What a run leaves behind, and that it makes no difference how often it was stopped."""
+
+import json
+import shutil
+import signal
+import threading
+
+import pytest
+import tiny_runs as runs
+import torch
+import yaml
+from PIL import Image
+
+from ganlab.callbacks.checkpoint import read_checkpoint
+from ganlab.callbacks.ticks import drop_lines_after
+from ganlab.config import differences, from_yaml, load
+from ganlab.files import atomic_write
+from ganlab.progress import progress_line
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+@pytest.fixture
+def config(tmp_path, dataset):
+    return runs.write_config(tmp_path, dataset)
+
+
+def rows(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same_weights(run, other, nimg=480):
+    """Everything that training goes on from is the same, bit for bit: weights, averages, Adam's moments, the clock."""
+    a, b = (read_checkpoint(folder / "checkpoints" / f"nimg-{nimg:012d}.ckpt") for folder in (run, other))
+    assert a["ganlab"] == b["ganlab"]
+    assert a["state_dict"].keys() == b["state_dict"].keys()
+    for name, tensor in a["state_dict"].items():
+        assert torch.equal(tensor, b["state_dict"][name]), name
+    moments = [checkpoint["optimizer_states"] for checkpoint in (a, b)]
+    for one, two in zip(*(player for player in moments), strict=True):
+        for index, state in one["state"].items():
+            for name, value in state.items():
+                assert torch.equal(value, two["state"][index][name]), (index, name)
+
+
+# --- the folder
+
+
+def test_a_run_keeps_its_config_the_last_checkpoints_and_the_samples(finished):
+    assert sorted(path.name for path in finished.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "metrics.jsonl",
+        "samples",
+        "wandb",
+    ]
+    assert [path.name for path in sorted((finished / "checkpoints").iterdir())] == [
+        "nimg-000000000432.ckpt",
+        "nimg-000000000480.ckpt",
+    ]
+    grids = sorted((finished / "samples").iterdir())
+    assert [path.name for path in grids] == ["nimg-000000000240.png", "nimg-000000000480.png"]
+    grid = Image.open(grids[0])
+    assert (grid.mode, grid.size) == ("RGB", (3 * 50 + 2, 10 * 50 + 2))  # a column for each class, enlarged to 48 px
+    assert list((finished / "wandb").iterdir()) == []
+
+
+def test_the_config_of_a_run_is_the_resolved_one(finished, dataset):
+    expected = load(finished.parent / "tiny.yaml", [f"run={finished}"])
+    kept = from_yaml(finished / "config.yaml")
+    assert differences(expected.as_dict(), kept.as_dict()) == {
+        "data.image.height": (None, 16),
+        "data.image.width": (None, 16),
+        "data.image.channels": (None, 1),
+        "data.image.classes": (None, 3),
+    }
+    checkpoint = read_checkpoint(finished / "checkpoints" / "nimg-000000000480.ckpt")
+    assert checkpoint["config"] == kept.as_dict()
+    assert checkpoint["ganlab"] == {
+        "format": 1,
+        "clock": {"nimg": 480, "moves": {"discriminator": 10, "generator": 10}},
+    }
+
+
+def test_a_line_of_metrics_at_the_first_move_past_each_multiple_and_at_the_end(finished):
+    lines = rows(finished)
+    assert [row["nimg"] for row in lines] == [144, 240, 336, 432, 480]
+    for row in lines:
+        assert set(row) == {
+            "nimg",
+            "seconds",
+            "images_per_second",
+            "discriminator/loss",
+            "discriminator/r1",
+            "discriminator/real_logit",
+            "discriminator/fake_logit",
+            "generator/loss",
+            "discriminator/rate",
+            "generator/rate",
+            "memory_bytes",
+        }
+        assert row["discriminator/rate"] == row["generator/rate"] == 2e-4
+        assert 0 < row["discriminator/r1"] < 100 and 0 < row["generator/loss"] < 100
+        assert 50e6 < row["memory_bytes"] < 50e9
+    seconds = [0, *(row["seconds"] for row in lines)]
+    assert seconds == sorted(seconds)
+    for before, after, row in zip([0, 144, 240, 336, 432], seconds, lines, strict=False):
+        assert row["images_per_second"] == pytest.approx((row["nimg"] - before) / (row["seconds"] - after), rel=0.05)
+
+
+def test_a_tick_in_which_a_player_did_not_move(tmp_path, config):
+    text = yaml.safe_load(config.read_text())
+    network = {"_target_": "ganlab.networks.dcgan.Generator", "width": 8, "latent": 8}
+    judge = {"_target_": "ganlab.networks.dcgan.Discriminator", "width": 8}
+    adam = {"_target_": "torch.optim.Adam", "lr": 1e-4, "betas": [0, 0.9]}
+    text["model"] = {
+        "_target_": "ganlab.models.GANModule",
+        "generator": network,
+        "discriminator": judge,
+        "objective": {"_target_": "ganlab.objectives.NonSaturating"},
+        "optimizers": {"generator": adam, "discriminator": adam},
+        "rate_schedule": {"_target_": "ganlab.schedules.Linear", "until_nimg": 480},
+        "discriminator_moves": 3,
+    }
+    config.write_text(yaml.safe_dump(text))
+    runs.done(config, f"run={tmp_path / 'run'}", "train.tick_nimg=48", "train.total_nimg=192")
+    lines = rows(tmp_path / "run")
+    assert ["generator/loss" in row for row in lines] == [False, False, True, False]
+    assert [row["discriminator/rate"] for row in lines] == pytest.approx([1e-4, 0.9e-4, 0.8e-4, 0.7e-4])
+
+
+def test_the_clock_of_a_batch_larger_than_its_tick(tmp_path, config):
+    runs.done(config, f"run={tmp_path / 'run'}", "train.tick_nimg=10", "train.total_nimg=100")
+    assert [row["nimg"] for row in rows(tmp_path / "run")] == [48, 96, 144]
+
+
+# --- resuming
+
+
+@pytest.mark.parametrize("stop", [48, 240, 300])
+def test_a_run_in_two_parts_equals_the_run_in_one(tmp_path, config, finished, stop):
+    run = tmp_path / "run"
+    runs.done(config, f"run={run}", f"train.total_nimg={stop}")
+    first = rows(run)
+    said = runs.done(config, f"run={run}")
+    boundary = -(-stop // 48) * 48
+    assert f"{run}: going on from nimg-{boundary:012d}.ckpt" in said and f"{run}: done: 480 images" in said
+    assert_same_weights(run, finished)
+    assert rows(run)[: len(first)] == first
+    # Of the lines after the stop, those whose tick began after it tell the same.
+    terms = [
+        {name: row[name] for name in row if "/" in name} for folder in (run, finished) for row in rows(folder)[-1:]
+    ]
+    assert terms[0] == terms[1]
+    for grid in ("nimg-000000000240.png", "nimg-000000000480.png"):
+        assert (run / "samples" / grid).read_bytes() == (finished / "samples" / grid).read_bytes()
+
+
+def test_a_run_of_another_seed_is_another_run(tmp_path, config, finished):
+    runs.done(config, f"run={tmp_path / 'run'}", "seed=1")
+    with pytest.raises(AssertionError):
+        assert_same_weights(tmp_path / "run", finished)
+
+
+def test_cadences_do_not_change_what_is_computed(tmp_path, config, finished):
+    cadences = ["train.tick_nimg=33", "train.sample_every_nimg=50", "train.checkpoint_every_nimg=48"]
+    runs.done(config, f"run={tmp_path / 'run'}", *cadences, "train.keep_checkpoints=1")
+    assert_same_weights(tmp_path / "run", finished)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["nimg-000000000480.ckpt"]
+
+
+def test_lines_that_a_killed_run_wrote_past_its_checkpoint_are_dropped(tmp_path, config, finished):
+    run = tmp_path / "run"
+    runs.done(config, f"run={run}", "train.total_nimg=240")
+    whole = (run / "metrics.jsonl").read_text()
+    lost = whole.splitlines()[-1].replace('"nimg": 240', '"nimg": 336')
+    (run / "metrics.jsonl").write_text(f"{whole}{lost}\n{lost[:25]}")
+    runs.done(config, f"run={run}")
+    assert [row["nimg"] for row in rows(run)] == [144, 240, 336, 432, 480]
+    assert (run / "metrics.jsonl").read_text().startswith(whole) and lost not in (run / "metrics.jsonl").read_text()
+    assert_same_weights(run, finished)
+
+
+def test_lines_up_to_the_checkpoint_are_kept_as_they_are(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    drop_lines_after(10, file)
+    assert not file.exists()
+    file.write_text('{"nimg": 1, "a": null}\n{"nimg":10}\n{"nimg": 11}\n{"nimg": 1')
+    drop_lines_after(10, file)
+    assert file.read_text() == '{"nimg": 1, "a": null}\n{"nimg":10}\n'
+
+
+def test_a_finished_run_says_so_and_writes_nothing(finished):
+    before = runs.files(finished)
+    said = runs.done(finished.parent / "tiny.yaml", f"run={finished}")
+    assert said == (
+        f"{finished}: already done: 480 images; for more set train.total_nimg above that\n"
+        f"  samples     {finished}/samples/nimg-000000000480.png\n"
+        f"  metrics     {finished}/metrics.jsonl\n"
+        f"  checkpoint  {finished}/checkpoints/nimg-000000000480.ckpt\n"
+    )
+    assert runs.files(finished) == before
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path, config, finished):
+    run = tmp_path / "run"
+    runs.done(config, f"run={run}", "train.total_nimg=240")
+    (run / "checkpoints" / "nimg-000000000384.ckpt.tmp").write_bytes(b"half")
+    assert "going on from nimg-000000000240.ckpt" in runs.done(config, f"run={run}")
+    assert_same_weights(run, finished)
+
+
+# --- errors and signals while it trains
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_and_spares_the_weights(tmp_path, config):
+    run = tmp_path / "run"
+    result = runs.ganlab("train", config, f"run={run}", "model.regularizers.r1.weight=1e38")
+    assert result.exit_code == 1
+    assert "ganlab: at 144 images: 100% of the discriminator's moves" in result.stderr
+    assert "Lower the learning rate, or add a penalty such as R1" in result.stderr
+    assert rows(run)[-1]["nimg"] == 144  # the line that shows it is there
+    assert all(row["discriminator/r1"] is None or row["discriminator/r1"] > 0 for row in rows(run))  # JSON has no NaN
+
+
+def test_the_signals_are_given_back_however_a_run_ends(tmp_path, config, dataset):
+    before = [signal.getsignal(number) for number in SIGNALS]
+    runs.done(config, f"run={tmp_path / 'run'}", "train.total_nimg=48")
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    result = runs.ganlab("train", config, f"run={tmp_path / 'bad'}", "model.regularizers.r1.weight=1e38")
+    assert result.exit_code == 1
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)])
+def test_a_signal_stops_at_a_move_saves_and_the_run_goes_on(tmp_path, config, finished, number, code):
+    run = tmp_path / "run"
+
+    def send_when_it_trains():
+        while not (run / "metrics.jsonl").exists():
+            stop.wait(0.005)
+        signal.raise_signal(number)
+
+    stop = threading.Event()
+    thread = threading.Thread(target=send_when_it_trains)
+    thread.start()
+    result = runs.ganlab("train", config, f"run={run}", "train.total_nimg=48_000", "train.tick_nimg=48")
+    thread.join()
+    assert result.exit_code == code, result.output
+    saved = max((run / "checkpoints").iterdir())
+    nimg = int(saved.stem.removeprefix("nimg-"))
+    assert f"{run}: stopped at {nimg:,} images, checkpoint saved; the same command goes on" in result.stdout
+    assert rows(run)[-1]["nimg"] == nimg and (run / "samples" / f"{saved.stem}.png").is_file()
+    runs.done(config, f"run={run}", f"train.total_nimg={nimg + 48}")
+    straight = tmp_path / "straight"
+    runs.done(config, f"run={straight}", f"train.total_nimg={nimg + 48}")
+    assert_same_weights(run, straight, nimg + 48)
+
+
+# --- small print
+
+
+def test_a_line_of_progress():
+    assert progress_line(12_800, 64_000, 512.0) == "12,800 of 64,000 images (20%), 512 images/s, 1:40 left"
+    assert progress_line(0, 10_000_000, 1000.0) == "0 of 10,000,000 images (0%), 1,000 images/s, 2:46:40 left"
+    assert progress_line(1024, 1000, 4.0) == "1,024 of 1,000 images (102%), 4 images/s, 0:00 left"
+
+
+def test_a_file_is_whole_or_the_old_one(tmp_path):
+    path = tmp_path / "file"
+    with atomic_write(path) as file:
+        file.write(b"old")
+        assert not path.exists()
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as file:
+        file.write(b"half of the new")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_checkpoint_can_be_read_from_another_place(tmp_path, finished):
+    shutil.copytree(finished, tmp_path / "copy")
+    assert_same_weights(tmp_path / "copy", finished)

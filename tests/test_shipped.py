@@ -1,0 +1,76 @@
+"""Shipped things are tested things: every YAML, and the words that explain each of its keys."""
+
+import ast
+import inspect
+from dataclasses import replace
+
+import pytest
+import tiny_runs as runs
+import torch
+from conftest import REPOSITORY
+
+from ganlab import config as frame
+from ganlab.config import load
+from ganlab.run import build_model
+from ganlab.types import ImageSpec
+
+CONFIGS = REPOSITORY / "configs"
+MACHINES = sorted((CONFIGS / "machine").glob("*.yaml"))
+EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.yaml") if path.name != "base.yaml" and path not in MACHINES)
+
+
+def name(path):
+    return str(path.relative_to(CONFIGS))
+
+
+def test_there_is_something_to_test():
+    assert "digits/dcgan.yaml" in map(name, EXPERIMENTS) and len(MACHINES) >= 2
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
+def test_a_shipped_config_is_shown_without_data(path, tmp_path):
+    result = runs.ganlab("show", path, f"data.url={tmp_path / 'none'}")
+    assert result.exit_code == 0, result.output
+    for words in ("_target_:", "generator  ", "discriminator  ", "as declared: no data found", "run folder"):
+        assert words in result.output
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
+def test_a_shipped_config_makes_two_moves(path):
+    config = load(path)
+    declared = config.data.image
+    assert declared is not None, "declare data.image, so that the config can be shown without its data"
+    image = ImageSpec(16, 16, declared.channels, declared.classes)
+    model = build_model(replace(config, data=replace(config.data, image=image)))
+    model.configure_optimizers()
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    draw = torch.Generator().manual_seed(0)
+    for number in range(2 * max(model.moves_every.values())):
+        images = torch.randint(256, (8, image.channels, 16, 16), dtype=torch.uint8, generator=draw)
+        labels = torch.arange(8) % image.classes if image.classes else torch.full((8,), -1)
+        model.training_step((images, labels), number)
+    assert model.clock.moves["generator"] == 2
+    for key, tensor in model.state_dict().items():
+        assert tensor.isfinite().all(), key
+        if tensor.is_floating_point() and key.endswith("weight"):
+            assert not torch.equal(tensor, before[key]), f"{key} did not move"
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=name)
+def test_a_machine_file_lies_over_any_config(machine):
+    over, plain = load(EXPERIMENTS[0], machine=machine), load(EXPERIMENTS[0])
+    assert over != plain
+    assert replace(over, machine=plain.machine, logging=plain.logging) == plain
+
+
+def test_every_key_of_the_frame_says_what_it_is():
+    tree = ast.parse(inspect.getsource(frame))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    assert {"Config", "Data", "Train", "Machine", "Logging"} <= {node.name for node in classes}
+    for node in classes:
+        for item, after in zip(node.body, [*node.body[1:], None], strict=True):
+            if isinstance(item, ast.AnnAssign):
+                says = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and after.value.value
+                assert says, f"{node.name}.{ast.unparse(item.target)} has no docstring"
+                optional = "None" in ast.unparse(item.annotation)
+                assert not optional or "None" in says, f"{node.name}.{ast.unparse(item.target)}: what does None mean?"

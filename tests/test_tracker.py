@@ -1,0 +1,160 @@
+"""W&B: what an offline run holds, and that W&B can fail without failing the run."""
+
+import json
+import logging
+import time
+from urllib.parse import urlsplit
+
+import pytest
+import tiny_runs as runs
+import wandb
+from PIL import Image
+from wandb_reader import offline_runs
+
+from ganlab.callbacks import tracker
+from ganlab.callbacks.tracker import Tracker, logged_in
+
+DEFAULT_HOST = urlsplit(wandb.Settings().base_url).netloc
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_logged_in(tmp_path, monkeypatch):
+    wandb.teardown()  # it reads the environment once
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.fixture(scope="module")
+def mirrored(dataset, tmp_path_factory):
+    """A run that W&B mirrors, stopped at 240 images and resumed."""
+    folder = tmp_path_factory.mktemp("mirrored")
+    config = runs.write_config(folder, dataset)
+    for total in (240, 480):
+        runs.done(
+            config, f"run={folder / 'run'}", "logging={wandb: offline, project: faces}", f"train.total_nimg={total}"
+        )
+    return folder / "run"
+
+
+def test_wandb_holds_every_scalar_of_the_metrics_against_nimg(mirrored):
+    lines = [json.loads(line) for line in (mirrored / "metrics.jsonl").read_text().splitlines()]
+    first, second = offline_runs(mirrored)
+    assert [row["nimg"] for row in lines] == [144, 240, 336, 432, 480]
+    for name in lines[0]:
+        told = {row["nimg"]: row[name] for row in lines}
+        assert {**first.values(name), **second.values(name)} == told, name
+    assert list(first.values("generator/loss")) == [144, 240]
+    assert first.ended and second.ended
+
+
+def test_wandb_holds_the_grids_of_samples(mirrored):
+    for run, nimg in zip(offline_runs(mirrored), (240, 480), strict=True):
+        (image,) = run.values("samples").values()
+        assert list(run.values("samples")) == [nimg]
+        (copy,) = mirrored.glob(f"wandb/offline-run-*/files/{image['path']}")
+        with Image.open(copy) as theirs, Image.open(mirrored / "samples" / f"nimg-{nimg:012d}.png") as ours:
+            assert (image["width"], image["height"]) == theirs.size and theirs.tobytes() == ours.tobytes()
+
+
+def test_wandb_holds_the_config_and_the_same_id_after_a_resume(mirrored):
+    first, second = offline_runs(mirrored)
+    assert first.id == second.id == (mirrored / "wandb" / "run-id.txt").read_text() and len(first.id) == 8
+    assert first.project == second.project == "faces"
+    for run, total in ((first, 240), (second, 480)):
+        assert run.config["train"]["total_nimg"] == total
+        assert run.config["model"]["regularizers"]["r1"]["weight"] == 0.5
+        assert run.config["data"]["image"] == {"height": 16, "width": 16, "channels": 1, "classes": 3}
+
+
+def test_two_runs_have_two_ids(tmp_path):
+    ids = set()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Tracker(tmp_path / name, "offline", "p", {}).finish()
+        ids.add((tmp_path / name / "wandb" / "run-id.txt").read_text())
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize("way", ["config", "environment"])
+def test_disabled_is_no_wandb_at_all(tmp_path, monkeypatch, way):
+    if way == "environment":
+        monkeypatch.setenv("WANDB_MODE", "disabled")
+    mirror = Tracker(tmp_path, "disabled" if way == "config" else None, "p", {})
+    mirror.log(1, {"x": 1.0})
+    mirror.finish()
+    assert mirror.run is None and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [None, "offline", "online"])
+def test_who_is_not_logged_in_gets_an_offline_run_and_no_question(tmp_path, caplog, mode):
+    mirror = Tracker(tmp_path, mode, "p", {})
+    assert mirror.run.settings.mode == "offline"
+    assert ("W&B is offline: nobody is logged in" in caplog.text) == (mode == "online")
+    mirror.log(7, {"x": 1.5})
+    mirror.finish()
+    (run,) = offline_runs(tmp_path)
+    assert run.values("x") == {7: 1.5}
+
+
+@pytest.mark.parametrize(
+    ("netrc", "environment", "expected"),
+    [
+        (None, {}, False),
+        ("", {}, False),
+        ("machine api.wandb.ai login user password k", {}, True),
+        ("machine api.github.com login user password k", {}, False),
+        ("machine wandb.lab.org login user password k", {}, False),
+        ("machine wandb.lab.org login user password k", {"WANDB_BASE_URL": "https://wandb.lab.org"}, True),
+        ("machine wandb.lab.org:80 login user password k", {"WANDB_BASE_URL": "http://wandb.lab.org:80"}, True),
+        ("machine api.wandb.ai login user password k", {"WANDB_BASE_URL": "https://wandb.lab.org"}, False),
+        (f"machine {DEFAULT_HOST} login user password k", {}, True),
+        ("machine api.wandb.ai login user", {}, False),
+        ("not a netrc", {}, False),
+        (None, {"WANDB_IDENTITY_TOKEN_FILE": "token"}, True),
+        (None, {"WANDB_API_KEY": "k"}, True),
+        (None, {"WANDB_API_KEY": ""}, False),
+    ],
+)
+def test_who_is_logged_in(tmp_path, monkeypatch, netrc, environment, expected):
+    if netrc is not None:
+        (tmp_path / "netrc").write_text(netrc)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert logged_in() is expected
+
+
+def test_a_server_that_does_not_answer_costs_a_moment_and_the_run_is_kept_offline(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    assert tracker.INIT_SECONDS <= 30 and tracker.FINISH_SECONDS <= 60
+    monkeypatch.setattr(tracker, "INIT_SECONDS", 1)
+    start = time.monotonic()
+    mirror = Tracker(tmp_path, None, "p", {"seed": 3})  # a key, so online
+    assert time.monotonic() - start < 20
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.startswith("W&B (online) cannot begin: ") and "127.0.0.1:9" in warning
+    mirror.log(7, {"x": 1.5})
+    mirror.finish()
+    (run,) = offline_runs(tmp_path)
+    assert run.values("x") == {7: 1.5} and run.config["seed"] == 3
+    assert run.id == (tmp_path / "wandb" / "run-id.txt").read_text()
+
+
+def test_a_wandb_folder_that_cannot_be_written_fails_nothing(tmp_path, caplog):
+    (tmp_path / "wandb").write_text("a file")
+    mirror = Tracker(tmp_path, "offline", "p", {})
+    mirror.log(1, {"x": 1.0})
+    mirror.finish()
+    assert mirror.run is None and "W&B (offline) cannot begin" in caplog.text
+
+
+def test_a_picture_that_is_gone_fails_nothing(tmp_path, caplog):
+    mirror = Tracker(tmp_path, "offline", "p", {})
+    open_run = mirror.run
+    mirror.log(1, {"samples": tmp_path / "none.png"})
+    assert mirror.run is None and "W&B is off from here on" in caplog.text
+    mirror.log(2, {"x": 1.0})
+    mirror.finish()
+    open_run.finish()
+    assert [run.history for run in offline_runs(tmp_path)] == [[]]

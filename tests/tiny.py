@@ -1,0 +1,75 @@
+"""Networks without batch coupling, and a game of them: what is exact however a batch is cut."""
+
+from functools import partial
+
+import torch
+from torch import nn
+from torch.optim import Adam
+
+from ganlab.models import GANModule
+from ganlab.objectives import NonSaturating
+from ganlab.seeding import seed_everything
+from ganlab.types import ImageSpec
+
+IMAGE = ImageSpec(8, 8, 1, 3)
+
+
+class Generator(nn.Module):
+    """Instance norm, so that there is a norm; every sample by itself."""
+
+    latent, classes = 5, 3
+
+    def __init__(self):
+        super().__init__()
+        self.classwise = nn.Embedding(3, 5)
+        self.linear = nn.Linear(5, 4 * 16)
+        self.layers = nn.Sequential(
+            nn.InstanceNorm2d(4, affine=True), nn.Softplus(), nn.ConvTranspose2d(4, 1, 4, 2, 1), nn.Tanh()
+        )
+
+    def forward(self, latents, labels):
+        return self.layers(self.linear(latents + self.classwise(labels)).view(-1, 4, 4, 4))
+
+
+class Discriminator(nn.Module):
+    """Smooth, so that penalties are too."""
+
+    classes = 3
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, 4, 4, 2, 1), nn.Softplus(), nn.Conv2d(4, 3, 4), nn.Flatten())
+
+    def forward(self, images, labels):
+        return self.layers(images).gather(1, labels[:, None])[:, 0]
+
+
+def game(**changes):
+    """A module in float64, the same weights every time."""
+    seed_everything(2)
+    adam = partial(Adam, lr=3e-3, betas=(0.5, 0.99))
+    arguments = {
+        "image": IMAGE,
+        "generator": Generator(),
+        "discriminator": Discriminator(),
+        "objective": NonSaturating(),
+        "optimizers": {"generator": adam, "discriminator": adam},
+        "ema_half_life": 50.0,
+        "group": 2,
+        "precision": "fp64",
+    }
+    return GANModule(**(arguments | changes))
+
+
+def batches(count, n, dtype=torch.float64):
+    """Batches of noise with labels."""
+    draw = torch.Generator().manual_seed(9)
+    for _ in range(count):
+        images = torch.rand(n, 1, 8, 8, generator=draw, dtype=torch.float64) * 2 - 1
+        yield images.to(dtype), torch.randint(3, (n,), generator=draw)
+
+
+def distance(a, b):
+    """The largest difference between two state dicts."""
+    assert a.keys() == b.keys()
+    return max((a[name].double() - b[name].double()).abs().max().item() for name in a)
