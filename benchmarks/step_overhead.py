@@ -57,7 +57,7 @@ def by_ganlab(folder: Path, steps: int) -> float:
     watch = Stopwatch()
     callbacks = [
         Guard(total),
-        Ticks(folder / "metrics.jsonl", every=10_000, total_nimg=total, tracker=None),
+        Ticks(folder / "metrics.jsonl", every=10_000, total_nimg=total, skip=False, tracker=None),
         Samples(folder, every=10 * total, seed=0, tracker=None),
         watch,
     ]

@@ -7,6 +7,7 @@ sha256, its size and the metrics of its moment. The second is written first: a c
 import hashlib
 import json
 import logging
+import math
 import pickle
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -130,9 +131,9 @@ class Writer:
     def _prune(self, folder: Path) -> None:
         paths = found(folder)
         kept = {path.stem for path in paths[-self.keep :]}
-        values = {path: facts_of(path).get("metrics", {}).get(self.best) for path in paths}
-        if finite := {path: value for path, value in values.items() if value is not None}:
-            kept.add(min(finite, key=lambda path: finite[path]).stem)
+        values = {path.stem: facts_of(path).get("metrics", {}).get(self.best) for path in paths}
+        if finite := {stem: value for stem, value in values.items() if value is not None and math.isfinite(value)}:
+            kept.add(min(finite, key=lambda stem: finite[stem]))
         for file in folder.glob("nimg-*"):
             if file.stem not in kept:
                 file.unlink()

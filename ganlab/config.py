@@ -47,6 +47,13 @@ class Train:
     """A checkpoint every so many images."""
     keep_checkpoints: int = 2
     """The newest so many checkpoints are kept."""
+    keep_best: str | None = None
+    """A metric of `metrics.jsonl`: the checkpoint with its lowest value is kept too; None keeps the newest alone."""
+    on_not_finite: Literal["stop", "skip", "rollback"] = "stop"
+    """What follows moves that were masked since their gradients were not finite: stop the run, go on without them, or
+    go back to the newest checkpoint and meet other noise."""
+    rollbacks: int = 3
+    """At most so many times in one run."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class Config:
 MACHINE_FILE_KEYS = frozenset({"machine", "logging"})
 
 FREE_ON_RESUME = re.compile(
-    r"run$|trust|machine\.|logging\.|train\.(total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints)$"
+    r"run$|trust|machine\.|logging\.|train\.(total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best|on_not_finite|rollbacks)$"
 )
 """Keys that do not change what has been computed so far."""
 

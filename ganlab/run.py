@@ -3,11 +3,11 @@
 import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ganlab import distributed
-from ganlab.callbacks.checkpoint import read_checkpoint
 from ganlab.config import FREE_ON_RESUME, Config, differences, to_yaml
 from ganlab.files import atomic_write
 from ganlab.models import GANModule
@@ -51,9 +51,8 @@ def check_device(config: Config) -> None:
         )
 
 
-def check_resume(checkpoint: Path, config: Config, allow_change: Sequence[str]) -> int:
-    """Return the images a checkpoint has seen; refuse it if it is of another config."""
-    saved = read_checkpoint(checkpoint)
+def check_resume(path: Path, saved: dict[str, Any], config: Config, allow_change: Sequence[str]) -> None:
+    """Refuse a checkpoint that is of another config."""
     changed = {
         key: values
         for key, values in differences(saved["config"], config.as_dict()).items()
@@ -62,14 +61,12 @@ def check_resume(checkpoint: Path, config: Config, allow_change: Sequence[str]) 
     if changed:
         lines = "".join(f"\n  {key}: {old!r} in the checkpoint, {new!r} now" for key, (old, new) in changed.items())
         raise UserError(
-            f"{checkpoint}: is of another config:{lines}\n"
+            f"{path}: is of another config:{lines}\n"
             f"name another folder with run=PATH, or allow a change with --allow-change {next(iter(changed))}"
         )
-    nimg: int = saved["ganlab"]["clock"]["nimg"]
-    return nimg
 
 
-def build_model(config: Config) -> GANModule:
+def build_model(config: Config, attempt: int = 0) -> GANModule:
     """Make the module, its initial weights a function of the seed."""
     if not issubclass(target := resolve(config.model["_target_"], config.trust), GANModule):
         raise UserError(f"model._target_: {target.__name__} is not a GANModule, such as ganlab.models.DCGAN")
@@ -79,6 +76,7 @@ def build_model(config: Config) -> GANModule:
         trust=config.trust,
         image=config.data.image,
         seed=config.seed,
+        attempt=attempt,
         micro_batch=config.train.micro_batch,
         precision=config.machine.precision,
     )

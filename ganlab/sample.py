@@ -6,7 +6,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save
 
-from ganlab.callbacks.checkpoint import found, read_checkpoint
+from ganlab import checkpoints
 from ganlab.config import from_dict, from_yaml, to_yaml
 from ganlab.files import atomic_write
 from ganlab.models import GANModule
@@ -42,10 +42,10 @@ def load(run: Path | str, trust: Sequence[str] = ()) -> GANModule:
 
 def newest_checkpoint(run: Path) -> dict[str, Any]:
     """Read the newest checkpoint of a run."""
-    checkpoints = found(run / "checkpoints")
-    if not checkpoints:
+    newest = checkpoints.newest(run / "checkpoints")
+    if newest is None:
         raise UserError(f"{run}: holds no checkpoint; give the folder of a run, such as runs/digits-dcgan")
-    return read_checkpoint(checkpoints[-1])
+    return newest[1]
 
 
 def sample(

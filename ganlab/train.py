@@ -1,6 +1,7 @@
 """The verb `train`: check everything, assemble the objects, let Lightning run them, and say where things are."""
 
 import logging
+import signal
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +11,8 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from ganlab import distributed
-from ganlab.callbacks import AtomicCheckpointIO, Checkpoints, Guard, Heartbeat, Samples, Ticks, Tracker
-from ganlab.callbacks.checkpoint import found
+from ganlab import checkpoints, distributed
+from ganlab.callbacks import Checkpoints, Guard, Heartbeat, NotFiniteError, Samples, Ticks, Tracker, WriterIO
 from ganlab.config import Config
 from ganlab.data.module import ShardData
 from ganlab.models import GANModule
@@ -38,46 +38,76 @@ def train(config: Config, allow_change: Sequence[str] = ()) -> int:
     config = replace(config, data=replace(config.data, image=agreed_image(config, data.image)))
     check_batch(config)
     check_device(config)
-    newest = next(reversed(found(run / "checkpoints")), None)
-    if newest is not None and (done := check_resume(newest, config, allow_change)) >= config.train.total_nimg:
-        print_done(run, f"already done: {done:,} images; for more set train.total_nimg above that")
-        return 0
+    newest = checkpoints.newest(run / "checkpoints")
+    if newest is not None:
+        check_resume(*newest, config, allow_change)
+        if (done := newest[1]["ganlab"]["clock"]["nimg"]) >= config.train.total_nimg:
+            print_done(run, f"already done: {done:,} images; for more set train.total_nimg above that")
+            return 0
     model = build_model(config)
     make_run_folder(run, config)
-    return fit(config, run, model, data, newest)
-
-
-def fit(config: Config, run: Path, model: GANModule, data: ShardData, newest: Path | None) -> int:
-    """Hand the checked objects to Lightning; return the exit code."""
-    chief, plain = distributed.rank() == 0, config.as_dict()
-    tracker = Tracker(run, config.logging.wandb, config.logging.project, plain) if chief else None
-    guard = Guard(config.train.total_nimg)
-    every = config.train
-    callbacks: list[pl.Callback] = [
-        guard,
-        Heartbeat(float(config.machine.timeout_seconds)),
-        Ticks(run / "metrics.jsonl", every=every.tick_nimg, total_nimg=every.total_nimg, tracker=tracker),
-        Samples(run / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker),
-        Checkpoints(run / "checkpoints", every=every.checkpoint_every_nimg, keep=every.keep_checkpoints, config=plain),
-    ]
-    trainer = make_trainer(config, callbacks)
-    if newest is not None and chief:
-        announce(f"{run}: going on from {newest.name}")
+    plain = config.as_dict()
+    tracker = Tracker(run, config.logging.wandb, config.logging.project, plain) if distributed.rank() == 0 else None
     try:
-        trainer.fit(model, data, ckpt_path=newest)
+        return play(config, run, model, data, newest and newest[0], tracker)
     finally:
         if tracker is not None:
             tracker.finish()
+
+
+def play(
+    config: Config, run: Path, model: GANModule, data: ShardData, newest: Path | None, tracker: Tracker | None
+) -> int:
+    """Train, and roll back as often as the config allows; return the exit code."""
+    for _ in range(config.train.rollbacks if config.train.on_not_finite == "rollback" else 0):
+        try:
+            return fit(config, run, model, data, newest, tracker)
+        except NotFiniteError as error:
+            last = checkpoints.newest(run / "checkpoints")
+            newest = last and last[0]
+            announce(f"{error}; rolling back to {newest.name if newest else 'the start'}")
+            model = build_model(config, attempt=model.attempt + 1)
+    return fit(config, run, model, data, newest, tracker)
+
+
+def fit(
+    config: Config, run: Path, model: GANModule, data: ShardData, newest: Path | None, tracker: Tracker | None
+) -> int:
+    """Hand the checked objects to Lightning; return the exit code."""
+    every = config.train
+    guard, writer = Guard(every.total_nimg), checkpoints.Writer(every.keep_checkpoints, every.keep_best)
+    ticks = Ticks(
+        run / "metrics.jsonl",
+        every=every.tick_nimg,
+        total_nimg=every.total_nimg,
+        skip=every.on_not_finite == "skip",
+        tracker=tracker,
+    )
+    callbacks: list[pl.Callback] = [
+        guard,
+        Heartbeat(float(config.machine.timeout_seconds)),
+        ticks,
+        Samples(run / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker),
+        Checkpoints(
+            run / "checkpoints",
+            every=every.checkpoint_every_nimg,
+            writer=writer,
+            ticks=ticks,
+            config=config.as_dict(),
+        ),
+    ]
+    trainer = make_trainer(config, callbacks, writer)
+    if newest is not None:
+        announce(f"{run}: going on from {newest.name}")
+    trainer.fit(model, data, ckpt_path=newest)
     if guard.signal:
-        if chief:
-            announce(f"{run}: stopped at {model.clock.nimg:,} images, checkpoint saved; the same command goes on")
-        return 130 if guard.signal == 2 else STOPPED_BY_SIGNAL
-    if chief:
-        print_done(run, f"done: {model.clock.nimg:,} images")
+        announce(f"{run}: stopped at {model.clock.nimg:,} images, checkpoint saved; the same command goes on")
+        return 130 if guard.signal == signal.SIGINT else STOPPED_BY_SIGNAL
+    print_done(run, f"done: {model.clock.nimg:,} images")
     return 0
 
 
-def make_trainer(config: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
+def make_trainer(config: Config, callbacks: list[pl.Callback], writer: checkpoints.Writer | None = None) -> pl.Trainer:
     """Return a Trainer without what costs time and brings a GAN nothing."""
     quiet_lightning()
     if config.machine.precision == "tf32":
@@ -86,7 +116,7 @@ def make_trainer(config: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
     if config.machine.threads is not None:
         torch.set_num_threads(config.machine.threads)
     world_size, here = distributed.world_size(), distributed.processes_here()
-    io = AtomicCheckpointIO()
+    io = WriterIO(writer or checkpoints.Writer(config.train.keep_checkpoints))
     # A collective's own timeout comes later than the heartbeat's, which can say who is missing.
     timeout = timedelta(seconds=config.machine.timeout_seconds + GRACE_SECONDS)
     trainer = pl.Trainer(
@@ -115,8 +145,9 @@ def quiet_lightning() -> None:
 
 
 def announce(line: str) -> None:
-    """Say one line to the person who waits."""
-    print(line, flush=True)
+    """Say one line to the person who waits: once, however many processes there are."""
+    if distributed.rank() == 0:
+        print(line, flush=True)
 
 
 def print_done(run: Path, line: str) -> None:
@@ -125,4 +156,4 @@ def print_done(run: Path, line: str) -> None:
     announce(f"{run}: {line}")
     announce(f"  samples     {newest_grid}")
     announce(f"  metrics     {run / 'metrics.jsonl'}")
-    announce(f"  checkpoint  {max(found(run / 'checkpoints'), default='none')}")
+    announce(f"  checkpoint  {max(checkpoints.found(run / 'checkpoints'), default='none')}")

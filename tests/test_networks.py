@@ -114,7 +114,7 @@ def test_initial_weights_are_those_of_the_table():
             weight, n = layer.weight.detach().double(), layer.weight.numel()
             assert abs(weight.mean() - mean) < 4.5 * std / n**0.5
             assert abs(weight.std() / std - 1) < 4.5 / (2 * (n - 1)) ** 0.5
-            assert (layer.bias == 0).all() if isinstance(layer, nn.BatchNorm2d) else layer.bias is None
+            assert (layer.bias == 0).all() if isinstance(layer, BatchNorm) else layer.bias is None
     assert seen == set(table)
 
 

@@ -39,4 +39,5 @@ class EveryImages(pl.Callback):
 
     def _fire(self, trainer: pl.Trainer, module: GANModule) -> None:
         self.fired = module.clock.nimg
+        module.settle()
         self.fire(trainer, module)

@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.tracker import Tracker
 from ganlab.files import atomic_write
@@ -16,12 +17,24 @@ from ganlab.models import GANModule
 from ganlab.progress import Progress
 
 
-class Ticks(EveryImages):
-    """Reads the statistics that the moves left on the device: once a tick, the only host sync of it."""
+class NotFiniteError(FloatingPointError):
+    """Gradients have stopped being finite."""
 
-    def __init__(self, file: Path, *, every: int, total_nimg: int, tracker: Tracker | None) -> None:
+
+class Ticks(EveryImages):
+    """Reads the statistics that the moves left on the device: once a tick, the only host sync of it.
+
+    Raises:
+        NotFiniteError: moves were masked, unless `skip` says to go on. Under float16 a masked move now and then is the loss
+            scale finding its level; there, all moves of a tick.
+        RuntimeError: the ranks no longer hold the same weights.
+    """
+
+    def __init__(self, file: Path, *, every: int, total_nimg: int, skip: bool, tracker: Tracker | None) -> None:
         super().__init__(every)
-        self.file, self.total_nimg, self.tracker = file, total_nimg, tracker
+        self.file, self.total_nimg, self.skip, self.tracker = file, total_nimg, skip, tracker
+        self.row: dict[str, Any] = {}
+        """The last line."""
         self.progress: Progress | None = None  # on rank 0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -34,10 +47,10 @@ class Ticks(EveryImages):
             self.progress = Progress("training", self.total_nimg, self.seen, seconds_between_lines=0.0)
 
     def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
-        """Write the line; stop if a move was not finite."""
+        """Write the line, and see that all is well."""
         means = module.statistics.read()
         now, nimg = time.monotonic(), module.clock.nimg
-        row: dict[str, Any] = {
+        self.row = row = {
             "nimg": nimg,
             "seconds": round(now - self.first_time, 3),
             "images_per_second": round((nimg - self.last_nimg) / (now - self.last_time), 2),
@@ -55,13 +68,27 @@ class Ticks(EveryImages):
             if self.tracker is not None:
                 self.tracker.log(nimg, row)
         self.last_nimg, self.last_time = nimg, now
-        for player in module.players:
-            if masked := means.get(f"{player}/not_finite"):
-                raise FloatingPointError(
-                    f"at {nimg:,} images: {masked:.0%} of the {player}'s moves since the last tick had a gradient that "
-                    "is infinite or not a number; they were left out, so the weights are good. "
-                    "Lower the learning rate, or add a penalty such as R1"
-                )
+        self._check_finite(module, means)
+        if distributed.world_size() > 1 and (names := distributed.differing(module.state_dict().items())):
+            raise RuntimeError(f"at {nimg:,} images the ranks hold different values of {', '.join(names[:5])}")
+
+    def _check_finite(self, module: GANModule, means: dict[str, float]) -> None:
+        for name, player in module.players.items():
+            masked = means.get(f"{name}/not_finite", 0.0)
+            if masked == 0 or (module.precision == "fp16" and masked < 1):
+                continue
+            terms = [key for key, mean in means.items() if key.startswith(f"{name}/") and not math.isfinite(mean)]
+            culprits = sorted(player.read_culprits())
+            more = f" and {len(culprits) - 3} more" if len(culprits) > 3 else ""
+            text = (
+                f"at {module.clock.nimg:,} images: {masked:.1%} of the {name}'s moves in this tick had a gradient "
+                f"that is infinite or not a number, in {', '.join(culprits[:3])}{more}; "
+                f"terms not finite: {', '.join(terms) or 'none'}. Those moves were left out, so the weights are good"
+            )
+            if not self.skip:
+                raise NotFiniteError(f"{text}. Lower the learning rate, add a penalty, or see train.on_not_finite")
+            if self.progress is not None:
+                self.progress.print(text)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Fire for the last images and close the bar."""
