@@ -25,8 +25,8 @@ class Ticks(EveryImages):
     """Reads the statistics that the moves left on the device: once a tick, the only host sync of it.
 
     Raises:
-        NotFiniteError: moves were masked, unless `skip` says to go on. Under float16 a masked move now and then is the loss
-            scale finding its level; there, all moves of a tick.
+        NotFiniteError: moves were masked, unless `skip` says to go on. (Under float16: all moves of a tick, since one
+            now and then is the loss scale finding its level.)
         RuntimeError: the ranks no longer hold the same weights.
     """
 
