@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import pickle
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -63,16 +64,17 @@ def read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if (expected := facts_of(path).get("sha256")) != sha256:
+        if (expected := facts_of(path).get("sha256", "nothing")) != sha256:
             raise UserError(f"{path}: damaged: its sha256 is {sha256}, and {path.stem}.json says {expected}")
-        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, UnicodeDecodeError):
         raise UserError(
             f"{path}: refused: it holds more than tensors and plain values, and unpickling that could run any program"
         ) from None
-    except (OSError, RuntimeError, EOFError) as error:
+    except (OSError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(checkpoint, dict) or checkpoint.get("ganlab", {}).get("format") != FORMAT:
+    ours = checkpoint.get("ganlab") if isinstance(checkpoint, dict) and "config" in checkpoint else None
+    if not isinstance(ours, dict) or ours.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of `ganlab train`, format {FORMAT}")
     return checkpoint
 
@@ -122,7 +124,12 @@ class Writer:
     def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
         with atomic_write(path) as file:
             hashing = Hashing(file)
-            torch.save(checkpoint, hashing)  # type: ignore[arg-type]
+            try:
+                torch.save(checkpoint, hashing)  # type: ignore[arg-type]
+            except RuntimeError as error:  # what torch says when the file below it cannot be written
+                raise error.__context__ or error from None
+            file.flush()
+            os.fsync(file.fileno())  # a full disk shows here, before anything is said of the file
             facts = {"sha256": hashing.sha256.hexdigest(), "metrics": checkpoint.get("metrics", {})}
             with atomic_write(path.with_suffix(".json")) as beside:
                 beside.write(json.dumps(facts).encode())
@@ -145,7 +152,7 @@ class Hashing:
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.sha256 = file, hashlib.sha256()
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """Write and hash."""
         self.sha256.update(data)
         return self.file.write(data)

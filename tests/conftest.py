@@ -10,8 +10,7 @@ install_import_hook("ganlab", "beartype.beartype").__enter__()
 
 import jobs  # noqa: E402
 import tiny_runs as runs  # noqa: E402 (it imports ganlab, so after the hook)
-
-REPOSITORY = Path(__file__).parents[1]
+from repository import REPOSITORY  # noqa: E402
 
 
 @pytest.fixture(scope="session")

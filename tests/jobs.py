@@ -13,9 +13,9 @@ from typing import Any
 
 import tiny_runs as runs
 import torch
+from repository import REPOSITORY
 from torch import Tensor
 
-REPOSITORY = Path(__file__).parents[1]
 PYTHON = sys.executable
 IMAGES = 7_200
 

@@ -4,7 +4,6 @@ import ast
 import fcntl
 import json
 import os
-import pickle
 import pty
 import random
 import re
@@ -22,14 +21,15 @@ import tiny_runs as runs
 import torch
 import yaml
 from click.testing import CliRunner
-from conftest import REPOSITORY
 from PIL import Image
+from repository import REPOSITORY
 from safetensors.torch import load_file
 from test_run import assert_same_weights
 from wandb_reader import offline_runs
 
 import ganlab
-from ganlab.callbacks.checkpoint import read_checkpoint
+from ganlab.checkpoints import found
+from ganlab.checkpoints import read as read_checkpoint
 from ganlab.cli import main
 from ganlab.data.shards import Index
 from ganlab.types import UserError
@@ -161,82 +161,10 @@ def test_what_may_change_goes_on_and_so_does_what_is_allowed(copy, finished):
     config = finished.parent / "tiny.yaml"
     free = ["train.total_nimg=528", "train.tick_nimg=7", "train.keep_checkpoints=9", "machine.decode_threads=2"]
     assert "done: 528 images" in runs.done(config, f"run={copy}", *free, "logging.project=p")
-    assert len(list((copy / "checkpoints").iterdir())) == 3
+    assert len(found(copy / "checkpoints")) == 3
     said = runs.done(config, f"run={copy}", "train.total_nimg=576", "seed=1", "--allow-change", "seed")
     assert "going on from nimg-000000000528.ckpt" in said and "done: 576 images" in said
     assert yaml.safe_load((copy / "config.yaml").read_text())["seed"] == 1
-
-
-class Bomb:
-    """A pickle that leaves a file where it is opened."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-@pytest.mark.parametrize("form", ["torch", "pickle", "legacy"])
-def test_a_checkpoint_that_would_run_code_does_not(copy, finished, tmp_path, form):
-    checkpoint = copy / "checkpoints" / "nimg-000000000999.ckpt"
-    content = {**read_checkpoint(finished / "checkpoints" / "nimg-000000000480.ckpt"), "more": Bomb(tmp_path / "ran")}
-    if form == "pickle":
-        checkpoint.write_bytes(pickle.dumps(content["more"]))
-    else:
-        torch.save(content, checkpoint, _use_new_zipfile_serialization=form == "torch")
-    for words in (
-        ["train", finished.parent / "tiny.yaml", f"run={copy}"],
-        ["sample", copy],
-        ["export", copy, "--out", tmp_path / "e"],
-    ):
-        assert f"{checkpoint}: cannot be read: " in runs.refused(*words)
-    assert not (tmp_path / "ran").exists() and not (tmp_path / "e").exists()
-    pickle.loads(pickle.dumps(Bomb(tmp_path / "ran")))
-    assert (tmp_path / "ran").exists()  # the bomb is one
-
-
-def test_a_damaged_checkpoint_is_refused_or_harmless_wherever_a_byte_is_wrong(copy):
-    path = copy / "checkpoints" / "nimg-000000000480.ckpt"
-    whole, draw = path.read_bytes(), random.Random(0)
-    refused = 0
-    for _ in range(150):
-        data = bytearray(whole)
-        # Half of them in the last 20 kB, where the pickle of a small checkpoint and the directory of its zip are.
-        place = draw.choice(
-            [draw.randrange(len(data)), draw.randrange(len(data) - 20_000, len(data)), draw.randrange(9_000)]
-        )
-        data[place] ^= 1 << draw.randrange(8)
-        path.write_bytes(data)
-        try:
-            read_checkpoint(path)
-        except UserError as error:
-            refused += 1
-            assert str(path) in str(error)
-    assert refused > 10
-    for content in (b"", whole[:1000], whole[: len(whole) // 2], b"not a checkpoint"):
-        path.write_bytes(content)
-        said = runs.refused("sample", copy)
-        assert re.match(f"{path}: cannot be read: .+; delete it to go on from the one before\n", said)
-    path.unlink()
-    assert runs.ganlab("sample", copy, "-n", 1).exit_code == 0  # from the one before
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        [1],
-        {"state_dict": {}},
-        {"ganlab": {"format": 2}, "config": {}},
-        {"ganlab": {"format": 1}},
-        {"ganlab": 1, "config": {}},
-    ],
-    ids=str,
-)
-def test_a_file_of_torch_that_is_no_checkpoint_of_ours(copy, content):
-    path = copy / "checkpoints" / "nimg-000000000999.ckpt"
-    torch.save(content, path)
-    assert runs.refused("sample", copy) == f"{path}: not a checkpoint of `ganlab train`, format 1\n"
 
 
 def test_a_damaged_image_met_in_training_names_its_shard(config, dataset, tmp_path):

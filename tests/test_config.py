@@ -344,6 +344,9 @@ FREE = {
     "train.sample_every_nimg",
     "train.checkpoint_every_nimg",
     "train.keep_checkpoints",
+    "train.keep_best",
+    "train.on_not_finite",
+    "train.rollbacks",
     "trust",
 }
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from ganlab.data.pack import pack
 

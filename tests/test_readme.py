@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import REPOSITORY
 from PIL import Image
+from repository import REPOSITORY
 
 import ganlab
 from ganlab.cli import main

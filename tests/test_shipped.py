@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import tiny_runs as runs
 import torch
-from conftest import REPOSITORY
+from repository import REPOSITORY
 
 from ganlab import config as frame
 from ganlab.config import load

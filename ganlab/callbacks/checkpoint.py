@@ -39,7 +39,9 @@ class Checkpoints(EveryImages):
         self.folder, self.writer, self.ticks, self.config = folder, writer, ticks, config
 
     def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
-        """Save."""
+        """Save; but first let the ticks judge a move that was not finite, so that a checkpoint is one to go back to."""
+        if any(player.culprits.any() for player in module.players.values()):
+            self.ticks.fire(trainer, module)
         trainer.save_checkpoint(path_at(self.folder, module.clock.nimg))
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -1,0 +1,196 @@
+"""Checkpoint files: written whole, verified, and what happens to damaged, hostile and unwritable ones."""
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+import random
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+import tiny_runs as runs
+import torch
+
+from ganlab import checkpoints
+from ganlab.checkpoints import Writer, found, newest, path_at, read
+from ganlab.types import UserError
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished run, which holds checkpoints at 432 and 480 images."""
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+def state(nimg, **more):
+    ours = {"format": 1, "clock": {"nimg": nimg, "moves": {}}, "attempt": 0}
+    return {"ganlab": ours, "config": {}, "state_dict": {"w": torch.arange(5.0) * nimg}, **more}
+
+
+def seal(path):
+    """Put a right checksum beside a file, so that what is in it is all that can be wrong."""
+    path.with_suffix(".json").write_text(json.dumps({"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
+
+
+def test_what_is_written_is_read_back_with_its_sha256_beside_it(tmp_path):
+    writer = Writer(keep=2)
+    path = path_at(tmp_path, 64)
+    writer.submit(state(64, metrics={"loss": 0.5}), path)
+    writer.wait()
+    assert torch.equal(read(path)["state_dict"]["w"], torch.arange(5.0) * 64)
+    facts = json.loads((tmp_path / "nimg-000000000064.json").read_text())
+    assert facts == {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "metrics": {"loss": 0.5}}
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".ckpt", ".json"]
+
+
+def test_what_changes_after_the_call_is_not_in_the_file(tmp_path):
+    writer, values = Writer(keep=1), state(1)
+    weight = values["state_dict"]["w"] = torch.ones(1000, 1000).to(memory_format=torch.contiguous_format)
+    writer.submit(values, path_at(tmp_path, 1))
+    weight.zero_()
+    writer.wait()
+    assert read(path_at(tmp_path, 1))["state_dict"]["w"].sum() == 1e6
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    writer = Writer(keep=2, best="fid")
+    for nimg, fid in enumerate([9.0, 3.0, float("nan"), 5.0, 4.0, None]):
+        writer.submit(state(nimg, metrics={} if fid is None else {"fid": fid}), path_at(tmp_path, nimg))
+    writer.wait()
+    assert [int(path.stem.removeprefix("nimg-")) for path in found(tmp_path)] == [1, 4, 5]
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_every_wrong_bit_is_noticed_and_the_checkpoint_before_is_taken(copy, caplog):
+    path = path_at(copy / "checkpoints", 480)
+    whole, draw = path.read_bytes(), random.Random(0)
+    for _ in range(100):
+        data = bytearray(whole)
+        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=f"{path}: damaged: its sha256 is"):
+            read(path)
+    for content in (b"", whole[:1000], whole[:-1], whole + b" "):
+        path.write_bytes(content)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            taken, checkpoint = newest(copy / "checkpoints")
+        assert taken == path_at(copy / "checkpoints", 432) and checkpoint["ganlab"]["clock"]["nimg"] == 432
+        assert "damaged" in caplog.text and "going on from nimg-000000000432.ckpt" in caplog.text
+
+
+def test_a_run_goes_on_from_the_one_before_a_torn_one_and_ends_the_same(copy, finished):
+    path = path_at(copy / "checkpoints", 480)
+    path.write_bytes(path.read_bytes()[:5000])
+    said = runs.done(finished.parent / "tiny.yaml", f"run={copy}")
+    assert "going on from nimg-000000000432.ckpt" in said
+    for name, tensor in read(path_at(finished / "checkpoints", 480))["state_dict"].items():
+        assert torch.equal(tensor, read(path)["state_dict"][name])
+
+
+def test_with_all_of_them_damaged_nothing_is_begun_anew_in_silence(copy, finished):
+    for path in found(copy / "checkpoints"):
+        path.write_bytes(b"not a checkpoint")
+    before = runs.files(copy)
+    said = runs.refused("train", finished.parent / "tiny.yaml", f"run={copy}")
+    assert said.count("damaged: its sha256 is") == 2 and said.endswith("delete them to begin anew\n")
+    assert runs.files(copy) == before
+
+
+def test_one_without_its_checksum_is_not_trusted(copy):
+    path_at(copy / "checkpoints", 480).with_suffix(".json").unlink()
+    assert newest(copy / "checkpoints")[0] == path_at(copy / "checkpoints", 432)
+
+
+class Bomb:
+    """A pickle that leaves a folder where it is opened."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("form", ["torch", "pickle", "legacy"])
+def test_one_that_would_run_code_does_not(copy, finished, tmp_path, form):
+    path = path_at(copy / "checkpoints", 999)
+    content = {**read(path_at(finished / "checkpoints", 480)), "more": Bomb(tmp_path / "ran")}
+    for other in found(copy / "checkpoints"):
+        other.unlink()
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(content["more"]))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=form == "torch")
+    seal(path)
+    for words in (
+        ["train", finished.parent / "tiny.yaml", f"run={copy}"],
+        ["sample", copy],
+        ["export", copy, "--out", tmp_path / "e"],
+    ):
+        assert re.match(f"{path}: (refused|cannot be read): ", runs.refused(*words))
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "e").exists()
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "ran")))
+    assert (tmp_path / "ran").exists()  # the bomb is one
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1],
+        {"state_dict": {}},
+        {"ganlab": {"format": 2}, "config": {}},
+        {"ganlab": {"format": 1}},
+        {"ganlab": 1, "config": {}},
+    ],
+    ids=str,
+)
+def test_a_file_of_torch_that_is_no_checkpoint_of_ours(tmp_path, content):
+    path = path_at(tmp_path, 1)
+    torch.save(content, path)
+    seal(path)
+    with pytest.raises(UserError, match="not a checkpoint of `ganlab train`, format 1"):
+        read(path)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_one_clear_error_and_spares_the_checkpoint_before(small_disk):
+    writer = Writer(keep=1)
+    writer.submit(state(1), path_at(small_disk, 1))
+    large = state(2)
+    large["state_dict"]["w"] = torch.zeros(400_000)
+    writer.submit(large, path_at(small_disk, 2))
+    with pytest.raises(
+        UserError, match=r"cannot be written: No space left on device; the checkpoints before it are whole"
+    ):
+        writer.wait()
+    assert newest(small_disk)[0] == path_at(small_disk, 1)
+    assert not list(small_disk.glob("*.tmp"))
+    assert {path.stem for path in small_disk.iterdir()} == {"nimg-000000000001"}
+
+
+def test_the_game_waits_for_a_copy_and_not_for_the_disk(tmp_path, monkeypatch):
+    """The write is held back: `submit` returns all the same, and the next one waits for it."""
+    slow, saved = [], torch.save
+    monkeypatch.setattr(checkpoints.torch, "save", lambda *words: (time.sleep(0.5), slow.append(1), saved(*words)))
+    writer = Writer(keep=2)
+    writer.submit(state(1), path_at(tmp_path, 1))
+    assert not slow and not found(tmp_path)
+    writer.submit(state(2), path_at(tmp_path, 2))
+    assert found(tmp_path) == [path_at(tmp_path, 1)]
+    writer.wait()
+    assert len(found(tmp_path)) == 2

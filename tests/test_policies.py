@@ -1,0 +1,63 @@
+"""What follows moves whose gradients were not finite: stop (see test_run.py), skip, or roll back."""
+
+import pytest
+import tiny_runs as runs
+
+from ganlab.checkpoints import found, newest
+
+
+@pytest.fixture
+def config(tmp_path, dataset):
+    return runs.write_config(tmp_path, dataset)
+
+
+def test_moves_may_be_skipped(tmp_path, config):
+    """A penalty of 1e38 in every second discriminator move makes that move's gradients infinite."""
+    config.write_text(config.read_text().replace("weight: 0.5", "weight: 1e38, every: 2"))
+    run = tmp_path / "run"
+    result = runs.ganlab("train", config, f"run={run}", "train.on_not_finite=skip")
+    assert result.exit_code == 0
+    assert (
+        result.stderr.count("of the discriminator's moves in this tick had a gradient") == 4
+    )  # the fifth tick holds one move, and not such a one
+    assert "in layers.0.weight, " in result.stderr and "terms not finite: discriminator/r1" in result.stderr
+    _, checkpoint = newest(run / "checkpoints")
+    assert checkpoint["ganlab"]["clock"]["moves"] == {"discriminator": 10, "generator": 10}
+    assert all(tensor.isfinite().all() for tensor in checkpoint["state_dict"].values())
+    made = [{int(moments["step"]) for moments in player["state"].values()} for player in checkpoint["optimizer_states"]]
+    assert made == [{5}, {10}]
+
+
+def test_a_run_rolls_back_so_often_and_then_stops(tmp_path, config):
+    run = tmp_path / "run"
+    runs.done(config, f"run={run}", "train.total_nimg=240")
+    worse = ["model.regularizers.r1.weight=1e38", "--allow-change", "model.regularizers.r1.weight"]
+    result = runs.ganlab("train", config, f"run={run}", *worse, "train.on_not_finite=rollback", "train.rollbacks=2")
+    assert result.exit_code == 1
+    assert result.stdout.count("rolling back to nimg-000000000240.ckpt") == 2
+    assert found(run / "checkpoints")[-1].name == "nimg-000000000240.ckpt"
+
+
+def test_after_a_rollback_the_noise_is_other_and_the_run_ends(tmp_path, config, monkeypatch):
+    """One real image of infinity, met in the first attempt alone."""
+    import torch
+
+    from ganlab.models import GANModule
+
+    move, first = GANModule.move, []
+
+    def poisoned(self, name, real, labels):
+        if self.attempt == 0 and self.clock.nimg == 336 and name == "discriminator":
+            real = torch.full_like(real, torch.inf)
+        if self.clock.nimg == 288 and name == "generator":
+            first.append(self.draw(4, self._noise(0), name)[0])
+        move(self, name, real, labels)
+
+    monkeypatch.setattr(GANModule, "move", poisoned)
+    run = tmp_path / "run"
+    result = runs.ganlab("train", config, f"run={run}", "train.on_not_finite=rollback")
+    assert result.exit_code == 0, result.output
+    assert "rolling back to nimg-000000000288.ckpt" in result.stdout
+    _, checkpoint = newest(run / "checkpoints")
+    assert checkpoint["ganlab"]["attempt"] == 1 and checkpoint["ganlab"]["clock"]["nimg"] == 480
+    assert len({tuple(latents.flatten().tolist()) for latents in first}) == len(first)
