@@ -118,7 +118,7 @@ class Config:
 MACHINE_FILE_KEYS = frozenset({"machine", "logging"})
 
 FREE_ON_RESUME = re.compile(
-    r"run$|trust|machine\.|logging\.|train\.(total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best|on_not_finite|rollbacks)$"
+    r"run$|trust|machine\.|logging\.|train\.(total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best)$"
 )
 """Keys that do not change what has been computed so far."""
 

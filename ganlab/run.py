@@ -27,10 +27,9 @@ def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
     return found
 
 
-def check_batch(config: Config) -> None:
+def check_batch(config: Config, group: int) -> None:
     """Refuse a batch that the processes cannot share equally, in whole groups."""
     world_size, batch = distributed.world_size(), config.train.batch
-    group = config.model.get("group", 4)
     if batch % (world_size * group):
         step = world_size * group
         raise UserError(
@@ -51,11 +50,17 @@ def check_device(config: Config) -> None:
         )
 
 
-def check_resume(path: Path, saved: dict[str, Any], config: Config, allow_change: Sequence[str]) -> None:
-    """Refuse a checkpoint that is of another config."""
+def check_resume(
+    path: Path, saved: dict[str, Any], config: Config, fingerprint: str, allow_change: Sequence[str]
+) -> None:
+    """Refuse a checkpoint that is of another config, or of a dataset that has been packed anew."""
+    before, now = (
+        {**values, "data.fingerprint": of}
+        for values, of in ((saved["config"], saved["fingerprint"]), (config.as_dict(), fingerprint))
+    )
     changed = {
         key: values
-        for key, values in differences(saved["config"], config.as_dict()).items()
+        for key, values in differences(before, now).items()
         if not FREE_ON_RESUME.match(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in allow_change)
     }
     if changed:
@@ -66,20 +71,31 @@ def check_resume(path: Path, saved: dict[str, Any], config: Config, allow_change
         )
 
 
+def check_shapes(path: Path, saved: dict[str, Any], model: GANModule) -> None:
+    """Refuse a checkpoint whose tensors are not the model's: what --allow-change cannot bridge."""
+    theirs = {name: tuple(tensor.shape) for name, tensor in saved["state_dict"].items()}
+    ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if changed := [
+        f"{name}: {old} in the checkpoint, {new} now" for name, (old, new) in differences(theirs, ours).items()
+    ]:
+        raise UserError(f"{path}: does not fit the model: {'; '.join(changed[:5])}; name another folder with run=PATH")
+
+
 def build_model(config: Config, attempt: int = 0) -> GANModule:
     """Make the module, its initial weights a function of the seed."""
     if not issubclass(target := resolve(config.model["_target_"], config.trust), GANModule):
         raise UserError(f"model._target_: {target.__name__} is not a GANModule, such as ganlab.models.DCGAN")
-    seed_everything(config.seed)
-    model: GANModule = build(
-        config.model,
-        trust=config.trust,
-        image=config.data.image,
-        seed=config.seed,
-        attempt=attempt,
-        micro_batch=config.train.micro_batch,
-        precision=config.machine.precision,
-    )
+    with torch.random.fork_rng(devices=[]):  # the caller's own generator is none of our business
+        seed_everything(config.seed)
+        model: GANModule = build(
+            config.model,
+            trust=config.trust,
+            image=config.data.image,
+            seed=config.seed,
+            attempt=attempt,
+            micro_batch=config.train.micro_batch,
+            precision=config.machine.precision,
+        )
     return model
 
 

@@ -19,9 +19,9 @@ def show(config: Config) -> Iterator[str]:
     """Yield the text, section by section."""
     samples, image = image_of(config)
     config = replace(config, data=replace(config.data, image=image))
-    check_batch(config)
     with torch.device("meta"):
         model = build_model(config)
+        check_batch(config, model.group)
         latents = torch.empty(config.train.batch, model.latent)
         labels = torch.zeros(config.train.batch, dtype=torch.int64)
         images = torch.empty(config.train.batch, image.channels, image.height, image.width)

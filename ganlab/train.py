@@ -16,7 +16,7 @@ from ganlab.callbacks import Checkpoints, Guard, Heartbeat, NotFiniteError, Samp
 from ganlab.config import Config
 from ganlab.data.module import ShardData
 from ganlab.models import GANModule
-from ganlab.run import agreed_image, build_model, check_batch, check_device, check_resume, make_run_folder
+from ganlab.run import agreed_image, build_model, check_batch, check_device, check_resume, check_shapes, make_run_folder
 
 STOPPED_BY_SIGNAL = 75
 """Exit code of a run that a signal stopped and that has saved itself: run me again."""
@@ -36,15 +36,17 @@ def train(config: Config, allow_change: Sequence[str] = ()) -> int:
     run = Path(config.run)
     data = ShardData(config.data.url, batch=config.train.batch, seed=config.seed, threads=config.machine.decode_threads)
     config = replace(config, data=replace(config.data, image=agreed_image(config, data.image)))
-    check_batch(config)
     check_device(config)
+    model = build_model(config)
+    check_batch(config, model.group)
     newest = checkpoints.newest(run / "checkpoints")
     if newest is not None:
-        check_resume(*newest, config, allow_change)
-        if (done := newest[1]["ganlab"]["clock"]["nimg"]) >= config.train.total_nimg:
+        path, saved = newest
+        check_resume(path, saved, config, data.index.fingerprint, allow_change)
+        check_shapes(path, saved, model)
+        if (done := saved["ganlab"]["clock"]["nimg"]) >= config.train.total_nimg:
             print_done(run, f"already done: {done:,} images; for more set train.total_nimg above that")
             return 0
-    model = build_model(config)
     make_run_folder(run, config)
     plain = config.as_dict()
     tracker = Tracker(run, config.logging.wandb, config.logging.project, plain) if distributed.rank() == 0 else None
@@ -93,7 +95,7 @@ def fit(
             every=every.checkpoint_every_nimg,
             writer=writer,
             ticks=ticks,
-            config=config.as_dict(),
+            about={"config": config.as_dict(), "fingerprint": data.index.fingerprint},
         ),
     ]
     trainer = make_trainer(config, callbacks, writer)

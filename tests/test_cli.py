@@ -157,6 +157,21 @@ def test_a_checkpoint_of_another_config_is_told_key_by_key(finished):
     assert runs.files(finished) == before
 
 
+def test_a_dataset_packed_anew_is_noticed(copy, finished, tmp_path):
+    other = runs.pack_noise(tmp_path, classes=3, images=200)
+    words = ["train", finished.parent / "tiny.yaml", f"run={copy}", f"data.url={other}", "--allow-change", "data.url"]
+    assert re.search(r"  data.fingerprint: '\w+' in the checkpoint, '\w+' now\n", runs.refused(*words))
+
+
+def test_a_change_that_no_checkpoint_can_follow(copy, finished):
+    words = ["train", finished.parent / "tiny.yaml", f"run={copy}", "model.width=16", "--allow-change", "model.width"]
+    said = runs.refused(*words)
+    assert (
+        "does not fit the model: generator.layers.0.weight: (11, 16, 4, 4) in the checkpoint, (11, 32, 4, 4) now"
+        in said
+    )
+
+
 def test_what_may_change_goes_on_and_so_does_what_is_allowed(copy, finished):
     config = finished.parent / "tiny.yaml"
     free = ["train.total_nimg=528", "train.tick_nimg=7", "train.keep_checkpoints=9", "machine.decode_threads=2"]

@@ -345,8 +345,6 @@ FREE = {
     "train.checkpoint_every_nimg",
     "train.keep_checkpoints",
     "train.keep_best",
-    "train.on_not_finite",
-    "train.rollbacks",
     "trust",
 }
 

@@ -120,7 +120,7 @@ def test_another_number_of_processes_than_stated_is_refused(
 
 def watched(world_size: int, seconds: float, beat: object) -> Watch:
     """A watch that has seen `beat(rank, second)` of each rank once a second; None is silence."""
-    watch = Watch(world_size, timeout=10.0, interval=1.0)
+    watch = Watch(timeout=10.0, interval=1.0, sees_all=True)
     for second in range(int(seconds) + 1):
         beats = {rank: beat(rank, second) for rank in range(world_size)}
         watch.see({rank: b for rank, b in beats.items() if b is not None}, float(second))
@@ -197,6 +197,8 @@ def test_a_signal_to_one_process_stops_all_with_a_checkpoint(struck: tuple[Ends,
         ("first stopped", 1, 2 * TIMEOUT, "rank 0 on {host} has given no sign of life"),
         ("asleep", 0, 3 * TIMEOUT, "rank 1 on {host} has kept the others waiting"),
         ("asleep", 1, 3 * TIMEOUT, "rank 1 on {host} has kept the others waiting"),
+        ("first asleep", 0, 3 * TIMEOUT, "rank 0 on {host} has kept the others waiting"),
+        ("first asleep", 1, 3 * TIMEOUT, "rank 0 on {host} has kept the others waiting"),
     ],
 )
 def test_the_survivor_ends_in_time_and_names_who_is_missing(
@@ -210,7 +212,7 @@ def test_the_survivor_ends_in_time_and_names_who_is_missing(
     assert took < seconds, log
     assert log.count("ganlab: ") == 1
     assert words.format(host=socket.gethostname()) in log
-    assert ("sleeper.py" in log) == (case == "asleep" and survivor == 1)  # the sleeper says where
+    assert ("sleeper.py" in log) == ((case, survivor) in (("asleep", 1), ("first asleep", 0)))  # the sleeper says where
     assert "Traceback" not in log
 
 

@@ -30,9 +30,10 @@ def test_moves_may_be_skipped(tmp_path, config):
 
 def test_a_run_rolls_back_so_often_and_then_stops(tmp_path, config):
     run = tmp_path / "run"
-    runs.done(config, f"run={run}", "train.total_nimg=240")
+    policy = [f"run={run}", "train.on_not_finite=rollback", "train.rollbacks=2"]
+    runs.done(config, *policy, "train.total_nimg=240")
     worse = ["model.regularizers.r1.weight=1e38", "--allow-change", "model.regularizers.r1.weight"]
-    result = runs.ganlab("train", config, f"run={run}", *worse, "train.on_not_finite=rollback", "train.rollbacks=2")
+    result = runs.ganlab("train", config, *policy, *worse)
     assert result.exit_code == 1
     assert result.stdout.count("rolling back to nimg-000000000240.ckpt") == 2
     assert found(run / "checkpoints")[-1].name == "nimg-000000000240.ckpt"

@@ -183,11 +183,12 @@ def test_lines_that_a_killed_run_wrote_past_its_checkpoint_are_dropped(tmp_path,
 
 def test_lines_up_to_the_checkpoint_are_kept_as_they_are(tmp_path):
     file = tmp_path / "metrics.jsonl"
-    drop_lines_after(10, file)
+    assert drop_lines_after(10, file) == 0
     assert not file.exists()
-    file.write_text('{"nimg": 1, "a": null}\n{"nimg":10}\n{"nimg": 11}\n{"nimg": 1')
-    drop_lines_after(10, file)
-    assert file.read_text() == '{"nimg": 1, "a": null}\n{"nimg":10}\n'
+    kept = '{"nimg": 1, "seconds": 2.5, "a": null}\n{"nimg":10, "seconds": 7.5}\n'
+    file.write_text(kept + '{"nimg": 11, "seconds": 8}\n{"nimg": 1')
+    assert drop_lines_after(10, file) == 7.5
+    assert file.read_text() == kept
 
 
 def test_a_finished_run_says_so_and_writes_nothing(finished):

@@ -32,11 +32,11 @@ class WriterIO(TorchCheckpointIO):
 
 
 class Checkpoints(EveryImages):
-    """Saves the run, with its config and the metrics of the last tick in the file."""
+    """Saves the run; in the file are also what it is `about` (config, dataset) and the metrics of the last tick."""
 
-    def __init__(self, folder: Path, *, every: int, writer: Writer, ticks: Ticks, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, *, every: int, writer: Writer, ticks: Ticks, about: dict[str, Any]) -> None:
         super().__init__(every)
-        self.folder, self.writer, self.ticks, self.config = folder, writer, ticks, config
+        self.folder, self.writer, self.ticks, self.about = folder, writer, ticks, about
 
     def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
         """Save; but first let the ticks judge a move that was not finite, so that a checkpoint is one to go back to."""
@@ -46,7 +46,7 @@ class Checkpoints(EveryImages):
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put in what a checkpoint should say of itself."""
-        checkpoint.update(config=self.config, metrics=self.ticks.row)
+        checkpoint.update(self.about, metrics=self.ticks.row)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Save the last images, and wait until they are on disk."""

@@ -50,13 +50,13 @@ class Watch:
     """What one observer saw of the ranks' beats, and when, by its own clock: hosts' clocks differ.
 
     Args:
-        world_size: of the job; who is stuck is only said by an observer of all ranks.
         timeout: seconds after which a silent or a stuck rank is named.
         interval: seconds between two beats.
+        sees_all: who is stuck can only be told by an observer of all ranks.
     """
 
-    def __init__(self, world_size: int, timeout: float, interval: float) -> None:
-        self.world_size, self.timeout, self.interval = world_size, timeout, interval
+    def __init__(self, timeout: float, interval: float, *, sees_all: bool) -> None:
+        self.timeout, self.interval, self.sees_all = timeout, interval, sees_all
         self.beats: dict[int, Beat] = {}
         self.heard: dict[int, float] = {}
         self.moved: dict[int, float] = {}
@@ -83,7 +83,7 @@ class Watch:
                     f"or stopped, or its host is gone (machine.timeout_seconds: {self.timeout:g})"
                 )
         counts = [beat.collectives for beat in beats.values()]
-        for rank, beat in beats.items() if len(beats) == self.world_size else ():
+        for rank, beat in beats.items() if self.sees_all else ():
             stuck = now - self.moved[rank]
             if beat.collectives == min(counts) < max(counts) and stuck > self.timeout:
                 return rank, (
@@ -112,7 +112,7 @@ class Heartbeat(pl.Callback):
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         # A connection of its own: the main thread may hold the other one, waiting.
         self.store = PrefixStore("heartbeat", _get_default_store().clone())
-        self.watch = Watch(self.world_size, self.timeout, self.interval)
+        self.watch = Watch(self.timeout, self.interval, sees_all=self.rank == 0)
         self.count = 0
         self.awake = 0.0
         self._beat()
@@ -120,6 +120,7 @@ class Heartbeat(pl.Callback):
         if self.rank == 0:
             self.store.set("verdict", "")
         trainer.strategy.barrier()  # now every rank's first beat is there to be read
+        self._look()
         self.exchanging = threading.Thread(target=self._exchange, daemon=True)
         self.exchanging.start()
         threading.Thread(target=self._judge, daemon=True).start()
@@ -149,20 +150,22 @@ class Heartbeat(pl.Callback):
     def _show(self) -> None:
         self.store.set(f"{self.rank}", self.watch.beats[self.rank].to_text())
 
+    def _look(self) -> None:
+        others = range(1, self.world_size) if self.rank == 0 else [0]
+        texts = self.store.multi_get([f"{rank}" for rank in others])
+        self.watch.see(dict(zip(others, map(Beat.from_text, texts), strict=True)), self.awake)
+
     def _exchange(self) -> None:
         """Show own beats and read the others'. Where rank 0 is stopped this blocks: `_judge` has another thread."""
-        others = range(1, self.world_size) if self.rank == 0 else [0]
         try:
             while not self.stopped.wait(self.interval):
                 self._show()
-                texts = self.store.multi_get([f"{rank}" for rank in others])
-                self.watch.see(dict(zip(others, map(Beat.from_text, texts), strict=True)), self.awake)
+                self._look()
                 if self.rank and (verdict := self.store.get("verdict")):
                     self._end(*json.loads(verdict))
         except dist.DistError:
             if not self.stopped.wait(self.interval):
-                host = self.watch.beats[0].host if 0 in self.watch.beats else os.environ.get("MASTER_ADDR", "its host")
-                self._end(0, f"rank 0 on {host} is gone, and with it the job's store")
+                self._end(0, f"rank 0 on {self.watch.beats[0].host} is gone, and with it the job's store")
 
     def _judge(self) -> None:
         before = time.monotonic()
@@ -172,15 +175,16 @@ class Heartbeat(pl.Callback):
             self.awake += min(now - before, 2 * self.interval)
             before = now
             self._beat()
-            if verdict := self.watch.verdict(self.awake):
-                if self.rank == 0:
-                    self.store.set("verdict", json.dumps(verdict))
+            verdict = self.watch.verdict(self.awake)
+            if verdict and self.rank == 0:
+                self.store.set("verdict", json.dumps(verdict))
+            if verdict:
                 self._end(*verdict)
 
     def _end(self, rank: int, text: str) -> NoReturn:
         print(f"ganlab: {text}; rank {self.rank} ends here", file=sys.stderr, flush=True)
         if rank == self.rank:
             faulthandler.dump_traceback()  # where it hangs
-        elif self.rank == 0:
+        if self.rank == 0:
             time.sleep(LOST * self.interval)  # the others read the verdict first: the store dies with this process
         os._exit(1)

@@ -43,7 +43,7 @@ class Ticks(EveryImages):
         self.last_nimg, self.last_time = self.seen, time.monotonic()
         self.first_time = self.last_time
         if trainer.is_global_zero:
-            drop_lines_after(self.seen, self.file)
+            self.first_time -= drop_lines_after(self.seen, self.file)
             self.progress = Progress("training", self.total_nimg, self.seen, seconds_between_lines=0.0)
 
     def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
@@ -115,16 +115,22 @@ def memory_bytes(device: torch.device) -> int:
     return 0
 
 
-def drop_lines_after(nimg: int, file: Path) -> None:
-    """Keep the lines of a metrics file up to `nimg`; a line that a kill cut short is dropped too."""
+def drop_lines_after(nimg: int, file: Path) -> float:
+    """Keep the lines of a metrics file up to `nimg`, and return the seconds of the last of them.
+
+    A line that a kill cut short is dropped too.
+    """
     if not file.exists():
-        return
-    kept = []
+        return 0.0
+    kept, seconds = [], 0.0
     for line in file.read_text().splitlines():
         try:
-            if json.loads(line)["nimg"] <= nimg:
-                kept.append(line + "\n")
+            row = json.loads(line)
         except ValueError:
-            pass
+            continue
+        if row["nimg"] <= nimg:
+            kept.append(line + "\n")
+            seconds = row["seconds"]
     with atomic_write(file) as out:
         out.write("".join(kept).encode())
+    return seconds

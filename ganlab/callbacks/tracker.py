@@ -52,7 +52,7 @@ class Tracker:
             return
         try:
             images = {name: wandb.Image(str(v)) for name, v in values.items() if isinstance(v, Path)}
-            self.run.log({**values, **images, "nimg": nimg})
+            self.run.log({**values, **images, "nimg": nimg}, step=nimg)
         except Exception as error:
             log.warning("W&B is off from here on: %s", error)
             self.run = None

@@ -79,6 +79,10 @@ class GANModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
+        if set(optimizers) != {"generator", "discriminator"}:
+            raise UserError(
+                f"model.optimizers: {', '.join(optimizers)}: name generator and discriminator, no more or less"
+            )
         least = {"group": group, "discriminator_moves": discriminator_moves, "ema_half_life": ema_half_life}
         least |= {f"regularizers.{name}.every": penalty.every for name, penalty in (regularizers or {}).items()}
         if wrong := [f"model.{name}: {value}" for name, value in least.items() if value <= 0]:

@@ -1,5 +1,6 @@
-"""A DCGAN that falls asleep on rank 1 before its 20th move, and a process that lives on."""
+"""A DCGAN that falls asleep on the rank that SLEEPER names, before its 20th move, and a process that lives on."""
 
+import os
 import time
 
 from ganlab import distributed
@@ -8,6 +9,6 @@ from ganlab.models import DCGAN
 
 class Sleeper(DCGAN):
     def training_step(self, batch, batch_idx):
-        if distributed.rank() == 1 and self.clock.moves["discriminator"] == 20:
+        if distributed.rank() == int(os.environ["SLEEPER"]) and self.clock.moves["discriminator"] == 20:
             time.sleep(1000)
         super().training_step(batch, batch_idx)

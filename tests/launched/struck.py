@@ -16,7 +16,7 @@ from pathlib import Path
 import ganlab.train  # noqa: F401 (before the forks)
 from ganlab.cli import main
 
-CASES = {  # whom it strikes, and with what; "asleep" strikes itself
+CASES = {  # whom it strikes, and with what; who falls asleep does it by itself
     "told to end": (1, signal.SIGUSR1),
     "first told to end": (0, signal.SIGTERM),
     "killed": (1, signal.SIGKILL),
@@ -24,6 +24,7 @@ CASES = {  # whom it strikes, and with what; "asleep" strikes itself
     "first killed": (0, signal.SIGKILL),
     "first stopped": (0, signal.SIGSTOP),
     "asleep": (1, None),
+    "first asleep": (0, None),
 }
 
 
@@ -47,7 +48,8 @@ def fork(rank, port, log, arguments):
 def run(name, config, folder, timeout):
     victim, number = CASES[name]
     arguments = [config, f"run={folder / name}", f"machine.timeout_seconds={timeout}", "train.total_nimg=1_000_000_000"]
-    if name == "asleep":
+    if number is None:
+        os.environ["SLEEPER"] = str(victim)
         arguments += ["model._target_=sleeper.Sleeper", "--trust", "sleeper"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
