@@ -167,7 +167,7 @@ def test_a_change_that_no_checkpoint_can_follow(copy, finished):
     words = ["train", finished.parent / "tiny.yaml", f"run={copy}", "model.width=16", "--allow-change", "model.width"]
     said = runs.refused(*words)
     assert (
-        "does not fit the model: generator.layers.0.weight: (11, 16, 4, 4) in the checkpoint, (11, 32, 4, 4) now"
+        "does not fit the model: generator.layers.0.weight: [11, 16, 4, 4] in the checkpoint, [11, 32, 4, 4] now"
         in said
     )
 
