@@ -16,7 +16,15 @@ from ganlab.callbacks import Checkpoints, Guard, Heartbeat, NotFiniteError, Samp
 from ganlab.config import Config
 from ganlab.data.module import ShardData
 from ganlab.models import GANModule
-from ganlab.run import agreed_image, build_model, check_batch, check_device, check_resume, check_shapes, make_run_folder
+from ganlab.run import (
+    agreed_image,
+    build_model,
+    check_batch,
+    check_device,
+    check_resume,
+    check_shapes,
+    make_run_folder,
+)
 
 STOPPED_BY_SIGNAL = 75
 """Exit code of a run that a signal stopped and that has saved itself: run me again."""

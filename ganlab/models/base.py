@@ -80,9 +80,7 @@ class GANModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         if set(optimizers) != {"generator", "discriminator"}:
-            raise UserError(
-                f"model.optimizers: {', '.join(optimizers)}: name generator and discriminator, no more or less"
-            )
+            raise UserError(f"model.optimizers: {', '.join(optimizers)}; give generator and discriminator")
         least = {"group": group, "discriminator_moves": discriminator_moves, "ema_half_life": ema_half_life}
         least |= {f"regularizers.{name}.every": penalty.every for name, penalty in (regularizers or {}).items()}
         if wrong := [f"model.{name}: {value}" for name, value in least.items() if value <= 0]:
@@ -187,10 +185,8 @@ class GANModule(pl.LightningModule):
         with torch.no_grad():
             latents, fake_labels = self.draw(len(real), noise, "discriminator")
             fake = self.generate(latents, fake_labels)
-        real, fake = (
-            self._augmented(real, noise, "discriminator real"),
-            self._augmented(fake, noise, "discriminator fake"),
-        )
+        real = self._augmented(real, noise, "discriminator real")
+        fake = self._augmented(fake, noise, "discriminator fake")
         points = {"real": (real, labels), "fake": (fake, fake_labels)}
         if any(penalty.at == "between" for penalty in due.values()):
             points["between"] = real.lerp(fake, noise.uniform("between", len(real), 1, 1, 1)), labels
