@@ -43,7 +43,10 @@ class Ticks(EveryImages):
         self.last_nimg, self.last_time = self.seen, time.monotonic()
         self.first_time = self.last_time
         if trainer.is_global_zero:
-            self.first_time -= drop_lines_after(self.seen, self.file)
+            rows = drop_lines_after(self.seen, self.file)
+            self.first_time -= rows[-1]["seconds"] if rows else 0.0
+            if self.tracker is not None:
+                self.tracker.replay(rows)
             self.progress = Progress("training", self.total_nimg, self.seen, seconds_between_lines=0.0)
 
     def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
@@ -115,22 +118,19 @@ def memory_bytes(device: torch.device) -> int:
     return 0
 
 
-def drop_lines_after(nimg: int, file: Path) -> float:
-    """Keep the lines of a metrics file up to `nimg`, and return the seconds of the last of them.
-
-    A line that a kill cut short is dropped too.
-    """
+def drop_lines_after(nimg: int, file: Path) -> list[dict[str, Any]]:
+    """Keep the lines of a metrics file up to `nimg` and return them; a line that a kill cut short is dropped too."""
     if not file.exists():
-        return 0.0
-    kept, seconds = [], 0.0
+        return []
+    lines, rows = [], []
     for line in file.read_text().splitlines():
         try:
             row = json.loads(line)
         except ValueError:
             continue
         if row["nimg"] <= nimg:
-            kept.append(line + "\n")
-            seconds = row["seconds"]
+            lines.append(line + "\n")
+            rows.append(row)
     with atomic_write(file) as out:
-        out.write("".join(kept).encode())
-    return seconds
+        out.write("".join(lines).encode())
+    return rows

@@ -4,11 +4,14 @@ import logging
 import netrc
 import os
 import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import wandb
+
+from ganlab.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +60,16 @@ class Tracker:
             log.warning("W&B is off from here on: %s", error)
             self.run = None
 
+    def replay(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Log again what the run logged before it was stopped, where W&B is offline.
+
+        An offline run that is killed loses what W&B's service had not written yet, and a later upload replaces an
+        earlier one of the same id: so each part tells the whole story.
+        """
+        if self.run is not None and self.run.offline:
+            for row in rows:
+                self.log(row["nimg"], {name: value for name, value in row.items() if value is not None})
+
     def finish(self) -> None:
         """Close the W&B run."""
         if self.run is None:
@@ -70,7 +83,8 @@ class Tracker:
         (folder / "wandb").mkdir(exist_ok=True)
         name = folder / "wandb" / "run-id.txt"
         if not name.exists():
-            name.write_text(secrets.token_hex(4))
+            with atomic_write(name) as file:
+                file.write(secrets.token_hex(4).encode())
         run = wandb.init(
             dir=folder,
             id=name.read_text().strip(),

@@ -1,0 +1,102 @@
+"""A run of `ganlab train` that is killed with SIGKILL again and again, and resumed each time.
+
+Usage: killed.py CONFIG FOLDER KILLS SEED. Trains `FOLDER/undisturbed` in one go and `FOLDER/killed` in KILLS + 1
+processes, and prints the kills as JSON. The processes are real, but forked: importing takes longer than all the rest.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import ganlab.train  # noqa: F401 (before the forks)
+from ganlab.cli import main
+from ganlab.config import load
+
+PATIENCE = 120.0
+"""Seconds within which a process must come to its next kill, or to its end."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill: when it was due, what the run had told by then, and what lay half-written in `checkpoints`."""
+
+    due: int
+    nimg: int
+    torn: list[str]
+
+
+def fork(arguments: list[str], log: Path) -> int:
+    """Start `ganlab train ARGUMENTS`; return its process id."""
+    if pid := os.fork():
+        return pid
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    try:
+        main(["train", *arguments])
+    except SystemExit as end:
+        os._exit(end.code or 0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    os._exit(1)
+
+
+def to_the_end(arguments: list[str], log: Path) -> None:
+    """Train until the run is done."""
+    _, status = os.waitpid(fork(arguments, log), 0)
+    assert status == 0, log.read_text()
+
+
+def told(metrics: Path, stale: int | None) -> int:
+    """Return the images of the last whole line; 0 while the file is still the one that the last process left."""
+    if not metrics.exists() or metrics.stat().st_ino == stale:
+        return 0
+    lines = metrics.read_text().split("\n")[:-1]
+    return json.loads(lines[-1])["nimg"] if lines else 0
+
+
+def kill(arguments: list[str], run: Path, log: Path, due: int, delay: float | None) -> Kill:
+    """Train until `due` images, wait `delay` seconds more, or until a checkpoint is being written (None), and kill."""
+    metrics, checkpoints = run / "metrics.jsonl", run / "checkpoints"
+    stale = metrics.stat().st_ino if metrics.exists() else None  # a process that goes on writes a new file
+    pid = fork(arguments, log)
+    end = time.monotonic() + PATIENCE
+    try:
+        while told(metrics, stale) < due or (delay is None and not any(checkpoints.glob("*.tmp"))):
+            assert os.waitpid(pid, os.WNOHANG) == (0, 0), f"ended before {due} images:\n{log.read_text()}"
+            assert time.monotonic() < end, f"{PATIENCE:g} s and no {due} images:\n{log.read_text()}"
+            time.sleep(0.0002)
+        time.sleep(delay or 0.0)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, log.read_text()
+    return Kill(due, told(metrics, stale), sorted(path.name for path in checkpoints.glob("*.tmp")))
+
+
+def kills(arguments: list[str], run: Path, log: Path, number: int, seed: int) -> Iterator[Kill]:
+    """Kill so often, at moments drawn over the run, every third one while a checkpoint is written; then let it end."""
+    draw, train = random.Random(seed), load(Path(arguments[0]), arguments[1:]).train
+    last = train.total_nimg // train.batch - 20  # so that the process does not end by itself before it is killed
+    for count, move in enumerate(sorted(draw.choices(range(1, last), k=number))):
+        delay = draw.uniform(0, 0.05)
+        yield kill(arguments, run, log, move * train.batch, None if count % 3 == 0 else delay)
+    to_the_end(arguments, log)
+
+
+def undisturbed_and_killed(config: Path, overrides: list[str], folder: Path, number: int, seed: int) -> list[Kill]:
+    """Train `folder / "undisturbed"` and `folder / "killed"`."""
+    runs = {name: [str(config), f"run={folder / name}", *overrides] for name in ("undisturbed", "killed")}
+    to_the_end(runs["undisturbed"], folder / "undisturbed.log")
+    return list(kills(runs["killed"], folder / "killed", folder / "killed.log", number, seed))
+
+
+if __name__ == "__main__":
+    made = undisturbed_and_killed(Path(sys.argv[1]), [], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    print(json.dumps([asdict(kill) for kill in made]))

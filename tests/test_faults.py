@@ -1,0 +1,173 @@
+"""A run is a function of its config, however often it is killed and on however many processes it goes on."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import jobs
+import pytest
+import tiny_runs as runs
+import torch
+from repository import REPOSITORY
+from wandb_reader import offline_runs
+
+from ganlab.checkpoints import newest
+
+pytestmark = [pytest.mark.slow, pytest.mark.multi]
+
+KILLS, SEED = 10, 3
+MOVES = 150
+BATCH = 48
+"""Of the tiny run."""
+ELASTIC_MOVES = 60
+
+LONGER = f"""
+base: tiny.yaml
+model:
+  regularizers: {{r1: {{every: 3}}}}
+  rate_schedule: {{_target_: ganlab.schedules.Linear, until_nimg: {2 * MOVES * BATCH}}}
+train: {{total_nimg: {MOVES * BATCH}, tick_nimg: 100, checkpoint_every_nimg: 144, sample_every_nimg: 2400}}
+"""
+
+
+def write_config(folder: Path, dataset: Path, more: str) -> Path:
+    """The tiny run, made longer, with a lazy penalty and a falling rate."""
+    runs.write_config(folder, dataset)
+    path = folder / "longer.yaml"
+    path.write_text(LONGER + more)
+    return path
+
+
+def end_of(run: Path, moves: int = MOVES) -> dict[str, Any]:
+    """Return the last checkpoint of a run that must be done; without its config, which names the folder."""
+    found = newest(run / "checkpoints")
+    assert found is not None
+    path, checkpoint = found
+    assert path.name == f"nimg-{moves * BATCH:012d}.ckpt"
+    clock = {"nimg": moves * BATCH, "moves": {"discriminator": moves, "generator": moves}}
+    assert checkpoint["ganlab"]["clock"] == clock
+    return checkpoint
+
+
+# --- ten kills
+
+
+@pytest.fixture(scope="module")
+def killed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """A folder with the runs `undisturbed` and `killed`, and the kills."""
+    folder = tmp_path_factory.mktemp("killed")
+    config = write_config(folder, dataset, "logging: {wandb: offline}")
+    script = REPOSITORY / "tests" / "launched" / "killed.py"
+    said = jobs.check_call(sys.executable, script, config, folder, KILLS, SEED, OMP_NUM_THREADS="1")
+    return folder, json.loads(said.splitlines()[-1])
+
+
+def test_the_kills_land_all_over_the_run_and_while_checkpoints_are_written(killed):
+    _, kills = killed
+    assert len(kills) == KILLS
+    assert all(0 < kill["due"] <= kill["nimg"] < MOVES * BATCH for kill in kills)
+    assert len({kill["nimg"] for kill in kills}) >= 8  # at different places
+    assert kills[-1]["nimg"] - kills[0]["nimg"] > MOVES * BATCH / 2
+    assert any(name.startswith("nimg-") for kill in kills for name in kill["torn"])
+
+
+def test_each_process_goes_on_from_the_checkpoint_before_the_kill(killed):
+    folder, kills = killed
+    log = (folder / "killed.log").read_text()
+    starts = [int(line.split("nimg-")[1].split(".")[0]) for line in log.splitlines() if "going on from" in line]
+    assert len(starts) >= KILLS - 3 and starts == sorted(starts)  # one killed before its first checkpoint begins anew
+    for start, kill in zip(starts[::-1], kills[::-1], strict=False):
+        # The metrics lag behind by a tick (they tell every second or third move), and checkpoints by what is written.
+        assert -3 * BATCH <= kill["nimg"] - start <= 12 * BATCH, (start, kill)
+    assert log.count(": done: ") == 1
+
+
+def test_a_run_killed_ten_times_ends_bit_for_bit_in_the_weights_of_an_undisturbed_one(killed):
+    folder, _ = killed
+    one, other = end_of(folder / "undisturbed"), end_of(folder / "killed")
+    assert one["ganlab"] == other["ganlab"] and one["global_step"] == other["global_step"] == MOVES
+    for part in ("state_dict", "optimizer_states"):
+        ours, theirs = dict(jobs.tensors(one[part])), dict(jobs.tensors(other[part]))
+        assert len(ours) > 10 and ours.keys() == theirs.keys()
+        for name, tensor in ours.items():
+            assert tensor.dtype == theirs[name].dtype and torch.equal(tensor, theirs[name]), f"{part}{name}"
+    rates = [[player["param_groups"][0]["lr"] for player in end["optimizer_states"]] for end in (one, other)]
+    assert rates[0] == rates[1] == pytest.approx([2e-4 * (1 - (MOVES - 1) / (2 * MOVES)), 1e-4])  # half-way down
+
+
+def test_the_metrics_of_a_killed_run_have_each_line_once(killed):
+    folder, _ = killed
+    one, other = (
+        [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("undisturbed", "killed")
+    )
+    expected = [nimg for nimg in range(BATCH, MOVES * BATCH + 1, BATCH) if nimg // 100 > (nimg - BATCH) // 100]
+    assert [row["nimg"] for row in one] == [row["nimg"] for row in other] == expected
+    seconds = [row["seconds"] for row in other]
+    assert seconds == sorted(seconds)
+    for ours, theirs in zip(one, other, strict=True):
+        assert ours["generator/rate"] == theirs["generator/rate"]
+
+
+def test_the_samples_of_a_killed_run_are_those_of_an_undisturbed_one(killed):
+    folder, _ = killed
+    names = [f"nimg-{nimg:012d}.png" for nimg in (2400, 4800, 7200)]
+    for name in ("undisturbed", "killed"):
+        assert sorted(path.name for path in (folder / name / "samples").iterdir()) == names
+    for name in names:
+        assert (folder / "undisturbed" / "samples" / name).read_bytes() == (
+            folder / "killed" / "samples" / name
+        ).read_bytes()
+
+
+def test_a_killed_run_leaves_no_litter(killed):
+    folder, _ = killed
+    assert sorted(path.name for path in (folder / "killed").rglob("*.tmp")) == []
+    assert len(list((folder / "killed" / "checkpoints").iterdir())) == 2 * 2  # the last two, and their sums
+
+
+def test_every_part_of_a_killed_run_has_the_same_wandb_id(killed):
+    folder, _ = killed
+    name = (folder / "killed" / "wandb" / "run-id.txt").read_text()
+    parts = sorted((folder / "killed" / "wandb").glob("offline-run-*"))
+    assert len(parts) == KILLS + 1
+    for part in parts:
+        assert part.name.endswith(f"-{name}") and (part / f"run-{name}.wandb").is_file()
+    *_, last = offline_runs(folder / "killed")  # of those that were killed W&B itself may have written nothing yet
+    assert last.id == name and last.ended and list(last.values("generator/loss"))[-1] == MOVES * BATCH
+    (alone,) = offline_runs(folder / "undisturbed")
+    assert alone.id != name
+
+
+# --- elastic
+
+
+@pytest.fixture(scope="module")
+def elastic(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the runs `1` in one go, and `2-1` and `2-4`: half on two processes, the rest on one and on four."""
+    folder = tmp_path_factory.mktemp("elastic")
+    config = write_config(folder, dataset, "machine: {precision: fp64}")
+    half, whole = (f"train.total_nimg={moves * BATCH}" for moves in (ELASTIC_MOVES // 2, ELASTIC_MOVES))
+    jobs.check_call("launch/torchrun.sh", config, f"run={folder / '2'}", half, PROCESSES="2")
+    for name in ("2-1", "2-4"):
+        shutil.copytree(folder / "2", folder / name)
+    jobs.check_call("launch/torchrun.sh", config, f"run={folder / '2-4'}", whole, PROCESSES="4")
+    for name in ("1", "2-1"):
+        runs.done(config, f"run={folder / name}", whole)
+    return folder
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+def test_a_run_of_two_processes_goes_on_on_any_number(elastic: Path, processes: int) -> None:
+    middle = newest(elastic / "2" / "checkpoints")
+    assert middle is not None and middle[1]["ganlab"]["clock"]["nimg"] == ELASTIC_MOVES // 2 * BATCH
+    one, other = (end_of(elastic / name, ELASTIC_MOVES) for name in ("1", f"2-{processes}"))
+    assert one["ganlab"] == other["ganlab"]
+    for part in ("state_dict", "optimizer_states"):
+        ours, theirs = dict(jobs.tensors(one[part])), dict(jobs.tensors(other[part]))
+        assert len(ours) > 10 and ours.keys() == theirs.keys()
+        for name, tensor in ours.items():
+            message = f"{part}{name}"
+            torch.testing.assert_close(theirs[name], tensor, rtol=0, atol=1e-10, msg=lambda m, n=message: f"{n}: {m}")
