@@ -4,9 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 install_import_hook("ganlab", "beartype.beartype").__enter__()
+
+# A busy machine is no failure; CI draws the same examples each time, a person's run others.
+settings.register_profile("ganlab", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("ganlab")
 
 import jobs  # noqa: E402
 import tiny_runs as runs  # noqa: E402 (it imports ganlab, so after the hook)

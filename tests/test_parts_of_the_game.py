@@ -30,9 +30,10 @@ def test_non_saturating_losses_are_those_of_the_paper(values):
     expected = [
         -math.log(sigmoid(r)) - math.log(sigmoid(-f)) for r, f in zip(real.tolist(), fake.tolist(), strict=True)
     ]
-    assert NonSaturating().discriminator(real, fake).tolist() == pytest.approx(expected, rel=1e-10, abs=1e-12)
+    # Above 20 torch's softplus is x itself, and leaves out what is then at most 2e-9.
+    assert NonSaturating().discriminator(real, fake).tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12)
     expected = [-math.log(sigmoid(f)) for f in fake.tolist()]
-    assert NonSaturating().generator(fake).tolist() == pytest.approx(expected, rel=1e-10, abs=1e-12)
+    assert NonSaturating().generator(fake).tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_non_saturating_stays_finite_far_out():
