@@ -1,7 +1,8 @@
 """Weak scaling, bytes reduced per move, and what a checkpoint costs the step.
 
 One and two gloo processes, one thread each, take turns; each process has the same share of images. Prints medians over
-rounds, and the ratio (images/s of two processes) / (2 x images/s of one).
+rounds, and the ratio (images/s of two processes) / (2 x images/s of one): for DCGAN with batch norm over the images of
+all processes (a small reduction per layer and pass) and over fixed groups (none).
 """
 
 import json
@@ -25,7 +26,7 @@ SHARE, WARM_UP, STEPS = 32, 3, 20
 IMAGE = ImageSpec(32, 32, 3)
 
 
-def work() -> None:
+def work(group: int | None) -> None:
     """One process: train on random images, and let rank 0 print what it measured."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
@@ -38,7 +39,7 @@ def work() -> None:
         return all_reduce(tensor, *args, **kwargs)
 
     dist.all_reduce = counting
-    model = DCGAN(image=IMAGE)
+    model = DCGAN(image=IMAGE, batch_norm_group=group)
     model.configure_optimizers()
     pixels, labels = torch.randint(0, 256, (SHARE, 3, 32, 32), dtype=torch.uint8), torch.full((SHARE,), -1)
     for step in range(WARM_UP + STEPS):
@@ -54,9 +55,14 @@ def work() -> None:
     dist.destroy_process_group()
 
 
-def launch(processes: int) -> dict[str, float]:
+def launch(processes: int, group: int | None) -> dict[str, float]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    done = subprocess.run([*command, __file__, "--worker"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*command, __file__, "--worker", *(["--group", str(group)] if group else [])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -77,25 +83,34 @@ def checkpoint_stall() -> tuple[float, float]:
 @click.command()
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--worker", is_flag=True, hidden=True)
-def main(rounds: int, worker: bool) -> None:
+@click.option("--group", type=int, hidden=True)
+def main(rounds: int, worker: bool, group: int | None) -> None:
     if worker:
-        work()
+        work(group)
         return
-    runs = {1: [], 2: []}
-    for _ in range(rounds):
-        for processes, results in runs.items():
-            results.append(launch(processes))
-    for processes, results in runs.items():
-        rates = [processes * SHARE / result["seconds"] for result in results]
-        print(f"{processes} process(es): {statistics.median(rates):7.1f} images/s ({min(rates):.1f}-{max(rates):.1f})")
-    ratios = [one["seconds"] / two["seconds"] for one, two in zip(runs[1], runs[2], strict=True)]
-    print(f"weak scaling 1 to 2: {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
-    two = runs[2][0]
-    share = two["reduced"] / two["parameters"]
-    print(f"reduced per step (a move of each player): {two['reduced']:,.0f} bytes, {share:.3f} of both networks")
+    weak_scaling("batch norm over all processes", None, rounds)
+    weak_scaling(f"batch norm over groups of {SHARE}", SHARE, rounds)
     stalls = [checkpoint_stall() for _ in range(rounds)]
     stalled, written = (statistics.median(column) for column in zip(*stalls, strict=True))
     print(f"checkpoint: the step waits {stalled * 1e3:.0f} ms of the {written * 1e3:.0f} ms until it is on disk")
+
+
+def weak_scaling(name: str, group: int | None, rounds: int) -> None:
+    print(name)
+    runs = {1: [], 2: []}
+    for _ in range(rounds):
+        for processes, results in runs.items():
+            results.append(launch(processes, group))
+    for processes, results in runs.items():
+        rates = [processes * SHARE / result["seconds"] for result in results]
+        print(
+            f"  {processes} process(es): {statistics.median(rates):7.1f} images/s ({min(rates):.1f}-{max(rates):.1f})"
+        )
+    ratios = [one["seconds"] / two["seconds"] for one, two in zip(runs[1], runs[2], strict=True)]
+    print(f"  weak scaling 1 to 2: {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
+    two = runs[2][0]
+    share = two["reduced"] / two["parameters"]
+    print(f"  reduced per step (a move of each player): {two['reduced']:,.0f} bytes, {share:.3f} of both networks")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """What ganlab costs per step: the same DCGAN (32 px, width 64, batch 64) trained by ganlab and by hand-written loops.
 
 Prints ratios of images per second, ganlab / loop, from one run: the variants take turns, each figure is a median.
-- `same game`: the loop makes the same moves, with fresh latents for the generator's.
-- `shared fakes`: the loop of PyTorch's DCGAN example, whose generator reuses the discriminator's fakes and so saves
-  one generator pass: what ganlab's fresh latents cost.
+- `ganlab`: through the Trainer of `ganlab train` with its callbacks, over images in memory, as the loops have them.
+- `from shards`: the same, decoding PNGs from shards on a thread beside it: what reading costs on these cores.
+- `same game`: the loop makes the same moves, with fresh latents for the generator's, and averages the generator.
+- `shared fakes`: the loop of PyTorch's DCGAN example, without an average, whose generator reuses the discriminator's
+  fakes and so saves one generator pass: what ganlab's fresh latents cost.
 """
 
+import copy
 import statistics
 import tempfile
 import time
@@ -42,8 +45,19 @@ class Stopwatch(pl.Callback):
         self.end = time.perf_counter()
 
 
-def by_ganlab(folder: Path, steps: int) -> float:
-    """Train through the Trainer of `ganlab train`, from shards, with its callbacks; return seconds per step."""
+class InMemory:
+    """Random batches of images that are there already, for ever."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+
+    def __iter__(self):
+        while True:
+            yield self.images[torch.randint(len(self.images), (BATCH,))], torch.full((BATCH,), -1)
+
+
+def by_ganlab(folder: Path, data: InMemory | ShardData, steps: int) -> float:
+    """Train through the Trainer of `ganlab train`, with its callbacks; return seconds per step."""
     total = (WARM_UP + steps) * BATCH
     config = from_dict(
         {
@@ -61,7 +75,7 @@ def by_ganlab(folder: Path, steps: int) -> float:
         Samples(folder, every=10 * total, seed=0, tracker=None),
         watch,
     ]
-    make_trainer(config, callbacks).fit(DCGAN(image=IMAGE), ShardData(str(folder), batch=BATCH))
+    make_trainer(config, callbacks).fit(DCGAN(image=IMAGE), data)
     return (watch.end - watch.start) / steps
 
 
@@ -70,6 +84,7 @@ def by_hand(images: torch.Tensor, steps: int, share_fakes: bool) -> float:
     generator, discriminator = dcgan.Generator(image=IMAGE), dcgan.Discriminator(image=IMAGE)
     g_adam = Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     d_adam = Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    average = copy.deepcopy(generator)
     for step in range(WARM_UP + steps):
         if step == WARM_UP:
             start = time.perf_counter()
@@ -87,6 +102,9 @@ def by_hand(images: torch.Tensor, steps: int, share_fakes: bool) -> float:
         softplus(-discriminator(fake, None)).mean().backward()
         discriminator.requires_grad_(True)
         g_adam.step()
+        if not share_fakes:
+            with torch.no_grad():
+                torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 0.005)
     return (time.perf_counter() - start) / steps
 
 
@@ -101,7 +119,8 @@ def main(rounds: int, steps: int) -> None:
         pack(Path(name) / "images.npy", folder, size=32)
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
         variants = {
-            "ganlab": lambda: by_ganlab(folder, steps),
+            "ganlab": lambda: by_ganlab(folder, InMemory(images), steps),
+            "from shards": lambda: by_ganlab(folder, ShardData(folder, batch=BATCH), steps),
             "same game": lambda: by_hand(images, steps, share_fakes=False),
             "shared fakes": lambda: by_hand(images, steps, share_fakes=True),
         }
@@ -114,9 +133,9 @@ def main(rounds: int, steps: int) -> None:
         low, middle, high = min(times), statistics.median(times), max(times)
         spread = f"{low * 1e3:.1f}-{high * 1e3:.1f}"
         print(f"{variant:<13} {BATCH / middle:8.1f} images/s   step {middle * 1e3:.1f} ms ({spread})")
-    for loop in ("same game", "shared fakes"):
-        pairs = [by / own for own, by in zip(seconds["ganlab"], seconds[loop], strict=True)]
-        print(f"ganlab / {loop:<13} {statistics.median(pairs):.3f} ({min(pairs):.3f}-{max(pairs):.3f})")
+    for own, loop in (("ganlab", "same game"), ("from shards", "same game"), ("ganlab", "shared fakes")):
+        pairs = [by / ours for ours, by in zip(seconds[own], seconds[loop], strict=True)]
+        print(f"{own + ' / ' + loop:<24} {statistics.median(pairs):.3f} ({min(pairs):.3f}-{max(pairs):.3f})")
 
 
 if __name__ == "__main__":
