@@ -122,6 +122,12 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
 
 
+def barrier() -> None:
+    """Wait for the other processes, where there are any."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def average(values: Tensor) -> Tensor:
     """Average a tensor over the ranks, in place."""
     if dist.is_initialized():

@@ -73,6 +73,7 @@ def play(
         try:
             return fit(config, run, model, data, newest, tracker)
         except NotFiniteError as error:
+            distributed.barrier()  # rank 0 may have been writing
             last = checkpoints.newest(run / "checkpoints")
             newest = last and last[0]
             announce(f"{error}; rolling back to {newest.name if newest else 'the start'}")

@@ -400,7 +400,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_with_the_same_wandb_id(config,
     assert [row["nimg"] for row in metrics] == list(range(48, 9601, 48))
     first, second = offline_runs(run)
     assert first.id == second.id == (run / "wandb" / "run-id.txt").read_text()
-    assert second.ended and list(second.values("generator/loss")) == list(range(saved + 48, 9601, 48))
+    assert second.ended and list(second.values("generator/loss")) == list(range(48, 9601, 48))  # the whole story
 
 
 @pytest.mark.slow

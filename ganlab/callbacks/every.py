@@ -1,5 +1,6 @@
 """The rhythm that callbacks share: every so many images."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import pytorch_lightning as pl
@@ -8,16 +9,16 @@ from ganlab.clock import crossed
 from ganlab.models import GANModule
 
 
-class EveryImages(pl.Callback):
+class EveryImages(pl.Callback, ABC):
     """Fires at the first move boundary at or past each multiple of `every` images, and once more at the end."""
 
     def __init__(self, every: int) -> None:
         self.every = every
         self.seen = self.fired = 0
 
+    @abstractmethod
     def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
         """Do what is due, on every rank."""
-        raise NotImplementedError
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Begin to count where the clock stands."""
