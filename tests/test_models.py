@@ -21,12 +21,7 @@ IMAGE = ImageSpec(16, 16, 1, 3)
 RATE, BETAS, EPSILON, HALF_LIFE, SEED, BATCH = 1e-3, (0.5, 0.999), 1e-8, 40.0, 6, 4
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Loop:

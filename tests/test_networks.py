@@ -16,12 +16,7 @@ from ganlab.types import ImageSpec, UserError
 COMPILED = Path(__file__).parent / "launched" / "compiled_losses.py"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def networks(size=16, channels=3, classes=0, width=4, latent=6):

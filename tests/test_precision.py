@@ -19,12 +19,7 @@ OVERFLOW = 2.0**100
 """A loss scale under which every float16 gradient is infinite."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def dcgan(precision, **changes):
