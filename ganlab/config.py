@@ -35,8 +35,8 @@ class Train:
 
     total_nimg: int
     """Real images shown to the discriminator in the whole run."""
-    batch: int = 64
-    """Real images in one discriminator move, over all ranks."""
+    batch: int | None = 64
+    """Real images in one discriminator move, over all ranks; None leaves it to the model's own plan."""
     micro_batch: int | None = None
     """Images per process and forward pass; None puts a process's whole share through at once."""
     tick_nimg: int = 10_000

@@ -27,15 +27,21 @@ def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
     return found
 
 
-def check_batch(config: Config, group: int) -> None:
-    """Refuse a batch that the processes cannot share equally, in whole groups."""
-    world_size, batch = distributed.world_size(), config.train.batch
-    if batch % (world_size * group):
-        step = world_size * group
-        raise UserError(
-            f"train.batch: {batch} images cannot be shared by {world_size} process{'es' * (world_size > 1)} in groups "
-            f"of {group} (model.group); write a multiple of {step}, for example {max(step, batch // step * step)}"
-        )
+def check_batch(config: Config, model: GANModule) -> None:
+    """Refuse a batch, of any phase, that the processes cannot share equally, in whole groups."""
+    world_size, group = distributed.world_size(), model.group
+    for phase in model.phases:
+        batch = config.train.batch or phase.batch
+        if batch is None:
+            raise UserError(f"train.batch: null, but {type(model).__name__} has no plan of its own; write a number")
+        if batch % (world_size * group):
+            step = world_size * group
+            at = "" if len(model.phases) == 1 else f" at {phase.image.height} px"
+            raise UserError(
+                f"train.batch: {batch} images{at} cannot be shared by {world_size} process{'es' * (world_size > 1)} in "
+                f"groups of {group} (model.group); write a multiple of {step}, for example "
+                f"{max(step, batch // step * step)}"
+            )
 
 
 def check_device(config: Config) -> None:

@@ -21,10 +21,10 @@ def show(config: Config) -> Iterator[str]:
     config = replace(config, data=replace(config.data, image=image))
     with torch.device("meta"):
         model = build_model(config)
-        check_batch(config, model.group)
-        latents = torch.empty(config.train.batch, model.latent)
-        labels = torch.zeros(config.train.batch, dtype=torch.int64)
-        images = torch.empty(config.train.batch, image.channels, image.height, image.width)
+        check_batch(config, model)
+        latents = torch.empty(model.group, model.latent)
+        labels = torch.zeros(model.group, dtype=torch.int64)
+        images = torch.empty(model.group, image.channels, image.height, image.width)
     yield to_yaml(config)
     yield f"# images: {image}, {f'{samples:,} of them' if samples else 'as declared: no data found'}\n"
     yield layers("generator", model.generator, latents, labels)
@@ -64,12 +64,21 @@ def layers(name: str, network: nn.Module, *inputs: Tensor) -> str:
 def plan(config: Config, model: GANModule, samples: int) -> str:
     """Say what the run will do, in images and moves."""
     train, processes = config.train, distributed.world_size()
-    moves = -(-train.total_nimg // train.batch)
+    ends = [*(phase.from_nimg for phase in model.phases[1:]), train.total_nimg]
+    batches = [train.batch or phase.batch or 0 for phase in model.phases]
+    moves = sum(
+        -(-max(0, min(end, train.total_nimg) - phase.from_nimg) // batch)
+        for phase, end, batch in zip(model.phases, ends, batches, strict=True)
+    )
     epochs = f", {train.total_nimg / samples:,.1f} times each of {samples:,}" if samples else ""
     lines = [
         f"images      {train.total_nimg:,}{epochs}",
-        f"batch       {train.batch} over {processes} process{'es' * (processes > 1)}, "
-        f"{train.micro_batch or train.batch // processes} at a time",
+        *(
+            f"batch       {batch} over {processes} process{'es' * (processes > 1)}, "
+            f"{min(train.micro_batch or batch, batch // processes)} at a time"
+            + (f", from {phase.from_nimg:,} images on at {phase.image.height} px" if len(batches) > 1 else "")
+            for phase, batch in zip(model.phases, batches, strict=True)
+        ),
         *(f"moves       {moves // every:,} of the {player}" for player, every in model.moves_every.items()),
         f"a tick      every {train.tick_nimg:,} images",
         f"a grid      every {train.sample_every_nimg:,} images",

@@ -46,7 +46,7 @@ def train(config: Config, allow_change: Sequence[str] = ()) -> int:
     config = replace(config, data=replace(config.data, image=agreed_image(config, data.image)))
     check_device(config)
     model = build_model(config)
-    check_batch(config, model.group)
+    check_batch(config, model)
     newest = checkpoints.newest(run / "checkpoints")
     if newest is not None:
         path, saved = newest

@@ -38,3 +38,13 @@ class ImageSpec:
     def __str__(self) -> str:
         labels = f"{self.classes} classes" if self.classes else "no labels"
         return f"{self.height}x{self.width}, {self.channels} channel{'s' * (self.channels > 1)}, {labels}"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What the moves take from some moment on: how large the reals are, and how many."""
+
+    from_nimg: int
+    image: ImageSpec
+    batch: int | None = None
+    """Reals in one discriminator move, over all ranks; None where the model has no opinion."""

@@ -63,7 +63,7 @@ def unindexed(tmp_path_factory):
 
 MISTAKES = {
     "wrong key": (["train.bath=1"], {}, "tiny.yaml: 1 complaint\n  train.bath: unknown key; did you mean 'batch'?"),
-    "wrong type": (["train.batch=1e1"], {}, "tiny.yaml: 1 complaint\n  train.batch: 10.0 is not int; write 10"),
+    "wrong type": (["train.batch=1e1"], {}, "tiny.yaml: 1 complaint\n  train.batch: 10.0 is not int or null; write 10"),
     "no data": (
         ["data.url=none/here"],
         {},

@@ -20,7 +20,7 @@ from ganlab.data.module import ShardData
 from ganlab.data.pack import pack
 from ganlab.data.shards import Index
 from ganlab.models import DCGAN
-from ganlab.types import ImageSpec, UserError
+from ganlab.types import ImageSpec, Phase, UserError
 
 IMAGE = ImageSpec(16, 16, 1, 3)
 
@@ -142,7 +142,9 @@ def one_process(case, shards):
     module = tiny.game(**plain_ddp.GAME)
     stream = list(tiny.batches(plain_ddp.STEPS, plain_ddp.BATCH))
     if options.get("packed"):
-        whole = iter(BatchLoader(Index.open(shards), batch=plain_ddp.BATCH, seed=0))
+        index = Index.open(shards)
+        phase = Phase(0, index.image, plain_ddp.BATCH)
+        whole = iter(BatchLoader(index, plan=lambda _: phase, seed=0))
         stream = [next(whole) for _ in range(plain_ddp.STEPS)]
         whole.close()
     if options.get("bad"):

@@ -34,6 +34,13 @@ def decode(data: bytes, image: ImageSpec) -> NDArray[np.uint8]:
         raise ValueError(f"cannot be decoded: {error}") from error
 
 
+def shrink(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Average boxes of pixels: [h, w, c] to [height, width, c], which must divide it."""
+    boxes = pixels.reshape(height, pixels.shape[0] // height, width, pixels.shape[1] // width, -1)
+    means: NDArray[np.uint8] = (boxes.mean((1, 3)) + 0.5).astype(np.uint8)
+    return means
+
+
 def _check_size(height: int, width: int, image: ImageSpec) -> None:
     if (height, width) != (image.height, image.width):
         raise ValueError(f"{height}x{width} pixels instead of {image.height}x{image.width}")

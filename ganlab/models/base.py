@@ -22,7 +22,7 @@ from ganlab.objectives import Objective
 from ganlab.regularizers import Regularizer, input_gradient
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise, key
-from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, PerSample, Precision, UserError
+from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, PerSample, Phase, Precision, UserError
 
 SAMPLE_BATCH = 64
 """Samples are always made this many at a time, so that image i of a seed is the same whatever is asked for."""
@@ -254,6 +254,15 @@ class GANModule(pl.LightningModule):
         """Make the ranks agree on what each has averaged for itself; to be called on all of them before it is read."""
         gather_statistics(self.generator)
         self._copy_buffers()
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """What the moves take, from the first image on; one phase for a model that does not grow."""
+        return [Phase(0, self.image)]
+
+    def plan(self, nimg: int) -> Phase:
+        """Return the phase that a move made at `nimg` belongs to."""
+        return [phase for phase in self.phases if phase.from_nimg <= nimg][-1]
 
     def rates(self) -> dict[str, float]:
         """Return each player's learning rate at its last move."""

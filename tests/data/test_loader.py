@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ganlab.data.loader import BatchLoader, Reader
 from ganlab.data.pack import pack
 from ganlab.data.shards import Index
-from ganlab.types import UserError
+from ganlab.types import ImageSpec, Phase, UserError
 
 SAMPLES = 37
 
@@ -30,15 +30,20 @@ def index(source, tmp_path_factory):
     return pack(folder / "noise.npz", folder / "shards", size=8, shard_samples=10)
 
 
-def take(index, images, *, world_size=1, **options):
+def constant(index, batch):
+    return lambda nimg: Phase(0, index.image, batch)
+
+
+def take(index, images, *, batch, world_size=1, **options):
     """The first images of the stream with their labels, the ranks' shares put together."""
     loaders = [
-        iter(BatchLoader(index, seed=4, rank=rank, world_size=world_size, **options)) for rank in range(world_size)
+        iter(BatchLoader(index, plan=constant(index, batch), seed=4, rank=rank, world_size=world_size, **options))
+        for rank in range(world_size)
     ]
     stream = []
     for shares in zip(*loaders, strict=True):
         for pixels, labels in shares:
-            assert pixels.dtype == torch.uint8 and pixels.shape == (options["batch"] // world_size, 3, 8, 8)
+            assert pixels.dtype == torch.uint8 and pixels.shape == (batch // world_size, 3, 8, 8)
             assert labels.dtype == torch.int64
             stream += [(image.numpy().tobytes(), int(label)) for image, label in zip(pixels, labels, strict=True)]
         if len(stream) >= images:
@@ -72,25 +77,25 @@ def test_a_loader_that_starts_later_gives_the_rest(index, stream, start, batch):
 
 
 def test_every_iteration_begins_anew(index, stream):
-    loader = BatchLoader(index, batch=8, seed=4)
+    loader = BatchLoader(index, plan=constant(index, 8), seed=4)
     for _ in range(2):
         pixels, _ = next(iter(loader))
         assert [image.numpy().tobytes() for image in pixels] == [data for data, _ in stream[:8]]
 
 
 def test_another_seed_is_another_stream(index, stream):
-    pixels, _ = next(iter(BatchLoader(index, batch=8, seed=5)))
+    pixels, _ = next(iter(BatchLoader(index, plan=constant(index, 8), seed=5)))
     assert [image.numpy().tobytes() for image in pixels] != [data for data, _ in stream[:8]]
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused(index):
     with pytest.raises(UserError, match=r"train\.batch: 10 images cannot be shared equally by 4 processes"):
-        BatchLoader(index, batch=10, seed=0, world_size=4)
+        next(iter(BatchLoader(index, plan=constant(index, 10), seed=0, world_size=4)))
 
 
 def test_no_threads_are_refused(index):
     with pytest.raises(UserError, match=r"decode_threads: 0 .* at least 1"):
-        BatchLoader(index, batch=8, seed=0, threads=0)
+        BatchLoader(index, plan=constant(index, 8), seed=0, threads=0)
 
 
 def test_a_damaged_image_is_named(packed, flip):
@@ -100,7 +105,7 @@ def test_a_damaged_image_is_named(packed, flip):
     offset, size, crc32 = int(row["offset"]), int(row["size"]), int(row["crc32"])
     flip(packed / "shard-000001.tar", offset + size // 2, bit=3)
     with pytest.raises(UserError) as error:
-        for _ in zip(range(6), BatchLoader(index, batch=4, seed=0), strict=False):
+        for _ in zip(range(6), BatchLoader(index, plan=constant(index, 4), seed=0), strict=False):
             pass
 
     found = zlib.crc32((packed / "shard-000001.tar").read_bytes()[offset : offset + size])
@@ -118,14 +123,14 @@ def test_no_thread_outlives_an_iteration(index, packed, flip):
         return [thread.name for thread in threading.enumerate() if thread.name.startswith("decode")]
 
     def broken_off():
-        for _ in BatchLoader(index, batch=8, seed=0, threads=4):
+        for _ in BatchLoader(index, plan=constant(index, 8), seed=0, threads=4):
             assert len(decoding()) > 0
             break
 
     assert decoding() == []
     broken_off()
     assert decoding() == []
-    batches = iter(BatchLoader(index, batch=8, seed=0))
+    batches = iter(BatchLoader(index, plan=constant(index, 8), seed=0))
     next(batches)
     batches.close()
     assert decoding() == []
@@ -133,5 +138,17 @@ def test_no_thread_outlives_an_iteration(index, packed, flip):
         shard.write_bytes(bytes(shard.stat().st_size))
 
     with pytest.raises(UserError):
-        next(iter(BatchLoader(Index.open(packed), batch=4, seed=0)))
+        next(iter(BatchLoader(Index.open(packed), plan=constant(Index.open(packed), 4), seed=0)))
     assert decoding() == []
+
+
+def test_sizes_and_numbers_may_change_along_the_way(index, source):
+    small = ImageSpec(4, 4, 3, 5)
+    plan = [Phase(0, small, 4), Phase(12, index.image, 8)]
+    stream = BatchLoader(index, plan=lambda nimg: plan[nimg >= 12], seed=4)
+    batches = [pixels for (pixels, _), _ in zip(stream, range(5), strict=False)]
+    assert [pixels.shape for pixels in batches] == [(4, 3, 4, 4)] * 3 + [(8, 3, 8, 8)] * 2
+    whole, _ = next(iter(BatchLoader(index, plan=constant(index, 28), seed=4)))
+    assert torch.equal(torch.cat(batches[3:]), whole[12:28])
+    boxes = torch.nn.functional.avg_pool2d(whole[:12].double(), 2).add(0.5).floor().to(torch.uint8)
+    assert torch.equal(torch.cat(batches[:3]), boxes)
