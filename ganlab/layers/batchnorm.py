@@ -37,13 +37,13 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return total
 
 
-class BatchNorm(nn.Module):
-    """Normalise each channel of images [n, c, h, w] (Ioffe & Szegedy 2015), over the global batch or over fixed groups.
+class Standardization(nn.Module):
+    """Channels of images [n, c, h, w] with mean 0 and variance 1 (Ioffe & Szegedy 2015): what batch norms begin with.
 
     Args:
         channels: c.
-        group: None normalises over the batch of all ranks; a number over so many consecutive samples, as in papers
-            whose statistics were those of one GPU. It must divide every rank's share of the batch.
+        group: None takes the statistics of the batch of all ranks; a number those of so many consecutive samples, as in
+            papers whose statistics were those of one GPU. It must divide every rank's share of the batch.
         running: keep averages of the statistics for evaluation. Without them (in a discriminator, where nothing reads
             them) the layer is a pure function, as penalties ask.
         eps: added to the variance.
@@ -61,30 +61,26 @@ class BatchNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.group, self.eps, self.momentum = group, eps, momentum
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels) if running else None)
         self.register_buffer("running_var", torch.ones(channels) if running else None)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalise [n, c, h, w]; then scale and shift by channel."""
+    def standardize(self, images: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """Standardize [n, c, h, w], then scale and shift by channel [c]."""
         if not self.training and self.running_mean is not None:
-            return F.batch_norm(images, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+            return F.batch_norm(images, self.running_mean, self.running_var, weight, bias, eps=self.eps)
         if self.group is not None:
-            return self._over_groups(images, self.group)
+            return self._over_groups(images, self.group, weight, bias)
         if dist.is_initialized() and dist.get_world_size() > 1:
-            return self._over_ranks(images)
-        return F.batch_norm(
-            images, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
-        )
+            return self._over_ranks(images, weight, bias)
+        return F.batch_norm(images, self.running_mean, self.running_var, weight, bias, True, self.momentum, self.eps)
 
-    def _over_groups(self, images: Tensor, group: int) -> Tensor:
+    def _over_groups(self, images: Tensor, group: int, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         wide = images.to(torch.promote_types(images.dtype, torch.float32)).unflatten(0, (-1, group))  # groups g c h w
         var, mean = torch.var_mean(wide, (1, 3, 4), correction=0)  # groups c
         self._remember(mean.mean(0), var.mean(0), wide[0].numel() // wide.shape[2])
-        return self._normal(wide, mean[:, None], var[:, None]).flatten(0, 1).to(images.dtype)
+        return self._normal(wide, mean[:, None], var[:, None], weight, bias).flatten(0, 1).to(images.dtype)
 
-    def _over_ranks(self, images: Tensor) -> Tensor:
+    def _over_ranks(self, images: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         wide = images.to(torch.promote_types(images.dtype, torch.float32))
         ranks = dist.get_world_size()
         var, mean = torch.var_mean(wide, (0, 2, 3), correction=0)
@@ -92,11 +88,12 @@ class BatchNorm(nn.Module):
         mean, square = sum_over_ranks(torch.stack([mean, var + mean.square()])) / ranks
         var = square - mean.square()
         self._remember(mean, var, wide.numel() // wide.shape[1] * ranks)
-        return self._normal(wide, mean, var).to(images.dtype)
+        return self._normal(wide, mean, var, weight, bias).to(images.dtype)
 
-    def _normal(self, images: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-        scale = self.weight * torch.rsqrt(var + self.eps)
-        shift = self.bias - mean * scale
+    def _normal(self, images: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        scale = torch.rsqrt(var + self.eps)
+        scale = scale if weight is None else weight * scale
+        shift = -mean * scale if bias is None else bias - mean * scale
         return torch.addcmul(shift[..., None, None], images, scale[..., None, None])
 
     @torch.no_grad()
@@ -107,6 +104,38 @@ class BatchNorm(nn.Module):
             self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
 
 
+class BatchNorm(Standardization):
+    """Standardize each channel, then scale and shift it; the arguments are `Standardization`'s."""
+
+    def __init__(
+        self, channels: int, *, group: int | None = None, running: bool = True, eps: float = 1e-5, momentum: float = 0.1
+    ) -> None:
+        super().__init__(channels, group=group, running=running, eps=eps, momentum=momentum)
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, c, h, w] to the same."""
+        return self.standardize(images, self.weight, self.bias)
+
+
+class ConditionalBatchNorm(Standardization):
+    """Standardize each channel over all classes, then scale and shift it by class (Dumoulin et al. 2017, eq. 5).
+
+    Every class begins with a gain of 1 and a bias of 0. `classes` is their number.
+    """
+
+    def __init__(self, channels: int, classes: int, *, group: int | None = None, eps: float = 1e-5) -> None:
+        super().__init__(channels, group=group, eps=eps)
+        self.weight = nn.Parameter(torch.ones(classes, channels))
+        self.bias = nn.Parameter(torch.zeros(classes, channels))
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """[n, c, h, w] and classes [n] to images."""
+        gain, bias = (F.embedding(labels, table)[..., None, None] for table in (self.weight, self.bias))  # n c 1 1
+        return torch.addcmul(bias, self.standardize(images), gain).to(images.dtype)
+
+
 @torch.no_grad()
 def gather_statistics(network: nn.Module) -> None:
     """Average the running statistics of batch norms over groups across the ranks.
@@ -115,7 +144,7 @@ def gather_statistics(network: nn.Module) -> None:
     """
     if dist.is_initialized() and dist.get_world_size() > 1:
         for layer in network.modules():
-            if isinstance(layer, BatchNorm) and layer.group is not None and layer.running_mean is not None:
+            if isinstance(layer, Standardization) and layer.group is not None and layer.running_mean is not None:
                 for buffer in layer.buffers():
                     dist.all_reduce(buffer)
                     buffer.div_(dist.get_world_size())

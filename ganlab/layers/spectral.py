@@ -4,6 +4,7 @@ Torch's parametrization iterates at every access of a weight in training: the re
 was run, and drifts apart between ranks. Here the vectors change once per discriminator move, on every rank alike.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +16,11 @@ ITERATIONS_AT_START = 15
 EPS = 1e-12
 
 Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def in_full(weight: Tensor) -> AbstractContextManager[Any]:
+    """Keep autocast away; the meta device, on which networks are only shown, has none."""
+    return nullcontext() if weight.is_meta else torch.autocast(weight.device.type, enabled=False)
 
 
 class SpectralNorm(nn.Module):
@@ -37,7 +43,7 @@ class SpectralNorm(nn.Module):
     @torch.no_grad()
     def iterate(self, weight: Tensor, times: int = 1) -> None:
         """Improve u and v."""
-        with torch.autocast(weight.device.type, enabled=False):
+        with in_full(weight):
             matrix = weight.flatten(1)
             for _ in range(times):
                 self.v.copy_(F.normalize(matrix.T @ self.u, dim=0, eps=EPS))
@@ -45,7 +51,7 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the weight with a largest singular value of about 1."""
-        with torch.autocast(weight.device.type, enabled=False):
+        with in_full(weight):
             u, v = self.u.clone(), self.v.clone()  # the vectors may change between two forwards of one graph
             return weight / torch.dot(u, weight.flatten(1) @ v)
 

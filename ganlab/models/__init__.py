@@ -2,5 +2,7 @@
 
 from ganlab.models.base import GANModule
 from ganlab.models.dcgan import DCGAN
+from ganlab.models.projection import ProjectionGAN
+from ganlab.models.sngan import SNGAN
 
-__all__ = ["DCGAN", "GANModule"]
+__all__ = ["DCGAN", "SNGAN", "GANModule", "ProjectionGAN"]

@@ -34,7 +34,8 @@ def classes_of(image: ImageSpec, conditional: bool) -> int:
     if conditional and not image.classes:
         raise UserError(
             "a conditional model needs labels and the data have none; "
-            "set model.conditional=false, or pack the data from class folders or with a dataset.json"
+            "set model.conditional=false or choose a model without classes, "
+            "or pack the data from class folders or with a dataset.json"
         )
     return image.classes if conditional else 0
 

@@ -1,0 +1,231 @@
+"""The residual networks of SN-GAN, of the projection discriminator and of WGAN-GP, for 16, 32, 48, 64 and 128 px.
+
+Miyato et al. 2018, tables 3 to 5; Miyato & Koyama 2018, figures 14 and 15; Gulrajani et al. 2017, appendix F. Where
+these leave something open, the authors' code decides: hidden channels, biases, pooling, gains of the initial weights.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganlab.layers import spectral
+from ganlab.layers.batchnorm import BatchNorm, ConditionalBatchNorm
+from ganlab.networks.dcgan import classes_of
+from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
+
+NORM_EPS = 2e-5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The networks of one image size."""
+
+    start: int
+    """Height and width of the generator's first map, px; every block doubles them."""
+    generator: tuple[int, ...]
+    """Channels of the first map and after each block."""
+    discriminator: tuple[int, ...]
+    """Channels after each block."""
+    halvings: int
+    """So many blocks of the discriminator, the first ones, halve the map."""
+    output_bias: bool
+    """Whether the discriminator's last layer has a bias."""
+
+
+PLANS = {
+    # Ours: the 32 px networks with one block less.
+    16: Plan(4, (256,) * 3, (128,) * 3, halvings=2, output_bias=False),
+    32: Plan(4, (256,) * 4, (128,) * 4, halvings=2, output_bias=False),
+    48: Plan(6, (512, 256, 128, 64), (64, 128, 256, 512, 1024), halvings=4, output_bias=True),
+    64: Plan(4, (1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024), halvings=5, output_bias=True),
+    128: Plan(4, (1024, 1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024, 1024), halvings=5, output_bias=True),
+}
+
+
+def plan_of(image: ImageSpec) -> Plan:
+    """Return the plan for a size of images."""
+    if image.height != image.width or image.height not in PLANS:
+        raise UserError(
+            f"these networks make square images of {', '.join(map(str, PLANS))} px, not {image.height}x{image.width}; "
+            "pack the data with `--size` set to one of these"
+        )
+    return PLANS[image.height]
+
+
+def scaled(channels: tuple[int, ...], nearest_image: int, width: int | None) -> list[int]:
+    """Give the channels next to the image a width, and the others their ratio to it; None leaves them."""
+    return [c * (width or nearest_image) // nearest_image for c in channels]
+
+
+def initialize(network: nn.Module) -> None:
+    """Draw the initial weights.
+
+    | layer | weight | bias |
+    |---|---|---|
+    | 3x3 convolution of a block | Glorot uniform, gain sqrt(2) | 0 |
+    | 1x1 convolution of a shortcut, linear, embedding, the generator's last | Glorot uniform, gain 1 | 0, if any |
+    | batch norm, for every class | 1 | 0 |
+    """
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
+            nn.init.xavier_uniform_(layer.weight, 2**0.5 if name.endswith(("conv1", "conv2")) else 1.0)
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+class UpBlock(nn.Module):
+    """Twice the size: norm, ReLU, nearest upsampling, convolution, norm, ReLU, convolution, beside a shortcut.
+
+    The paper upsamples before the shortcut's 1x1 convolution: the two commute, and this way round costs a quarter.
+    """
+
+    def __init__(self, before: int, after: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = norm(before), norm(after)
+        self.conv1 = nn.Conv2d(before, after, 3, padding=1)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1)
+        self.shortcut = nn.Conv2d(before, after, 1)
+
+    def forward(self, features: Tensor, *labels: Tensor) -> Tensor:
+        """[n, before, h, w] to [n, after, 2h, 2w]; labels if the norm takes them."""
+        hidden = F.interpolate(F.relu(self.norm1(features, *labels)), scale_factor=2)
+        hidden = self.conv2(F.relu(self.norm2(self.conv1(hidden), *labels)))
+        total: Tensor = F.interpolate(self.shortcut(features), scale_factor=2) + hidden
+        return total
+
+
+class FirstBlock(nn.Module):
+    """Half the size: convolution, ReLU, convolution, mean of 2x2, beside a shortcut; no ReLU of the image itself."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, padding=1)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1)
+        self.shortcut = nn.Conv2d(before, after, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, before, h, w] to [n, after, h/2, w/2]."""
+        hidden = self.conv2(F.relu(self.conv1(images)))
+        total: Tensor = F.avg_pool2d(hidden, 2) + self.shortcut(F.avg_pool2d(images, 2))
+        return total
+
+
+class DownBlock(nn.Module):
+    """ReLU, convolution, ReLU, convolution, mean of 2x2 if it halves the size, beside a shortcut.
+
+    Between the convolutions there are as many channels as before them, not after. The paper takes the mean after the
+    shortcut's 1x1 convolution: the two commute, and this way round costs a quarter.
+    """
+
+    def __init__(self, before: int, after: int, halve: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, before, 3, padding=1)
+        self.conv2 = nn.Conv2d(before, after, 3, padding=1)
+        self.pool = nn.AvgPool2d(2) if halve else nn.Identity()
+        self.shortcut = nn.Conv2d(before, after, 1) if halve or before != after else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[n, before, h, w] to [n, after, h, w], or half of h and w."""
+        hidden = self.conv2(F.relu(self.conv1(F.relu(features))))
+        total: Tensor = self.pool(hidden) + self.shortcut(self.pool(features))
+        return total
+
+
+class Generator(nn.Module):
+    """Latents to images in [-1, 1].
+
+    Args:
+        image: square, of a size in `PLANS`.
+        width: channels next to the image, the others in proportion; None is the paper's: 256 up to 32 px, 64 above.
+        latent: dimensions of the latent.
+        conditional: batch norms but the last have a gain and a bias for each class.
+        norm_group: batch norms are over so many consecutive images; None over the whole batch, of all processes.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: ImageSpec,
+        width: int | None = None,
+        latent: int = 128,
+        conditional: bool = False,
+        norm_group: int | None = None,
+    ) -> None:
+        super().__init__()
+        plan = plan_of(image)
+        self.latent, self.classes = latent, classes_of(image, conditional)
+        channels = scaled(plan.generator, plan.generator[-1], width)
+        plain = partial(BatchNorm, group=norm_group, eps=NORM_EPS)
+        by_class = partial(ConditionalBatchNorm, classes=self.classes, group=norm_group, eps=NORM_EPS)
+        norm = by_class if conditional else plain
+        self.linear = nn.Linear(latent, channels[0] * plan.start**2)
+        self.unflatten = nn.Unflatten(1, (channels[0], plan.start, plan.start))
+        self.blocks = nn.ModuleList(UpBlock(before, after, norm) for before, after in pairwise(channels))
+        self.norm = plain(channels[-1])
+        self.output = nn.Conv2d(channels[-1], image.channels, 3, padding=1)
+        initialize(self)
+
+    def forward(self, latents: Latents, labels: Labels) -> Images:
+        """Make one image of each latent; labels are ignored unless the network is conditional."""
+        features = self.unflatten(self.linear(latents))
+        for block in self.blocks:
+            features = block(features, labels) if self.classes else block(features)
+        return torch.tanh(self.output(F.relu(self.norm(features))))
+
+
+class Discriminator(nn.Module):
+    """Images to logits: a linear layer over the sum, or the mean, of the last map.
+
+    With `conditional`, the inner product of that sum with the class's embedding is added (a projection discriminator,
+    Miyato & Koyama 2018, eq. 5).
+
+    Args:
+        image: square, of a size in `PLANS`.
+        width: channels next to the image, the others in proportion; None is the paper's: 128 up to 32 px, 64 above.
+        spectral_norm: of every weight: convolutions, linear, embedding as the matrix [classes, channels].
+        pooling: of the last map.
+        output_bias: of the linear layer; None is as the paper's code has it, none up to 32 px.
+        conditional: tell the network the class.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: ImageSpec,
+        width: int | None = None,
+        spectral_norm: bool = True,
+        pooling: Literal["sum", "mean"] = "sum",
+        output_bias: bool | None = None,
+        conditional: bool = False,
+    ) -> None:
+        super().__init__()
+        plan = plan_of(image)
+        self.classes = classes_of(image, conditional)
+        channels = scaled(plan.discriminator, plan.discriminator[0], width)
+        self.blocks = nn.Sequential(
+            FirstBlock(image.channels, channels[0]),
+            *(DownBlock(*pair, halve=number < plan.halvings) for number, pair in enumerate(pairwise(channels), 1)),
+        )
+        self.pool = {"sum": torch.sum, "mean": torch.mean}[pooling]
+        self.linear = nn.Linear(channels[-1], 1, bias=plan.output_bias if output_bias is None else output_bias)
+        if conditional:
+            self.embedding = nn.Embedding(self.classes, channels[-1])
+        initialize(self)
+        if spectral_norm:
+            for layer in list(self.modules()):
+                if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
+                    spectral.spectral_norm(layer)
+
+    def forward(self, images: Images, labels: Labels) -> Logits:
+        """Give one logit to each image; labels are ignored unless the network is conditional."""
+        features = self.pool(F.relu(self.blocks(images)), (2, 3))  # b c
+        logits: Tensor = self.linear(features)[:, 0]
+        if self.classes:
+            logits = logits + (self.embedding(labels) * features).sum(1)
+        return logits
