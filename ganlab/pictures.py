@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 from torchvision.utils import make_grid
 
 from ganlab.files import atomic_write
@@ -23,6 +24,12 @@ def grid(images: Tensor, columns: int) -> Image.Image:
     enlarge = max(1, -(-SMALLEST_CELL // images.shape[-1]))
     cells = images.repeat_interleave(enlarge, dim=2).repeat_interleave(enlarge, dim=3)
     return to_pil(make_grid(cells.cpu(), nrow=columns, padding=2, pad_value=255))
+
+
+def grid_by_class(images: Tensor, classes: int) -> Image.Image:
+    """Tile uint8 images that take turns in so many classes, a row for each class; white where one has fewer."""
+    full = pad(images, (0, 0) * 3 + (0, -len(images) % classes), value=255)
+    return grid(full.unflatten(0, (-1, classes)).transpose(0, 1).flatten(0, 1), len(full) // classes)
 
 
 def to_pil(image: Tensor) -> Image.Image:

@@ -10,7 +10,7 @@ from ganlab import checkpoints
 from ganlab.config import from_dict, from_yaml, to_yaml
 from ganlab.files import atomic_write
 from ganlab.models import GANModule
-from ganlab.pictures import grid, save_png, to_pil
+from ganlab.pictures import grid, grid_by_class, save_png, to_pil
 from ganlab.run import build_model
 from ganlab.types import UserError
 
@@ -51,7 +51,7 @@ def newest_checkpoint(run: Path) -> dict[str, Any]:
 def sample(
     run: Path, n: int, *, seed: int, out: Path | None, each: bool, labels: Sequence[int] | None, trust: Sequence[str]
 ) -> Path:
-    """Write a grid of `n` samples, or with `each` a folder of PNGs; return where."""
+    """Write a grid of `n` samples, a row for each of several labels, or with `each` a folder of PNGs; return where."""
     model = load(run, trust)
     out = out or run / (f"samples-seed-{seed}" if each else f"samples-seed-{seed}.png")
     images = model.sample(n, seed, labels)
@@ -62,7 +62,8 @@ def sample(
                 save_png(to_pil(image), out / f"{number:06d}.png")
         else:
             out.parent.mkdir(parents=True, exist_ok=True)
-            save_png(grid(images, COLUMNS), out)
+            rows = len(labels or ())
+            save_png(grid_by_class(images, rows) if rows > 1 else grid(images, COLUMNS), out)
     except OSError as error:
         raise UserError(f"{out}: cannot write there: {error.strerror}; choose another place with --out") from None
     return out

@@ -45,11 +45,15 @@ def layers(name: str, network: nn.Module, *inputs: Tensor) -> str:
     rows: list[tuple[str, str, str, str]] = []
 
     def note(layer: nn.Module, _: object, out: Tensor) -> None:
-        count = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
+        count = sum(parameter.numel() for parameter in layer.parameters())
         shape = "x".join(map(str, out.shape[1:]))
         rows.append((names[layer], type(layer).__name__, shape, f"{count:,}" if count else ""))
 
-    names = {layer: path for path, layer in network.named_modules() if not list(layer.children())}
+    names = {  # a layer with a parametrized weight is one layer
+        layer: path
+        for path, layer in network.named_modules()
+        if "parametrizations" not in path and not {name for name, _ in layer.named_children()} - {"parametrizations"}
+    }
     hooks = [layer.register_forward_hook(note) for layer in names]
     network(*inputs)
     for hook in hooks:

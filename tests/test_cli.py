@@ -235,6 +235,20 @@ def test_a_grid_has_eight_columns_and_its_images_are_those_of_load(finished, tmp
     assert len({image.tobytes() for image in images.numpy()}) == 20
 
 
+def test_labels_have_a_row_of_the_grid_each(finished, tmp_path):
+    out = tmp_path / "grid.png"
+    assert runs.ganlab("sample", finished, "-n", 5, "--labels", "2,0", "--out", out).exit_code == 0
+    grid = np.array(Image.open(out))
+    assert grid.shape == (2 * 50 + 2, 3 * 50 + 2, 3)
+    images = ganlab.load(finished).sample(5, labels=[2, 0])[:, 0].numpy()
+    for row, column, image in ((0, 0, 0), (0, 1, 2), (0, 2, 4), (1, 0, 1), (1, 1, 3)):
+        cell = grid[2 + row * 50 : 50 + row * 50 : 3, 2 + column * 50 : 50 + column * 50 : 3, 0]
+        assert (cell == images[image]).all(), (row, column)
+    assert (grid[52:, 102:] == 255).all()  # the class with fewer samples
+    assert runs.ganlab("sample", finished, "-n", 9, "--labels", "1", "--out", out).exit_code == 0
+    assert Image.open(out).size == (8 * 50 + 2, 2 * 50 + 2)
+
+
 def test_each_writes_a_file_for_every_image_the_same_for_any_number(finished, tmp_path):
     for n in (5, 70):
         assert (

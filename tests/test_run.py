@@ -62,7 +62,7 @@ def test_a_run_keeps_its_config_the_last_checkpoints_and_the_samples(finished):
     grids = sorted((finished / "samples").iterdir())
     assert [path.name for path in grids] == ["nimg-000000000240.png", "nimg-000000000480.png"]
     grid = Image.open(grids[0])
-    assert (grid.mode, grid.size) == ("RGB", (3 * 50 + 2, 10 * 50 + 2))  # a column for each class, enlarged to 48 px
+    assert (grid.mode, grid.size) == ("RGB", (10 * 50 + 2, 3 * 50 + 2))  # a row for each class, enlarged to 48 px
     assert list((finished / "wandb").iterdir()) == []
 
 

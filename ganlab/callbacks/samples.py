@@ -7,14 +7,14 @@ import pytorch_lightning as pl
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.tracker import Tracker
 from ganlab.models import GANModule
-from ganlab.pictures import grid, save_png
+from ganlab.pictures import grid, grid_by_class, save_png
 
-COLUMNS = 10
-ROWS = 10
+SIDE = 10
+"""Columns, and rows; of more classes the first so many are shown."""
 
 
 class Samples(EveryImages):
-    """Writes `nimg-<images>.png`: the same latents each time, a column per class for a conditional generator."""
+    """Writes `nimg-<images>.png`: the same latents each time, a row per class for a conditional generator."""
 
     def __init__(self, folder: Path, *, every: int, seed: int, tracker: Tracker | None) -> None:
         super().__init__(every)
@@ -24,10 +24,9 @@ class Samples(EveryImages):
         """Write the grid, on rank 0 alone: making samples changes nothing and waits for nobody."""
         if not trainer.is_global_zero:
             return
-        labels = list(range(module.image.classes))[:COLUMNS] if module.classes else None
-        columns = len(labels) if labels else COLUMNS
-        images = module.sample(ROWS * columns, self.seed, labels)
+        classes = min(module.classes, SIDE)
+        images = module.sample((classes or SIDE) * SIDE, self.seed, list(range(classes)) or None)
         path = self.folder / f"nimg-{module.clock.nimg:012d}.png"
-        save_png(grid(images, columns), path)
+        save_png(grid_by_class(images, classes) if classes else grid(images, SIDE), path)
         if self.tracker is not None:
             self.tracker.log(module.clock.nimg, {"samples": path})

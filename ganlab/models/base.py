@@ -13,7 +13,7 @@ from ganlab import distributed, pictures
 from ganlab.augment import Augment
 from ganlab.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from ganlab.clock import Clock
-from ganlab.layers.batchnorm import gather_statistics
+from ganlab.layers.batchnorm import Standardization, gather_statistics
 from ganlab.layers.spectral import iterate_power
 from ganlab.models.losses import Draws, Losses
 from ganlab.models.player import LossScale, Player
@@ -90,6 +90,9 @@ class GANModule(pl.LightningModule):
         least |= {f"regularizers.{name}.every": penalty.every for name, penalty in (regularizers or {}).items()}
         if wrong := [f"model.{name}: {value}" for name, value in least.items() if value <= 0]:
             raise UserError(f"{', '.join(wrong)}: must be more than 0")
+        norms = [m for n in (generator, discriminator) for m in n.modules() if isinstance(m, Standardization)]
+        if wrong_groups := [norm.group for norm in norms if norm.group is not None and group % norm.group]:
+            raise UserError(f"model.group: {group} is no multiple of {wrong_groups[0]}, the group of a batch norm")
         if micro_batch is not None and micro_batch % group:
             raise UserError(f"train.micro_batch: {micro_batch} is no multiple of model.group, {group}")
         if fake_labels == "data" and generator_batch % 1:

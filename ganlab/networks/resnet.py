@@ -1,7 +1,7 @@
 """The residual networks of SN-GAN, of the projection discriminator and of WGAN-GP, for 16, 32, 48, 64 and 128 px.
 
-Miyato et al. 2018, tables 3 to 5; Miyato & Koyama 2018, figures 14 and 15; Gulrajani et al. 2017, appendix F. Where
-these leave something open, the authors' code decides: hidden channels, biases, pooling, gains of the initial weights.
+Miyato et al. 2018, tables 4 to 6; Miyato & Koyama 2018, section 4; Gulrajani et al. 2017 (for CIFAR-10). Where these
+leave something open, the authors' code decides: hidden channels, biases, pooling, gains of the initial weights.
 """
 
 from collections.abc import Callable
@@ -125,15 +125,17 @@ class DownBlock(nn.Module):
 
     def __init__(self, before: int, after: int, halve: bool) -> None:
         super().__init__()
+        self.halve = halve
         self.conv1 = nn.Conv2d(before, before, 3, padding=1)
         self.conv2 = nn.Conv2d(before, after, 3, padding=1)
-        self.pool = nn.AvgPool2d(2) if halve else nn.Identity()
         self.shortcut = nn.Conv2d(before, after, 1) if halve or before != after else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
         """[n, before, h, w] to [n, after, h, w], or half of h and w."""
         hidden = self.conv2(F.relu(self.conv1(F.relu(features))))
-        total: Tensor = self.pool(hidden) + self.shortcut(self.pool(features))
+        if self.halve:
+            hidden, features = F.avg_pool2d(hidden, 2), F.avg_pool2d(features, 2)
+        total: Tensor = hidden + self.shortcut(features)
         return total
 
 
