@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.autograd import gradcheck
 
-from ganlab.layers.batchnorm import BatchNorm
+from ganlab.layers.batchnorm import BatchNorm, ConditionalBatchNorm
 from ganlab.layers.minibatch import MinibatchStd
 from ganlab.layers.spectral import SpectralNorm, iterate_power, spectral_norm
 from ganlab.regularizers import input_gradient
@@ -61,6 +61,55 @@ def test_a_penalty_through_batch_norm_without_running_statistics_has_the_right_g
         return gradient.square().sum()
 
     assert gradcheck(penalty, torch.randn(4, 2, 2, 2, dtype=torch.float64, requires_grad=True))
+
+
+def like_batch_norm(channels: int, classes: int, group: int | None) -> tuple[ConditionalBatchNorm, BatchNorm]:
+    """Make a conditional batch norm of random gains and biases, and the plain one of its class 2."""
+    ours, plain = ConditionalBatchNorm(channels, classes, group=group), BatchNorm(channels, group=group)
+    nn.init.normal_(ours.weight)
+    nn.init.normal_(ours.bias)
+    plain.load_state_dict(ours.state_dict() | {"weight": ours.weight[2], "bias": ours.bias[2]})
+    return ours.double(), plain.double()
+
+
+@pytest.mark.parametrize("group", [None, 4])
+def test_conditional_batch_norm_begins_as_batch_norm_whatever_the_class(group: int | None) -> None:
+    ours, plain = ConditionalBatchNorm(3, 7, group=group).double(), BatchNorm(3, group=group).double()
+    images, labels = torch.randn(8, 3, 4, 4, dtype=torch.float64), torch.arange(8) % 7
+    torch.testing.assert_close(ours(images, labels), plain(images), rtol=0, atol=1e-14)
+    torch.testing.assert_close(ours.eval()(images, labels), plain.eval()(images), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("group", [None, 4])
+def test_conditional_batch_norm_of_one_class_is_that_classs_batch_norm(group: int | None) -> None:
+    ours, plain = like_batch_norm(3, 5, group)
+    images = torch.randn(8, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    labels, weights = torch.full((8,), 2), torch.randn(8, 3, 4, 4, dtype=torch.float64)
+    outputs = ours(images, labels), plain(images)
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-12)
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(ours, name), getattr(plain, name), rtol=0, atol=1e-14)
+    torch.testing.assert_close(ours.eval()(images, labels), plain.eval()(images), rtol=0, atol=1e-12)
+    (to_image, *own), (expected, *theirs) = (
+        torch.autograd.grad((out * weights).sum(), [images, layer.weight, layer.bias])
+        for out, layer in zip(outputs, (ours, plain), strict=True)
+    )
+    torch.testing.assert_close(to_image, expected, rtol=0, atol=1e-12)
+    for table, row in zip(own, theirs, strict=True):
+        torch.testing.assert_close(table[2], row, rtol=0, atol=1e-12)
+        assert (table[[0, 1, 3, 4]] == 0).all()
+
+
+def test_conditional_batch_norm_scales_each_image_by_its_class_and_keeps_the_dtype() -> None:
+    layer, _ = like_batch_norm(2, 3, None)
+    images, labels = torch.randn(6, 2, 4, 4, dtype=torch.float64), torch.tensor([2, 0, 1, 1, 0, 2])
+    out = layer(images, labels)
+    mean, std = images.mean((0, 2, 3)), (images.var((0, 2, 3), correction=0) + 1e-5).sqrt()
+    for n, label in enumerate(labels.tolist()):
+        for c in range(2):
+            expected = (images[n, c] - mean[c]) / std[c] * layer.weight[label, c] + layer.bias[label, c]
+            torch.testing.assert_close(out[n, c], expected)
+    assert layer.float()(images.bfloat16(), labels).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(("kind", "sizes"), [(nn.Conv2d, (3, 8, 3)), (nn.Linear, (12, 5)), (nn.Embedding, (7, 4))])

@@ -10,8 +10,8 @@ from scipy import stats
 
 from ganlab.augment import MirrorFlip
 from ganlab.clock import Clock, crossed
-from ganlab.objectives import NonSaturating
-from ganlab.regularizers import R1, R2, input_gradient
+from ganlab.objectives import Hinge, NonSaturating, Wasserstein
+from ganlab.regularizers import R1, R2, Drift, GradientPenalty, input_gradient
 from ganlab.schedules import Constant, Linear
 from ganlab.seeding import Noise
 from ganlab.types import UserError
@@ -41,6 +41,70 @@ def test_non_saturating_stays_finite_far_out():
     loss = NonSaturating().discriminator(far, -far) + NonSaturating().generator(far)
     assert loss.tolist() == pytest.approx([3e4, 0.0])
     assert torch.autograd.grad(loss.sum(), far)[0].tolist() == pytest.approx([-3.0, 0.0])
+
+
+@given(LOGITS)
+def test_hinge_and_wasserstein_losses_are_those_of_the_papers(values):
+    real = torch.tensor(values, dtype=torch.float64)
+    fake = real.flip(0) / 2
+    pairs = list(zip(real.tolist(), fake.tolist(), strict=True))
+    hinge = [max(0.0, 1 - r) + max(0.0, 1 + f) for r, f in pairs]
+    assert Hinge().discriminator(real, fake).tolist() == pytest.approx(hinge)
+    assert Wasserstein().discriminator(real, fake).tolist() == pytest.approx([f - r for r, f in pairs])
+    for objective in (Hinge(), Wasserstein()):
+        assert objective.generator(fake).tolist() == [-f for _, f in pairs]
+
+
+def test_hinge_pushes_no_logit_that_is_far_enough():
+    logits = torch.tensor([-3.0, -1.5, -0.5, 0.5, 1.5], requires_grad=True)
+    slope = torch.autograd.grad(Hinge().discriminator(logits, torch.zeros(5)).sum(), logits)[0]
+    assert slope.tolist() == [-1, -1, -1, -1, 0]
+    slope = torch.autograd.grad(Hinge().discriminator(torch.zeros(5), logits).sum(), logits)[0]
+    assert slope.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_gradient_penalty_of_a_linear_critic_is_the_norm_of_its_weights():
+    images = torch.randn(4, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weight = torch.full((3, 5, 5), 0.3, dtype=torch.float64, requires_grad=True)
+    gradient, _ = input_gradient(lambda x: (x * weight).sum((1, 2, 3)), images)
+    regularizer = GradientPenalty(weight=10.0, every=2)
+    norm = 0.3 * 75**0.5
+    torch.testing.assert_close(regularizer.penalty(gradient), torch.full((4,), (norm - 1) ** 2).double())
+    slope = torch.autograd.grad(regularizer.term(gradient).mean(), weight)[0]
+    torch.testing.assert_close(slope, 20 * 2 * (norm - 1) * weight.detach() / norm)
+    assert regularizer.at == "between"
+
+
+def test_gradient_penalty_of_a_quadratic_critic_is_that_of_finite_differences():
+    """D(x) = w |x|^2 has a gradient of norm 2 w |x|."""
+    images = torch.randn(4, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def total(weight):
+        gradient, _ = input_gradient(lambda x: weight * x.square().sum((1, 2, 3)), images)
+        return GradientPenalty(weight=10.0).term(gradient).sum()
+
+    weight = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    norms = 2 * 0.7 * images.flatten(1).norm(dim=1)
+    torch.testing.assert_close(total(weight), 10 * (norms - 1).square().sum())
+    slope = torch.autograd.grad(total(weight), weight)[0].item()
+    assert slope == pytest.approx((total(weight + 1e-6) - total(weight - 1e-6)).item() / 2e-6, rel=1e-8)
+
+
+def test_gradient_penalty_of_a_flat_critic_is_one_and_has_a_derivative():
+    weight = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    gradient, _ = input_gradient(lambda x: weight * x.sum((1, 2, 3)), torch.ones(2, 1, 2, 2, dtype=torch.float64))
+    penalty = GradientPenalty(weight=10.0).penalty(gradient)
+    assert penalty.tolist() == pytest.approx([1, 1], abs=1e-5)
+    assert torch.autograd.grad(penalty.sum(), weight)[0] == 0
+
+
+def test_drift_is_the_squared_logit_of_the_reals():
+    logits = torch.tensor([-2.0, 0.0, 3.0], dtype=torch.float64, requires_grad=True)
+    regularizer = Drift(weight=0.001, every=4)
+    assert (regularizer.at, regularizer.of) == ("real", "logits")
+    assert regularizer.term(logits).tolist() == pytest.approx([0.016, 0, 0.036])
+    slope = torch.autograd.grad(regularizer.term(logits).sum(), logits)[0]
+    assert slope.tolist() == pytest.approx([-0.016, 0, 0.024])
 
 
 @pytest.mark.parametrize(("penalty", "at"), [(R1, "real"), (R2, "fake")])
