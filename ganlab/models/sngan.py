@@ -19,7 +19,8 @@ class SNGAN(GANModule):
     """Residual networks, spectral norm, hinge loss: the defaults are those of the authors' code for CIFAR-10.
 
     Departures from that code: one power iteration per discriminator move (theirs iterates in every forward pass,
-    eleven times per generator move); the generator moves after the discriminator's five moves, not before them. As
+    eleven times per generator move), with which sigma may lag by a tenth while two singular values cross; the
+    generator moves after the discriminator's five moves, not before them. As
     there, the generator normalises the fakes of both players by their own batch, so that all of them enter its running
     statistics. The paper has no average of the generator: ours forgets half within about thirty of its moves, and is
     what samples are made with.

@@ -4,10 +4,11 @@ Prints relative errors of the gradients by the weights, as JSON.
 """
 
 import json
+from functools import partial
 
 import torch
 
-from ganlab.networks import dcgan
+from ganlab.networks import dcgan, resnet
 from ganlab.objectives import NonSaturating
 from ganlab.regularizers import R1, R2, input_gradient
 from ganlab.seeding import seed_everything
@@ -40,11 +41,11 @@ def differences(network, direction, *arguments):
     return (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * STEP)
 
 
-def check(size, classes, penalties):
+def check(make, size, classes, penalties):
     torch._dynamo.reset()
     seed_everything(1)
     image = ImageSpec(size, size, 1, classes)
-    network = dcgan.Discriminator(image=image, width=2, conditional=classes > 0).double()
+    network = make(image=image, width=2, conditional=classes > 0).double()
     with torch.no_grad():  # away from the flat beginning, so that the penalty weighs something
         torch._foreach_mul_([p for p in network.parameters() if p.dim() > 1], 5.0)
     draw = torch.Generator().manual_seed(2)
@@ -72,7 +73,14 @@ def check(size, classes, penalties):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     cases = {
-        "32 px, R1": (32, 0, [R1(weight=2.0, every=3)]),
-        "16 px, 3 classes, R1 and R2": (16, 3, [R1(weight=2.0), R2(weight=0.5)]),
+        "DCGAN, 32 px, R1": (dcgan.Discriminator, 32, 0, [R1(weight=2.0, every=3)]),
+        "DCGAN, 16 px, 3 classes, R1 and R2": (dcgan.Discriminator, 16, 3, [R1(weight=2.0), R2(weight=0.5)]),
+        "projection, 16 px, 3 classes, R1": (resnet.Discriminator, 16, 3, [R1(weight=2.0)]),
+        "WGAN-GP, 16 px, R1 and R2": (
+            partial(resnet.Discriminator, spectral_norm=False, pooling="mean"),
+            16,
+            0,
+            [R1(weight=2.0), R2(weight=0.5)],
+        ),
     }
     print(json.dumps({name: check(*case) for name, case in cases.items()}))

@@ -44,6 +44,27 @@ def penalty(name: str, **arguments: object) -> dict[str, object]:
     return {name.lower(): part(f"ganlab.regularizers.{name}", **arguments)}
 
 
+def residual(model: str, **arguments: object) -> dict[str, object]:
+    """Make a narrow SN-GAN or projection GAN.
+
+    Biases before a batch norm have rounding as their gradients, of which Adam in float32 makes steps: small ones here.
+    """
+    return part(f"ganlab.models.{model}", generator_width=4, discriminator_width=4, rate=5e-5, **arguments)
+
+
+SLOW_ADAM = part("torch.optim.Adam", lr=5e-5, betas=[0.0, 0.9])
+WGAN_GP = part(
+    "ganlab.models.GANModule",
+    generator=part("ganlab.networks.resnet.Generator", width=4),
+    discriminator=part("ganlab.networks.resnet.Discriminator", width=4, spectral_norm=False, pooling="mean"),
+    objective=part("ganlab.objectives.Wasserstein"),
+    regularizers=penalty("GradientPenalty", weight=10.0),
+    optimizers={"generator": SLOW_ADAM, "discriminator": SLOW_ADAM},
+    discriminator_moves=5,
+    generator_batch=2.0,
+    dequantize=True,
+)
+
 CASES: dict[str, dict[str, object]] = {
     "plain": {"model": game()},
     "conditional and mirrored": {
@@ -59,6 +80,11 @@ CASES: dict[str, dict[str, object]] = {
     "minibatch deviation": {"model": game(None, {"minibatch_std": 4}, regularizers=penalty("R1", weight=1.0))},
     "unequal players": {"model": game(discriminator_moves=3, generator_batch=2.0)},
     "micro-batches": {"model": game(regularizers=penalty("R1", weight=1.0)), "micro_batch": 4},
+    "SN-GAN": {"model": residual("SNGAN")},
+    "projection, labels of the data, groups": {
+        "model": residual("ProjectionGAN", fake_labels="data", batch_norm_group=4)
+    },
+    "WGAN-GP": {"model": WGAN_GP},
     "DCGAN": {"model": part("ganlab.models.DCGAN", width=4, regularizers=penalty("R1", weight=1.0, every=4))},
 }
 
