@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganlab import distributed, pictures
+from ganlab import distributed, pictures, sharding
 from ganlab.augment import Augment
 from ganlab.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from ganlab.clock import Clock
@@ -173,6 +173,7 @@ class GANModule(pl.LightningModule):
         self.discriminator.requires_grad_(name == "discriminator")  # the generator's move only passes through it
         player.begin(1.0 if self.rate_schedule is None else self.rate_schedule(self.clock.nimg))
         if name == "discriminator":
+            sharding.gather(self.discriminator)
             iterate_power(self.discriminator)
         for start, size in self._pieces(n):
             piece = slice(start, start + size)
@@ -188,6 +189,7 @@ class GANModule(pl.LightningModule):
             for term, values in terms.items():
                 self.statistics.record(f"{name}/{term}", values)
         self.statistics.record(f"{name}/not_finite", player.finish()[None])
+        sharding.release(self.generator, self.discriminator)
         if name == "generator":
             self._average_generator(len(real) * distributed.world_size() * self.moves_every["generator"])
         else:
@@ -224,6 +226,7 @@ class GANModule(pl.LightningModule):
                 classes = torch.tensor([labels[i % len(labels)] for i in range(start, start + SAMPLE_BATCH)])
             images = self.ema(latents.to(self.device), classes.to(self.device))
             batches.append(pictures.to_uint8(images[: n - start]))
+        sharding.release(self.ema)
         return torch.cat(batches)
 
     def settle(self) -> None:
@@ -277,7 +280,7 @@ class GANModule(pl.LightningModule):
     def _average_generator(self, images: int) -> None:
         weight = 1 - 0.5 ** (images / self.ema_half_life)
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), weight)
+            torch._foreach_lerp_(*map(sharding.shares, (self.ema.parameters(), self.generator.parameters())), weight)
         self._copy_buffers()
 
     def _copy_buffers(self) -> None:
