@@ -171,9 +171,9 @@ class GANModule(pl.LightningModule):
         n = self._in_groups(name, len(real) if name == "discriminator" else round(len(real) * self.generator_batch))
         due = {key: r for key, r in self.regularizers.items() if self.clock.moves[name] % r.every == 0}
         self.discriminator.requires_grad_(name == "discriminator")  # the generator's move only passes through it
+        sharding.gather(self.generator, self.discriminator)
         player.begin(1.0 if self.rate_schedule is None else self.rate_schedule(self.clock.nimg))
         if name == "discriminator":
-            sharding.gather(self.discriminator)
             iterate_power(self.discriminator)
         for start, size in self._pieces(n):
             piece = slice(start, start + size)
@@ -219,6 +219,7 @@ class GANModule(pl.LightningModule):
             if wrong := [label for label in labels if not 0 <= label < self.image.classes]:
                 raise UserError(f"labels: {wrong} are not classes; write numbers from 0 to {self.image.classes - 1}")
         batches = []
+        sharding.gather(self.ema)
         for start in range(0, n, SAMPLE_BATCH):
             noise = Noise(seed, 0, start, dtype=self.real_dtype)  # drawn on the CPU: the same on every machine
             latents, classes = self.draw(SAMPLE_BATCH, noise, "sample")
@@ -280,7 +281,7 @@ class GANModule(pl.LightningModule):
     def _average_generator(self, images: int) -> None:
         weight = 1 - 0.5 ** (images / self.ema_half_life)
         with torch.no_grad():
-            torch._foreach_lerp_(*map(sharding.shares, (self.ema.parameters(), self.generator.parameters())), weight)
+            torch._foreach_lerp_(*map(sharding.local, (self.ema.parameters(), self.generator.parameters())), weight)
         self._copy_buffers()
 
     def _copy_buffers(self) -> None:
