@@ -1,12 +1,12 @@
 """Networks whose weights are spread over the ranks between the moves: less memory for each, the same game.
 
-A rank keeps its share of every parameter, and with it of the gradient, the average and the optimizer's state. For a
-move both networks are made whole, as plain tensors: whatever is done with those (a penalty's second backward, a compiled
-loss) needs to know nothing of shares, and no call path can miss the reduction. Torch's own `fully_shard` works by
-hooks on a network's inputs and outputs, which `torch.func.grad` does not pass through: on torch 2.11 it fails, and on
-2.15 it leaves out the reduction, in silence, where every logit comes with its gradient.
+A rank keeps its share of every parameter, and with it of the average and of the optimizer's state. For a move both
+networks are made whole, as plain tensors: what is done with those (a penalty's second backward, a compiled loss) needs
+to know nothing of shares, and no call path can miss the reduction. So a move still needs memory for both networks and
+for the gradient of the one that moves.
 
-So a move still needs memory for both networks and for the gradient of the one that moves.
+Torch's own `fully_shard` works by hooks on a network's inputs and outputs, which a `torch.func.grad` around it hides:
+torch 2.11 fails, and 2.15 leaves the reduction out, in silence, where no logit is computed outside of one.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -103,7 +103,7 @@ class ShardedGradients:
                 whole.grad = None
 
     def not_finite(self) -> Tensor:
-        """Return for each parameter whether its gradient holds an infinity or a NaN on any rank, without a host sync."""
+        """Return for each parameter whether any rank's share of its gradient holds an infinity or a NaN; no sync."""
         gradients = local(share if share.grad is None else share.grad for share in self.shares)
         flags = (~torch.stack(torch._foreach_norm(gradients)).isfinite()).float()
         dist.all_reduce(flags, dist.ReduceOp.MAX)
@@ -157,7 +157,7 @@ def share_of(state: Mapping[str, Any], share: DTensor) -> dict[str, Any]:
     """Cut what an optimizer remembers of a parameter as the parameter itself is cut."""
     return {
         name: distribute_tensor(value.to(share.device), share.device_mesh, share.placements, src_data_rank=None)
-        if value.shape == share.shape
+        if name != "step" and value.shape == share.shape
         else value
         for name, value in state.items()
     }

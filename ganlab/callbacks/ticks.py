@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ganlab import distributed, sharding
+from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.tracker import Tracker
 from ganlab.files import atomic_write
@@ -72,7 +72,7 @@ class Ticks(EveryImages):
                 self.tracker.log(nimg, row)
         self.last_nimg, self.last_time = nimg, now
         self._check_finite(module, means)
-        if distributed.world_size() > 1 and (names := distributed.differing(sharding.on_all_ranks(module.state_dict()))):
+        if distributed.world_size() > 1 and (names := distributed.differing(module.state_dict().items())):
             raise RuntimeError(f"at {nimg:,} images the ranks hold different values of {', '.join(names[:5])}")
 
     def _check_finite(self, module: GANModule, means: dict[str, float]) -> None:

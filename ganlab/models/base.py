@@ -280,8 +280,9 @@ class GANModule(pl.LightningModule):
 
     def _average_generator(self, images: int) -> None:
         weight = 1 - 0.5 ** (images / self.ema_half_life)
+        average, live = (sharding.local(network.parameters()) for network in (self.ema, self.generator))
         with torch.no_grad():
-            torch._foreach_lerp_(*map(sharding.local, (self.ema.parameters(), self.generator.parameters())), weight)
+            torch._foreach_lerp_(average, live, weight)
         self._copy_buffers()
 
     def _copy_buffers(self) -> None:
