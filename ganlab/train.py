@@ -23,6 +23,7 @@ from ganlab.run import (
     check_device,
     check_resume,
     check_shapes,
+    check_shard,
     make_run_folder,
 )
 
@@ -47,6 +48,7 @@ def train(config: Config, allow_change: Sequence[str] = ()) -> int:
     check_device(config)
     model = build_model(config)
     check_batch(config, model)
+    check_shard(config, model)
     newest = checkpoints.newest(run / "checkpoints")
     if newest is not None:
         path, saved = newest

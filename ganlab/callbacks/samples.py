@@ -22,7 +22,7 @@ class Samples(EveryImages):
         self.folder, self.seed, self.tracker = folder, seed, tracker
 
     def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
-        """Write the grid, on rank 0: making samples changes nothing, and where the average is whole waits for nobody."""
+        """Write the grid, on rank 0: making samples changes nothing, and unless it is sharded waits for nobody."""
         if not (trainer.is_global_zero or sharding.is_sharded(module.ema)):
             return
         labels = list(range(module.image.classes))[:COLUMNS] if module.classes else None

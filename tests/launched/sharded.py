@@ -25,14 +25,9 @@ from ganlab.train import train
 MOVES = 30
 
 MORE: dict[str, dict[str, object]] = {
-    "other optimizers": {
+    "decaying weights": {
         "model": game()
-        | {
-            "optimizers": {
-                "generator": part("torch.optim.SGD", lr=1e-2, momentum=0.9),
-                "discriminator": part("torch.optim.AdamW", lr=1e-3, weight_decay=0.1),
-            }
-        }
+        | {"optimizers": dict.fromkeys(("generator", "discriminator"), part("torch.optim.AdamW", lr=1e-3))}
     },
     "every logit with its gradient": {
         "model": game(regularizers=penalty("R1", weight=1.0) | penalty("R2", weight=1.0, every=2))
@@ -80,6 +75,21 @@ def shapes(model: GANModule) -> dict[str, list[tuple[torch.Size, torch.Size]]]:
     return {name: [(value.shape, value.to_local().shape) for value in values] for name, values in held.items()}
 
 
+def cut_again(model: GANModule) -> bool:
+    """Whether the moments, made whole, are cut into what this rank holds of them."""
+    return all(
+        type(value) is type(again[at]) and torch.equal(*sharding.local([value, again[at]]))
+        for player in model.players.values()
+        for share, state in player.optimizer.state.items()
+        for again in [sharding.share_of({at: full(value) for at, value in state.items()}, share)]
+        for at, value in state.items()
+    )
+
+
+def full(value: torch.Tensor) -> torch.Tensor:
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
 def struck(player: Player, infinite: bool) -> dict[str, Any]:
     """Make a move towards smaller weights, a gradient of rank 1's share infinite or not."""
     network = player.network.requires_grad_()
@@ -106,7 +116,7 @@ def struck(player: Player, infinite: bool) -> dict[str, Any]:
             for value in network.parameters()
             if isinstance(value, DTensor)
         ),
-        "steps": {int(state["step"]) for state in player.optimizer.state.values() if "step" in state},
+        "steps": {int(state["step"]) for state in player.optimizer.state.values()},
     }
 
 
@@ -140,7 +150,8 @@ def main(shards: str, path: str, out: str) -> None:
         model = play(sharded(config))
         found["shapes"][name] = shapes(model)
         found["weights"][f"{name}, sharded"] = sharding.whole_values(model.state_dict())
-        if name == "other optimizers, fp64":
+        found["cut again"] = found.get("cut again", True) and cut_again(model)
+        if name == "decaying weights, fp64":
             found["struck"] = {
                 at: [struck(player, infinite) for infinite in (True, False)] for at, player in model.players.items()
             }
