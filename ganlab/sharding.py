@@ -55,8 +55,13 @@ def gather(*networks: nn.Module) -> None:
 
 def release(*networks: nn.Module) -> None:
     """Give up what `gather` gathered: the shares are the network's parameters again."""
-    for network in networks:
-        replace_parameters(network, lambda parameter: parameter.share if isinstance(parameter, Whole) else parameter)
+
+    def released(whole: Parameter) -> DTensor:
+        assert isinstance(whole, Whole)
+        return whole.share
+
+    for network in filter(is_sharded, networks):
+        replace_parameters(network, released)
 
 
 def replace_parameters(network: nn.Module, change: Callable[[Parameter], Any]) -> None:
@@ -70,8 +75,8 @@ def replace_parameters(network: nn.Module, change: Callable[[Parameter], Any]) -
 
 
 def is_sharded(network: nn.Module) -> bool:
-    """Tell whether the parameters are shares now."""
-    return any(isinstance(parameter, DTensor) for parameter in network.parameters())
+    """Tell whether the parameters are shares, or whole for a while; all of them are, or none."""
+    return isinstance(next(network.parameters(), None), DTensor | Whole)
 
 
 def local(tensors: Iterable[Tensor]) -> list[Tensor]:
@@ -104,7 +109,7 @@ class ShardedGradients:
 
     def not_finite(self) -> Tensor:
         """Return for each parameter whether any rank's share of its gradient holds an infinity or a NaN; no sync."""
-        gradients = local(share if share.grad is None else share.grad for share in self.shares)
+        gradients = local(share.new_zeros(()) if share.grad is None else share.grad for share in self.shares)
         flags = (~torch.stack(torch._foreach_norm(gradients)).isfinite()).float()
         dist.all_reduce(flags, dist.ReduceOp.MAX)
         return flags.bool()

@@ -64,15 +64,21 @@ def sharded(config: Config) -> Config:
     return replace(config, machine=replace(config.machine, shard=True))
 
 
-def shapes(model: GANModule) -> dict[str, list[tuple[torch.Size, torch.Size]]]:
-    """Of each network's parameters, and the players' gradients and moments: the shape, and that of what is here."""
+def shapes(model: GANModule) -> dict[str, list[tuple[torch.Size, torch.Size, int]]]:
+    """Of each network's parameters, and the players' gradients and moments: the shape, what is here, and its memory."""
     held: dict[str, list[Any]] = {name: list(getattr(model, name).parameters()) for name in (*model.players, "ema")}
     for name, player in model.players.items():
         held[f"{name}'s gradients"] = [parameter.grad for parameter in player.network.parameters()]
         held[f"{name}'s moments"] = [
             value for state in player.optimizer.state.values() for at, value in state.items() if at != "step"
         ]
-    return {name: [(value.shape, value.to_local().shape) for value in values] for name, values in held.items()}
+    return {
+        name: [
+            (value.shape, here.shape, here.untyped_storage().nbytes() // here.element_size())
+            for value, here in zip(values, sharding.local(values), strict=True)
+        ]
+        for name, values in held.items()
+    }
 
 
 def cut_again(model: GANModule) -> bool:
