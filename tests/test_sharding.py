@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ def folder(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config.write_text(LONGER)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = REPOSITORY / "tests" / "launched" / "sharded.py"
-    jobs.check_call(*launch, script, dataset, config, folder, OMP_NUM_THREADS="1")
+    subprocess.run([*launch, script, dataset, config, folder], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     runs.done(config, f"run={folder / 'whole'}")
     runs.done(config, f"run={folder / 'sharded, then one process'}", "machine.shard=true")
     return folder
