@@ -16,6 +16,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
 from ganlab.config import Machine
@@ -137,8 +138,13 @@ def average(values: Tensor) -> Tensor:
 
 
 def differing(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """Return the names of tensors that are not the same on all ranks, by two float64 sums of each; one gather."""
-    named = list(tensors)
+    """Return the names of tensors that are not the same on all ranks, by two float64 sums of each; one gather.
+
+    What is sharded is left out.
+    """
+    named = [(name, value) for name, value in tensors if not isinstance(value, DTensor)]
+    if not named:
+        return []
     sums = torch.stack([value.detach().double().sum() for _, value in named])
     squares = torch.stack([value.detach().double().square().sum() for _, value in named])
     own = torch.stack([sums, squares])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim import Adam
 
 from ganlab import distributed
 from ganlab.config import FREE_ON_RESUME, Config, differences, to_yaml
@@ -42,6 +43,18 @@ def check_batch(config: Config, model: GANModule) -> None:
                 f"groups of {group} (model.group); write a multiple of {step}, for example "
                 f"{max(step, batch // step * step)}"
             )
+
+
+def check_shard(config: Config, model: GANModule) -> None:
+    """Refuse to shard what torch's fused optimizers cannot step in shares."""
+    if config.machine.shard and distributed.world_size() > 1:
+        for name, make_optimizer in model.optimizer_makers.items():
+            optimizer = type(make_optimizer([torch.zeros(1)], fused=True))
+            if not issubclass(optimizer, Adam):
+                raise UserError(
+                    f"machine.shard: true, but torch has no fused {optimizer.__name__} for sharded weights "
+                    f"(model.optimizers.{name}); take torch.optim.Adam or AdamW, or write machine.shard=false"
+                )
 
 
 def check_device(config: Config) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from ganlab import checkpoints, distributed
+from ganlab import checkpoints, distributed, sharding
 from ganlab.callbacks import Checkpoints, Guard, Heartbeat, NotFiniteError, Samples, Ticks, Tracker, WriterIO
 from ganlab.config import Config
 from ganlab.data.module import ShardData
@@ -23,6 +23,7 @@ from ganlab.run import (
     check_device,
     check_resume,
     check_shapes,
+    check_shard,
     make_run_folder,
 )
 
@@ -47,6 +48,7 @@ def train(config: Config, allow_change: Sequence[str] = ()) -> int:
     check_device(config)
     model = build_model(config)
     check_batch(config, model)
+    check_shard(config, model)
     newest = checkpoints.newest(run / "checkpoints")
     if newest is not None:
         path, saved = newest
@@ -127,6 +129,7 @@ def make_trainer(config: Config, callbacks: list[pl.Callback], writer: checkpoin
     if config.machine.threads is not None:
         torch.set_num_threads(config.machine.threads)
     world_size, here = distributed.world_size(), distributed.processes_here()
+    strategy = sharding.ShardedStrategy if config.machine.shard else distributed.NoWrapStrategy
     io = WriterIO(writer or checkpoints.Writer(config.train.keep_checkpoints))
     # A collective's own timeout comes later than the heartbeat's, which can say who is missing.
     timeout = timedelta(seconds=config.machine.timeout_seconds + GRACE_SECONDS)
@@ -134,7 +137,7 @@ def make_trainer(config: Config, callbacks: list[pl.Callback], writer: checkpoin
         accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[config.machine.device],
         devices=here,
         num_nodes=world_size // here,
-        strategy=distributed.NoWrapStrategy(checkpoint_io=io, timeout=timeout) if world_size > 1 else "auto",
+        strategy=strategy(checkpoint_io=io, timeout=timeout) if world_size > 1 else "auto",
         plugins=[distributed.environment(), *([] if world_size > 1 else [io])],
         max_epochs=-1,
         logger=False,

@@ -281,3 +281,19 @@ def test_a_file_is_whole_or_the_old_one(tmp_path):
 def test_a_checkpoint_can_be_read_from_another_place(tmp_path, finished):
     shutil.copytree(finished, tmp_path / "copy")
     assert_same_weights(tmp_path / "copy", finished)
+
+
+# --- what a machine cannot do
+
+
+def test_sharding_is_refused_for_an_optimizer_without_a_fused_step_for_shares(config, tmp_path, monkeypatch):
+    for name, value in {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    adam, sgd = (f"{{_target_: torch.optim.{name}, lr: 0.01}}" for name in ("Adam", "SGD"))
+    path, run = tmp_path / "sgd.yaml", tmp_path / "run"
+    path.write_text(f"base: tiny.yaml\nmodel: {{optimizers: {{generator: {sgd}, discriminator: {adam}}}}}")
+    assert runs.refused("train", path, f"run={run}", "machine.shard=true").strip() == (
+        "machine.shard: true, but torch has no fused SGD for sharded weights (model.optimizers.generator); take "
+        "torch.optim.Adam or AdamW, or write machine.shard=false"
+    )
+    assert not run.exists()

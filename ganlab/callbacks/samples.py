@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
+from ganlab import sharding
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.tracker import Tracker
 from ganlab.models import GANModule
@@ -21,11 +22,13 @@ class Samples(EveryImages):
         self.folder, self.seed, self.tracker = folder, seed, tracker
 
     def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
-        """Write the grid, on rank 0 alone: making samples changes nothing and waits for nobody."""
-        if not trainer.is_global_zero:
+        """Write the grid, on rank 0: making samples changes nothing, and unless it is sharded waits for nobody."""
+        if not (trainer.is_global_zero or sharding.is_sharded(module.ema)):
             return
         classes = min(module.classes, SIDE)
         images = module.sample((classes or SIDE) * SIDE, self.seed, list(range(classes)) or None)
+        if not trainer.is_global_zero:
+            return
         path = self.folder / f"nimg-{module.clock.nimg:012d}.png"
         save_png(grid_by_class(images, classes) if classes else grid(images, SIDE), path)
         if self.tracker is not None:

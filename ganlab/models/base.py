@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganlab import distributed, pictures
+from ganlab import distributed, pictures, sharding
 from ganlab.augment import Augment
 from ganlab.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from ganlab.clock import Clock
@@ -174,6 +174,7 @@ class GANModule(pl.LightningModule):
         n = self._in_groups(name, len(real) if name == "discriminator" else round(len(real) * self.generator_batch))
         due = {key: r for key, r in self.regularizers.items() if self.clock.moves[name] % r.every == 0}
         self.discriminator.requires_grad_(name == "discriminator")  # the generator's move only passes through it
+        sharding.gather(self.generator, self.discriminator)
         player.begin(1.0 if self.rate_schedule is None else self.rate_schedule(self.clock.nimg))
         if name == "discriminator":
             iterate_power(self.discriminator)
@@ -191,6 +192,7 @@ class GANModule(pl.LightningModule):
             for term, values in terms.items():
                 self.statistics.record(f"{name}/{term}", values)
         self.statistics.record(f"{name}/not_finite", player.finish()[None])
+        sharding.release(self.generator, self.discriminator)
         if name == "generator":
             self._average_generator(len(real) * distributed.world_size() * self.moves_every["generator"])
         else:
@@ -220,6 +222,7 @@ class GANModule(pl.LightningModule):
             if wrong := [label for label in labels if not 0 <= label < self.image.classes]:
                 raise UserError(f"labels: {wrong} are not classes; write numbers from 0 to {self.image.classes - 1}")
         batches = []
+        sharding.gather(self.ema)
         for start in range(0, n, SAMPLE_BATCH):
             noise = Noise(seed, 0, start, dtype=self.real_dtype)  # drawn on the CPU: the same on every machine
             latents, classes = self.draw(SAMPLE_BATCH, noise, "sample")
@@ -227,6 +230,7 @@ class GANModule(pl.LightningModule):
                 classes = torch.tensor([labels[i % len(labels)] for i in range(start, start + SAMPLE_BATCH)])
             images = self.ema(latents.to(self.device), classes.to(self.device))
             batches.append(pictures.to_uint8(images[: n - start]))
+        sharding.release(self.ema)
         return torch.cat(batches)
 
     def settle(self) -> None:
@@ -279,8 +283,9 @@ class GANModule(pl.LightningModule):
 
     def _average_generator(self, images: int) -> None:
         weight = 1 - 0.5 ** (images / self.ema_half_life)
+        average, live = (sharding.local(network.parameters()) for network in (self.ema, self.generator))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), weight)
+            torch._foreach_lerp_(average, live, weight)
         self._copy_buffers()
 
     def _copy_buffers(self) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganlab.distributed import Gradients
+from ganlab import sharding
 
 
 class LossScale(nn.Module):
@@ -48,7 +48,7 @@ class Player:
         self.network, self.scale = network, scale
         self.optimizer = make_optimizer(network.parameters(), fused=True)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.gradients = Gradients(network.parameters())
+        self.gradients = sharding.gradients_of(network)
         self.culprits = torch.zeros_like(self.gradients.not_finite(), dtype=torch.float32)
         self.step: Callable[[], Any] = self.optimizer.step
         """Under a Trainer, the discriminator's goes through Lightning's wrapper, which counts it."""

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from ganlab import distributed
 from ganlab.config import Config, from_dict
 from ganlab.data.module import ShardData
+from ganlab.models import GANModule
 from ganlab.run import build_model
 from ganlab.train import make_trainer
 from ganlab.types import ImageSpec
@@ -103,16 +104,21 @@ def config_of(case: dict[str, object], shards: str, precision: str) -> Config:
     )
 
 
-def final_weights(config: Config) -> dict[str, torch.Tensor]:
+def play(config: Config) -> GANModule:
+    """Play a config's images under the strategy of its machine."""
     model = build_model(config)
     stop = pl.callbacks.LambdaCallback(
         on_train_batch_end=lambda trainer, module, *_: setattr(
-            trainer, "should_stop", module.clock.moves["discriminator"] >= MOVES
+            trainer, "should_stop", module.clock.nimg >= config.train.total_nimg
         )
     )
     make_trainer(config, [stop]).fit(model, ShardData(config.data.url, batch=BATCH, seed=config.seed))
     model.settle()
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return model
+
+
+def final_weights(config: Config) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in play(config).state_dict().items()}
 
 
 def main(shards: str, out: str) -> None:

@@ -3,6 +3,7 @@
 No layer has a bias before a batch norm: its gradient is rounding alone, which Adam would make steps of.
 """
 
+import torch
 from torch import Tensor, nn
 
 from ganlab.layers.batchnorm import BatchNorm
@@ -75,4 +76,26 @@ class Discriminator(nn.Module):
         logits: Tensor = self.last(features)[:, 0] + (
             self.embedding(labels.clamp(0, max(self.classes - 1, 0))) * features
         ).mean(1)
+        return logits
+
+
+class Tied(nn.Module):
+    """A discriminator with a weight that stands in two places, and a gain without axes."""
+
+    classes = 0
+
+    def __init__(self, *, image: ImageSpec) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(image.channels, 3, 3, stride=2, padding=1)
+        self.second, self.third = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(2))
+        self.third.weight = self.second.weight
+        self.last = nn.Linear(3 * 8 * 8, 1)
+        self.gain = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return logits."""
+        features = images
+        for layer in (self.first, self.second, self.third):
+            features = nn.functional.elu(layer(features))
+        logits: Tensor = self.gain * self.last(features.flatten(1))[:, 0]
         return logits

@@ -1,0 +1,168 @@
+"""Networks whose weights are spread over the ranks between the moves: less memory for each, the same game.
+
+A rank keeps its share of every parameter, and with it of the average and of the optimizer's state. For a move both
+networks are made whole, as plain tensors: what is done with those (a penalty's second backward, a compiled loss) needs
+to know nothing of shares, and no call path can miss the reduction. So a move still needs memory for both networks and
+for the gradient of the one that moves.
+
+Torch's own `fully_shard` works by hooks on a network's inputs and outputs, which a `torch.func.grad` around it hides:
+torch 2.11 fails, and 2.15 leaves the reduction out, in silence, where no logit is computed outside of one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from ganlab import distributed
+
+
+class Whole(Parameter):
+    """A parameter that has been gathered from the ranks' shares."""
+
+    share: DTensor
+
+
+def shard(network: nn.Module, mesh: DeviceMesh) -> None:
+    """Keep of each parameter this rank's slice of its first dimension; what has none stays on every rank."""
+
+    def cut(parameter: Parameter) -> Parameter:
+        placement = Shard(0) if parameter.ndim else Replicate()
+        return Parameter(distribute_tensor(parameter.data, mesh, [placement]), parameter.requires_grad)
+
+    replace_parameters(network, cut)
+
+
+def gather(*networks: nn.Module) -> None:
+    """Make sharded networks whole; to be called on all ranks."""
+
+    def gathered(share: Parameter) -> Parameter:
+        assert isinstance(share, DTensor)
+        whole = Whole(share.full_tensor().detach(), share.requires_grad)
+        whole.share = share
+        return whole
+
+    for network in filter(is_sharded, networks):
+        replace_parameters(network, gathered)
+
+
+def release(*networks: nn.Module) -> None:
+    """Give up what `gather` gathered: the shares are the network's parameters again."""
+
+    def released(whole: Parameter) -> DTensor:
+        assert isinstance(whole, Whole)
+        return whole.share
+
+    for network in filter(is_sharded, networks):
+        replace_parameters(network, released)
+
+
+def replace_parameters(network: nn.Module, change: Callable[[Parameter], Any]) -> None:
+    """Put another parameter in the place of each; one that stands in two places does so afterwards."""
+    made: dict[Parameter, Parameter] = {}
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter not in made:
+                made[parameter] = change(parameter)
+            setattr(module, name, made[parameter])
+
+
+def is_sharded(network: nn.Module) -> bool:
+    """Tell whether the parameters are shares, or whole for a while; all of them are, or none."""
+    return isinstance(next(network.parameters(), None), DTensor | Whole)
+
+
+def local(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return what this rank holds of each tensor: all of it, unless it is sharded."""
+    return [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
+
+
+class ShardedGradients:
+    """As `distributed.Gradients`, of a sharded player: each rank is left with its share of the averages."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network, self.shares = network, list(network.parameters())
+
+    def clear(self) -> None:
+        """Forget the last move's gradients."""
+        for share in self.shares:
+            share.grad = None
+
+    def arm(self) -> None:
+        """Do nothing: no gradient is sent before the last one is there."""
+
+    def finish(self) -> None:
+        """Average over the ranks, parameter by parameter, and let go of the whole gradients."""
+        for whole in self.network.parameters():
+            if isinstance(whole, Whole) and whole.grad is not None:
+                mesh, placements = whole.share.device_mesh, whole.share.placements
+                total = DTensor.from_local(whole.grad, mesh, [Partial()]).redistribute(placements=placements)
+                whole.share.grad = total / mesh.size()
+                whole.grad = None
+
+    def not_finite(self) -> Tensor:
+        """Return for each parameter whether any rank's share of its gradient holds an infinity or a NaN; no sync."""
+        gradients = local(share.new_zeros(()) if share.grad is None else share.grad for share in self.shares)
+        flags = (~torch.stack(torch._foreach_norm(gradients)).isfinite()).float()
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return flags.bool()
+
+
+def gradients_of(network: nn.Module) -> distributed.Gradients | ShardedGradients:
+    """Return who averages a player's gradients over the ranks."""
+    return ShardedGradients(network) if is_sharded(network) else distributed.Gradients(network.parameters())
+
+
+class ShardedStrategy(distributed.NoWrapStrategy):
+    """Shards the networks before the players are seated; its checkpoints are those of whole networks."""
+
+    def configure_ddp(self) -> None:
+        """Begin from rank 0's weights, then keep this rank's share of each network."""
+        super().configure_ddp()
+        assert self.lightning_module is not None
+        mesh = init_device_mesh(self.root_device.type, (dist.get_world_size(),))
+        for network in self.lightning_module.children():
+            shard(network, mesh)
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """Return whole weights; on rank 0, which writes them."""
+        return whole_values(super().lightning_module_state_dict())
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """Return whole states; on rank 0, which writes them."""
+        return whole_values(super().optimizer_state(optimizer))
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take this rank's share of whole states. (The weights have been loaded before they were sharded.)"""
+        for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            shares = [share for group in optimizer.param_groups for share in group["params"]]
+            state = {at: share_of(values, shares[at]) for at, values in saved["state"].items()}
+            optimizer.load_state_dict({**saved, "state": state})
+
+
+def whole_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Gather the shares in nested dicts and lists, one tensor at a time, onto rank 0's CPU; the others get none."""
+
+    def gathered(share: DTensor) -> Tensor:
+        whole = share.full_tensor()
+        return whole.cpu() if distributed.rank() == 0 else whole.new_empty(0)
+
+    collected: dict[str, Any] = apply_to_collection(values, DTensor, gathered)
+    return collected
+
+
+def share_of(state: Mapping[str, Any], share: DTensor) -> dict[str, Any]:
+    """Cut what an optimizer remembers of a parameter as the parameter itself is cut."""
+    return {
+        name: distribute_tensor(value.to(share.device), share.device_mesh, share.placements, src_data_rank=None)
+        if name != "step" and value.shape == share.shape
+        else value
+        for name, value in state.items()
+    }
