@@ -2,5 +2,6 @@
 
 from ganlab.models.base import GANModule
 from ganlab.models.dcgan import DCGAN
+from ganlab.models.progressive import ProgressiveGAN
 
-__all__ = ["DCGAN", "GANModule"]
+__all__ = ["DCGAN", "GANModule", "ProgressiveGAN"]
