@@ -248,7 +248,8 @@ class GANModule(pl.LightningModule):
         """Return what the live generator weighs in its average after a move on a batch of reals; 0 leaves that be."""
         if name == "discriminator":
             return 0.0
-        return 1 - 0.5 ** (batch * self.moves_every["generator"] / self.ema_half_life)
+        kept: float = 0.5 ** (batch * self.moves_every["generator"] / self.ema_half_life)
+        return 1 - kept
 
     def rates(self) -> dict[str, float]:
         """Return each player's learning rate at its last move."""

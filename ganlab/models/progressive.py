@@ -1,4 +1,4 @@
-"""Progressive growing: Karras et al. 2018, "Progressive growing of GANs for improved quality, stability, and variation"."""
+"""ProGAN: Karras et al. 2018, "Progressive growing of GANs for improved quality, stability, and variation"."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
