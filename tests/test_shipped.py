@@ -11,6 +11,7 @@ from repository import REPOSITORY
 
 from ganlab import config as frame
 from ganlab.config import load
+from ganlab.parts import resolve
 from ganlab.run import build_model
 from ganlab.types import ImageSpec
 
@@ -41,15 +42,19 @@ def test_a_shipped_config_makes_two_moves(path):
     declared = config.data.image
     assert declared is not None, "declare data.image, so that the config can be shown without its data"
     image = ImageSpec(16, 16, declared.channels, declared.classes)
-    model = build_model(replace(config, data=replace(config.data, image=image)))
+    narrow = {"width_max": 16} if "width_max" in inspect.signature(resolve(config.model["_target_"])).parameters else {}
+    tiny = replace(config, model=config.model | narrow, data=replace(config.data, image=image))
+    model = build_model(tiny)
     model.configure_optimizers()
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     draw = torch.Generator().manual_seed(0)
-    for number in range(2 * max(model.moves_every.values())):
-        images = torch.randint(256, (8, image.channels, 16, 16), dtype=torch.uint8, generator=draw)
-        labels = torch.arange(8) % image.classes if image.classes else torch.full((8,), -1)
-        model.training_step((images, labels), number)
-    assert model.clock.moves["generator"] == 2
+    for phase in model.phases:  # of a model that grows, two moves in each
+        model.clock.nimg = phase.from_nimg
+        for number in range(2 * max(model.moves_every.values())):
+            images = torch.randint(256, (8, image.channels, 16, 16), dtype=torch.uint8, generator=draw)
+            labels = torch.arange(8) % image.classes if image.classes else torch.full((8,), -1)
+            model.training_step((images, labels), number)
+    assert model.clock.moves["generator"] == 2 * len(model.phases)
     for key, tensor in model.state_dict().items():
         assert tensor.isfinite().all(), key
         if tensor.is_floating_point() and key.endswith("weight"):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
@@ -152,7 +153,7 @@ class ProgressiveGAN(GANModule):
             network.grow(*level)
         return level
 
-    def _as_seen(self, real: Images, size: int, alpha: float) -> Images:
+    def _as_seen(self, real: Tensor, size: int, alpha: float) -> Tensor:
         real = F.avg_pool2d(real, real.shape[-1] // size)
         if alpha == 1:
             return real
