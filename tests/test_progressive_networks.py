@@ -165,7 +165,7 @@ def test_features_stay_in_size_from_the_latent_to_the_image():
     assert len(squares) == 8 + 1 + 6 + 2
     # A leaky ReLU leaves (1 + 0.2**2) / 2 of a variance of 2; at the border, 3x3 weights see zeros.
     seen = [(1 - 2 / (3 * size)) ** 2 for size in (4, 8, 8, 16, 16, 32, 32)]
-    assert squares[1:8] == pytest.approx([1.04 * share for share in seen], rel=0.15)
+    assert squares[1:8] == pytest.approx([1.04 * share for share in seen], rel=0.25)
     assert all(0.1 < square < 1.5 for square in squares[8:])  # whose averages keep what 2x2 pixels have in common
 
 
