@@ -7,7 +7,7 @@ import json
 
 import torch
 
-from ganlab.networks import dcgan
+from ganlab.networks import dcgan, progressive
 from ganlab.objectives import NonSaturating
 from ganlab.regularizers import R1, R2, input_gradient
 from ganlab.seeding import seed_everything
@@ -40,11 +40,19 @@ def differences(network, direction, *arguments):
     return (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * STEP)
 
 
-def check(size, classes, penalties):
+def fading_in():
+    """The discriminator of progressive growing, in the middle of a fade."""
+    network = progressive.Discriminator(image=ImageSpec(8, 8, 1), width_base=16, width_max=4, group=3)
+    network.grow(8, 0.3)
+    return network
+
+
+def check(size, classes, penalties, make=None):
     torch._dynamo.reset()
     seed_everything(1)
     image = ImageSpec(size, size, 1, classes)
-    network = dcgan.Discriminator(image=image, width=2, conditional=classes > 0).double()
+    network = make() if make else dcgan.Discriminator(image=image, width=2, conditional=classes > 0)
+    network.double()
     with torch.no_grad():  # away from the flat beginning, so that the penalty weighs something
         torch._foreach_mul_([p for p in network.parameters() if p.dim() > 1], 5.0)
     draw = torch.Generator().manual_seed(2)
@@ -73,6 +81,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     cases = {
         "32 px, R1": (32, 0, [R1(weight=2.0, every=3)]),
+        "8 px fading in, R1": (8, 0, [R1(weight=2.0)], fading_in),
         "16 px, 3 classes, R1 and R2": (16, 3, [R1(weight=2.0), R2(weight=0.5)]),
     }
     print(json.dumps({name: check(*case) for name, case in cases.items()}))
