@@ -188,6 +188,19 @@ def test_the_moments_of_adam_are_forgotten_at_both_ends_of_a_fade():
     assert steps["generator"] == [1, 2, 1, 2, 3, 4, 5, 1, 2, 3, 1, 2, 3]
 
 
+def test_layers_that_are_not_on_show_may_have_zero_gradients_or_none():
+    """As they have on several processes, and on one: Adam then counts its steps, or does not."""
+    one, many = seated(game()), seated(game())
+    for player in many.players.values():
+        weights = list(player.network.parameters())
+        player.gradients.clear = lambda weights=weights: [setattr(w, "grad", torch.zeros_like(w)) for w in weights]
+    for batch in batches(16):
+        one.training_step(batch, 0)
+        many.training_step(batch, 0)
+        for name, tensor in one.state_dict().items():
+            assert torch.equal(tensor, many.state_dict()[name]), (one.clock.nimg, name)
+
+
 def test_level_and_plan_are_functions_of_the_images_seen():
     module = game(batches={"4": 64, "16": 32}, train_nimg=100, fade_nimg=50)
     assert module.phases == [

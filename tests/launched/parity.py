@@ -61,7 +61,8 @@ CASES: dict[str, dict[str, object]] = {
     "micro-batches": {"model": game(regularizers=penalty("R1", weight=1.0)), "micro_batch": 4},
     "growing through two fades": {  # of images 160 to 320 and 480 to 640
         "model": part(
-            "ganlab.models.ProgressiveGAN", width_base=16, width_max=4, latent=4, train_nimg=160, fade_nimg=160
+            "ganlab.models.ProgressiveGAN",
+            **{"width_base": 32, "width_max": 8, "latent": 8, "train_nimg": 160, "fade_nimg": 160, "rate": 2e-4},
         )
     },
     "DCGAN": {"model": part("ganlab.models.DCGAN", width=4, regularizers=penalty("R1", weight=1.0, every=4))},
