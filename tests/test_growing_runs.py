@@ -1,4 +1,4 @@
-"""Runs that grow: stopped in a fade and at its ends, sampled and exported at the size of their time."""
+"""Runs that grow: stopped in a fade and at its ends, sampled and exported at the size of their time; the presets."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,15 @@ import pytest
 import pytorch_lightning as pl
 import tiny_runs as runs
 import torch
+from repository import REPOSITORY
 from torch.utils.data import DataLoader, TensorDataset
 
 import ganlab
 from ganlab.checkpoints import read
+from ganlab.config import load
 from ganlab.models import ProgressiveGAN
-from ganlab.types import ImageSpec
+from ganlab.run import build_model, check_batch
+from ganlab.types import ImageSpec, UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -115,3 +118,41 @@ def test_a_plain_loader_of_full_size_images_will_do(tmp_path: Path) -> None:
     )
     trainer.fit(model, loader)
     assert model.level(model.clock.nimg) == (16, 1.0) and model.statistics.read()["discriminator/not_finite"] == 0
+
+
+def test_the_schedule_for_eight_gpus_is_shared_by_eight_processes_in_whole_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    for name in ("progressive", "progressive_r1"):
+        config = load(REPOSITORY / "configs" / "celeba_hq" / f"{name}.yaml")
+        with torch.device("meta"):
+            model = build_model(config)
+        check_batch(config, model)
+        sizes = [phase.image.height for phase in model.phases]
+        assert sizes == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
+        assert [phase.batch for phase in model.phases] == [512, 512, 256, 128, 64, 32, 32, 32, 32]
+        assert [phase.from_nimg for phase in model.phases] == [0, *range(600_000, 9_600_000, 1_200_000)]
+        factors = [model.rate_schedule(phase.from_nimg) for phase in model.phases]
+        assert factors == [1, 1, 1, 1, 1, 1.5, 2, 3, 3]
+        players = model.optimizer_makers.values()
+        assert all(maker.keywords == {"lr": 1e-3, "betas": (0.0, 0.99)} for maker in players)
+    config = load(REPOSITORY / "configs" / "celeba_hq" / "progressive_1gpu.yaml")
+    with torch.device("meta"):
+        model = build_model(config)
+    with pytest.raises(UserError, match=r"train\.batch: 16 images at 128 px cannot be shared by 8 processes"):
+        check_batch(config, model)
+
+
+def test_show_tells_the_phases_and_every_parameter(config: Path) -> None:
+    said = runs.ganlab("show", config, f"run={config.parent / 'none'}").output
+    for size, start, batch in ((4, 0, 48), (8, 96, 24), (16, 288, 12)):
+        line = f"batch       {batch} over 1 process, {batch} at a time, from {start} images on at {size} px"
+        assert line in said.splitlines()
+    assert "moves       22 of the generator" in said  # 2 by 48, 8 by 24, 12 by 12
+    tables = said[said.index("\ngenerator") : said.index("\nimages ")].split("\n\n")
+    assert len(tables) == 2
+    for table in tables:
+        *layers, total = [int(line.split()[-1].replace(",", "")) for line in table.splitlines() if line[-1:].isdigit()]
+        assert sum(layers) == total > 0
+        assert "not in use" in table

@@ -5,14 +5,11 @@ import math
 
 import pytest
 import torch
-from repository import REPOSITORY
 from torch.nn import functional as F
 
-from ganlab.config import load
 from ganlab.models import ProgressiveGAN
 from ganlab.objectives import NonSaturating
 from ganlab.regularizers import R1
-from ganlab.run import build_model, check_batch
 from ganlab.seeding import Noise, seed_everything
 from ganlab.types import ImageSpec, Phase, UserError
 
@@ -294,25 +291,3 @@ def test_bf16_is_close_to_fp32_and_keeps_weights_and_logits_in_full(alpha):
 def test_schedules_that_are_none_are_refused(changes, complaint):
     with pytest.raises(UserError, match=complaint):
         game(**changes)
-
-
-def test_the_schedule_for_eight_gpus_is_shared_by_eight_processes_in_whole_groups(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "8")
-    for name in ("progressive", "progressive_r1"):
-        config = load(REPOSITORY / "configs" / "celeba_hq" / f"{name}.yaml")
-        with torch.device("meta"):
-            model = build_model(config)
-        check_batch(config, model)
-        sizes = [phase.image.height for phase in model.phases]
-        assert sizes == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
-        assert [phase.batch for phase in model.phases] == [512, 512, 256, 128, 64, 32, 32, 32, 32]
-        assert [phase.from_nimg for phase in model.phases] == [0, *range(600_000, 9_600_000, 1_200_000)]
-        factors = [model.rate_schedule(phase.from_nimg) for phase in model.phases]
-        assert factors == [1, 1, 1, 1, 1, 1.5, 2, 3, 3]
-        players = model.optimizer_makers.values()
-        assert all(maker.keywords == {"lr": 1e-3, "betas": (0.0, 0.99)} for maker in players)
-    config = load(REPOSITORY / "configs" / "celeba_hq" / "progressive_1gpu.yaml")
-    with torch.device("meta"):
-        model = build_model(config)
-    with pytest.raises(UserError, match=r"train\.batch: 16 images at 128 px cannot be shared by 8 processes"):
-        check_batch(config, model)

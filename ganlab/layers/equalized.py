@@ -55,9 +55,9 @@ class EqualizedLinear(nn.Linear):
 
 def draw(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
     """Draw an equalised layer's weights from N(0, 1); its bias begins at 0."""
+    assert layer.bias is not None
     nn.init.normal_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    nn.init.zeros_(layer.bias)
 
 
 class PixelNorm(nn.Module):

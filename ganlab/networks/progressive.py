@@ -63,7 +63,7 @@ class Growing(nn.Module):
     def grow(self, size: int, alpha: float) -> None:
         """Work at `size`, of which `alpha` has been faded in: at 0 what is seen is half the size, at 1 nothing of it.
 
-        The share lies on the device, so that a compiled network is compiled once for each size, and nothing waits.
+        The share lies on the device, so that nothing waits, and a compiled fade is compiled once.
         """
         self.size, self.fading = size, alpha < 1
         self.alpha.fill_(alpha)
