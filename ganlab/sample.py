@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors import safe_open
+from safetensors.torch import save
 
 from ganlab import checkpoints
 from ganlab.config import from_dict, from_yaml, to_yaml
@@ -31,7 +32,9 @@ def load(run: Path | str, trust: Sequence[str] = ()) -> GANModule:
     run = Path(run)
     if (run / GENERATOR).exists():
         model = build_model(from_yaml(run / "config.yaml", trust))
-        model.ema.load_state_dict(load_file(run / GENERATOR))
+        with safe_open(run / GENERATOR, "pt") as file:
+            model.ema.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no dict)
+            model.clock.nimg = int(file.metadata()["nimg"])  # a generator that grows works at the size of its time
         return model.eval()
     checkpoint = newest_checkpoint(run)
     model = build_model(from_dict({**checkpoint["config"], "trust": list(trust)}, str(run)))
@@ -81,7 +84,7 @@ def export(run: Path, out: Path, trust: Sequence[str]) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         with atomic_write(out / GENERATOR) as file:
-            file.write(save(weights))
+            file.write(save(weights, {"nimg": str(checkpoint["ganlab"]["clock"]["nimg"])}))
         with atomic_write(out / "config.yaml") as file:
             file.write(to_yaml(config).encode())
     except OSError as error:

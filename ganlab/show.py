@@ -41,12 +41,12 @@ def image_of(config: Config) -> tuple[int, ImageSpec]:
 
 
 def layers(name: str, network: nn.Module, *inputs: Tensor) -> str:
-    """Tabulate a network's layers: what comes out of each for one sample, and its parameters."""
+    """Tabulate a network's layers: what comes out of each for one sample, and its parameters; then those left out."""
     rows: list[tuple[str, str, str, str]] = []
 
-    def note(layer: nn.Module, _: object, out: Tensor) -> None:
+    def note(layer: nn.Module, _: object, out: Tensor | None) -> None:
         count = sum(parameter.numel() for parameter in layer.parameters())
-        shape = "x".join(map(str, out.shape[1:]))
+        shape = "not in use" if out is None else "x".join(map(str, out.shape[1:]))
         rows.append((names[layer], type(layer).__name__, shape, f"{count:,}" if count else ""))
 
     names = {  # a layer with a parametrized weight is one layer
@@ -58,6 +58,8 @@ def layers(name: str, network: nn.Module, *inputs: Tensor) -> str:
     network(*inputs)
     for hook in hooks:
         hook.remove()
+    for layer in [layer for layer, path in names.items() if path not in {row[0] for row in rows}]:
+        note(layer, None, None)  # of smaller sizes, in a network that grows
     total = sum(parameter.numel() for parameter in network.parameters())
     rows = [(name, "layer", "output", "parameters"), *rows, ("", "", "total", f"{total:,}")]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]

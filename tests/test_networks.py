@@ -159,7 +159,7 @@ def test_whole_compiled_losses_are_eager_ones_and_agree_with_finite_differences(
     done = subprocess.run([sys.executable, COMPILED], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     cases = json.loads(done.stdout.splitlines()[-1])
-    assert len(cases) == 4
+    assert len(cases) == 5
     for case, errors in cases.items():
         assert errors["penalty_gradient"] > 1e-4, case  # the penalty is there to be differentiated
         assert errors["eager_against_differences"] < 1e-6, case

@@ -29,7 +29,9 @@ def narrow(part: Any) -> Any:
     """Give every network of a model a width of 8."""
     if not isinstance(part, dict) or "_target_" not in part:
         return part
-    widths = [key for key in inspect.signature(resolve(part["_target_"])).parameters if key.endswith("width")]
+    widths = [
+        key for key in inspect.signature(resolve(part["_target_"])).parameters if key.endswith(("width", "width_max"))
+    ]
     return {key: narrow(value) for key, value in part.items()} | dict.fromkeys(widths, 8)
 
 
@@ -56,11 +58,13 @@ def test_a_shipped_config_makes_two_moves(path):
     model.configure_optimizers()
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     draw = torch.Generator().manual_seed(0)
-    for number in range(2 * max(model.moves_every.values())):
-        images = torch.randint(256, (n, image.channels, 16, 16), dtype=torch.uint8, generator=draw)
-        labels = torch.arange(n) % image.classes if image.classes else torch.full((n,), -1)
-        model.training_step((images, labels), number)
-    assert model.clock.moves["generator"] == 2
+    for phase in model.phases:  # of a model that grows, two moves in each
+        model.clock.nimg = phase.from_nimg
+        for number in range(2 * max(model.moves_every.values())):
+            images = torch.randint(256, (n, image.channels, 16, 16), dtype=torch.uint8, generator=draw)
+            labels = torch.arange(n) % image.classes if image.classes else torch.full((n,), -1)
+            model.training_step((images, labels), number)
+    assert model.clock.moves["generator"] == 2 * len(model.phases)
     for key, tensor in model.state_dict().items():
         assert tensor.isfinite().all(), key
         if tensor.is_floating_point() and key.endswith("weight"):

@@ -2,7 +2,8 @@
 
 from ganlab.models.base import GANModule
 from ganlab.models.dcgan import DCGAN
+from ganlab.models.progressive import ProgressiveGAN
 from ganlab.models.projection import ProjectionGAN
 from ganlab.models.sngan import SNGAN
 
-__all__ = ["DCGAN", "SNGAN", "GANModule", "ProjectionGAN"]
+__all__ = ["DCGAN", "SNGAN", "GANModule", "ProgressiveGAN", "ProjectionGAN"]

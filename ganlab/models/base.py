@@ -193,9 +193,9 @@ class GANModule(pl.LightningModule):
                 self.statistics.record(f"{name}/{term}", values)
         self.statistics.record(f"{name}/not_finite", player.finish()[None])
         sharding.release(self.generator, self.discriminator)
-        if name == "generator":
-            self._average_generator(len(real) * distributed.world_size() * self.moves_every["generator"])
-        else:
+        if weight := self.ema_weight(name, len(real) * distributed.world_size()):
+            self._average_generator(weight)
+        if name == "discriminator":
             self.clock.nimg += n * distributed.world_size()
         self.clock.moves[name] += 1
 
@@ -228,10 +228,14 @@ class GANModule(pl.LightningModule):
             latents, classes = self.draw(SAMPLE_BATCH, noise, "sample")
             if labels is not None:
                 classes = torch.tensor([labels[i % len(labels)] for i in range(start, start + SAMPLE_BATCH)])
-            images = self.ema(latents.to(self.device), classes.to(self.device))
+            images = self.averaged(latents.to(self.device), classes.to(self.device))
             batches.append(pictures.to_uint8(images[: n - start]))
         sharding.release(self.ema)
         return torch.cat(batches)
+
+    def averaged(self, latents: Latents, labels: Labels) -> Images:
+        """Run the averaged generator: images of the full size, whatever size the moves are at."""
+        return self.ema(latents, labels)  # type: ignore[no-any-return]
 
     def settle(self) -> None:
         """Make the ranks agree on what each has averaged for itself; to be called on all of them before it is read."""
@@ -246,6 +250,13 @@ class GANModule(pl.LightningModule):
     def plan(self, nimg: int) -> Phase:
         """Return the phase that a move made at `nimg` belongs to."""
         return [phase for phase in self.phases if phase.from_nimg <= nimg][-1]
+
+    def ema_weight(self, name: str, batch: int) -> float:
+        """Return what the live generator weighs in its average after a move on a batch of reals; 0 leaves that be."""
+        if name == "discriminator":
+            return 0.0
+        kept: float = 0.5 ** (batch * self.moves_every["generator"] / self.ema_half_life)
+        return 1 - kept
 
     def rates(self) -> dict[str, float]:
         """Return each player's learning rate at its last move."""
@@ -281,8 +292,7 @@ class GANModule(pl.LightningModule):
         for start in range(0, n, size):
             yield start, min(size, n - start)
 
-    def _average_generator(self, images: int) -> None:
-        weight = 1 - 0.5 ** (images / self.ema_half_life)
+    def _average_generator(self, weight: float) -> None:
         average, live = (sharding.local(network.parameters()) for network in (self.ema, self.generator))
         with torch.no_grad():
             torch._foreach_lerp_(average, live, weight)

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from ganlab.networks import dcgan, resnet
+from ganlab.networks import dcgan, progressive, resnet
 from ganlab.objectives import NonSaturating
 from ganlab.regularizers import R1, R2, input_gradient
 from ganlab.seeding import seed_everything
@@ -39,6 +39,15 @@ def differences(network, direction, *arguments):
             values[factor] = loss(network, *arguments).item()
             torch._foreach_add_(list(network.parameters()), direction, alpha=-factor * STEP)
     return (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * STEP)
+
+
+def fading_in(*, image, width, conditional):
+    """The discriminator of progressive growing, in the middle of a fade."""
+    network = progressive.Discriminator(
+        image=image, width_base=16, width_max=2 * width, conditional=conditional, group=3
+    )
+    network.grow(image.height, 0.3)
+    return network
 
 
 def check(make, size, classes, penalties):
@@ -76,6 +85,7 @@ if __name__ == "__main__":
         "DCGAN, 32 px, R1": (dcgan.Discriminator, 32, 0, [R1(weight=2.0, every=3)]),
         "DCGAN, 16 px, 3 classes, R1 and R2": (dcgan.Discriminator, 16, 3, [R1(weight=2.0), R2(weight=0.5)]),
         "projection, 16 px, 3 classes, R1": (resnet.Discriminator, 16, 3, [R1(weight=2.0)]),
+        "progressive, 8 px fading in, R1": (fading_in, 8, 0, [R1(weight=2.0)]),
         "WGAN-GP, 16 px, R1 and R2": (
             partial(resnet.Discriminator, spectral_norm=False, pooling="mean"),
             16,

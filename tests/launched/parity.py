@@ -86,6 +86,12 @@ CASES: dict[str, dict[str, object]] = {
         "model": residual("ProjectionGAN", fake_labels="data", batch_norm_group=4)
     },
     "WGAN-GP": {"model": WGAN_GP},
+    "growing through two fades": {  # of images 160 to 320 and 480 to 640
+        "model": part(
+            "ganlab.models.ProgressiveGAN",
+            **{"width_base": 32, "width_max": 8, "latent": 8, "train_nimg": 160, "fade_nimg": 160, "rate": 2e-4},
+        )
+    },
     "DCGAN": {"model": part("ganlab.models.DCGAN", width=4, regularizers=penalty("R1", weight=1.0, every=4))},
 }
 

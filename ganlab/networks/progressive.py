@@ -1,0 +1,184 @@
+"""The networks of progressive growing (Karras et al. 2018, table 2), from 4 px to at most 1024 px.
+
+A network holds the layers of all its sizes and works at one of them, `size`, which may still be fading in: see `grow`.
+What it does at a size does not depend on the largest one it was built for.
+
+The initial weights are those of `ganlab.layers.equalized`: N(0, 1), biases 0, and at run time these gains:
+
+| layer | gain |
+|---|---|
+| generator's first (from the latent) | sqrt(2) / 4 |
+| to RGB; discriminator's last | 1 |
+| all others | sqrt(2) |
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganlab.layers.equalized import EqualizedConv2d, EqualizedConvTranspose2d, EqualizedLinear, PixelNorm
+from ganlab.layers.minibatch import MinibatchStd
+from ganlab.networks.dcgan import classes_of
+from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
+
+SMALLEST, LARGEST = 4, 1024
+
+
+def sizes_of(image: ImageSpec) -> list[int]:
+    """Return the sizes that lead to an image's: 4 px, 8 px, ..."""
+    size = image.height
+    if image.width != size or not SMALLEST <= size <= LARGEST or size & (size - 1):
+        raise UserError(
+            f"progressive growing makes square images of 4, 8, 16, ... 1024 px, not {image.height}x{image.width}; "
+            "pack the data with `--size` set to one of these"
+        )
+    return [2**power for power in range(2, size.bit_length())]
+
+
+class Growing(nn.Module):
+    """What both networks share: the size they work at, and how far it has been faded in.
+
+    Args:
+        image: of the full size, at which a new network works.
+        width_base: channels are `2 * width_base / size`,
+        width_max: but at most so many.
+    """
+
+    alpha: Tensor
+
+    def __init__(self, image: ImageSpec, width_base: int, width_max: int) -> None:
+        super().__init__()
+        self.sizes = sizes_of(image)
+        if 2 * width_base < image.height:
+            raise UserError(
+                f"model.width_base: {width_base} leaves no channels at {image.height} px; "
+                f"write at least {image.height // 2}"
+            )
+        self.widths = {size: min(2 * width_base // size, width_max) for size in (SMALLEST // 2, *self.sizes)}
+        self.size, self.fading = image.height, False
+        self.register_buffer("alpha", torch.ones(()), persistent=False)
+
+    def grow(self, size: int, alpha: float) -> None:
+        """Work at `size`, of which `alpha` has been faded in: at 0 what is seen is half the size, at 1 nothing of it.
+
+        The share lies on the device, so that nothing waits, and a compiled fade is compiled once.
+        """
+        self.size, self.fading = size, alpha < 1
+        self.alpha.fill_(alpha)
+
+    def fade(self, old: Tensor, new: Tensor) -> Tensor:
+        """Mix what half the size says with what this size says."""
+        return old + self.alpha * (new - old)
+
+
+class Generator(Growing):
+    """Latents to images: nearest upsampling, pairs of 3x3 convolutions, leaky ReLU and pixel norm, a linear RGB layer.
+
+    While a size fades in, its image is mixed with the upsampled one of half the size. With `conditional`, the class as
+    a one-hot vector stands beside the latent; both are pixel-normalised together.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: ImageSpec,
+        width_base: int = 8192,
+        width_max: int = 512,
+        latent: int = 512,
+        conditional: bool = False,
+    ) -> None:
+        super().__init__(image, width_base, width_max)
+        self.latent, self.classes = latent, classes_of(image, conditional)
+        inputs = latent + self.classes
+        first = EqualizedConvTranspose2d(inputs, self.widths[SMALLEST], SMALLEST, gain=math.sqrt(2) / 4)
+        self.blocks = nn.ModuleDict()
+        for size in self.sizes:
+            width, half = self.widths[size], self.widths[size // 2]
+            begin = (
+                [PixelNorm(), nn.Unflatten(1, (inputs, 1, 1)), first]
+                if size == SMALLEST
+                else [nn.Upsample(scale_factor=2), EqualizedConv2d(half, width, 3)]
+            )
+            self.blocks[str(size)] = nn.Sequential(
+                *begin, nn.LeakyReLU(0.2), PixelNorm(), EqualizedConv2d(width, width, 3), nn.LeakyReLU(0.2), PixelNorm()
+            )
+        self.to_rgb = nn.ModuleDict(
+            {str(size): EqualizedConv2d(self.widths[size], image.channels, 1, gain=1.0) for size in self.sizes}
+        )
+
+    def forward(self, latents: Latents, labels: Labels) -> Images:
+        """Make one image of the present size of each latent; labels are ignored unless the network is conditional."""
+        if self.classes:
+            latents = torch.cat([latents, F.one_hot(labels, self.classes).to(latents.dtype)], dim=1)
+        before = features = self.blocks[str(SMALLEST)](latents)
+        for size in self.sizes[1 : self.sizes.index(self.size) + 1]:
+            before, features = features, self.blocks[str(size)](features)
+        images: Images = self.to_rgb[str(self.size)](features)
+        if self.fading:
+            images = self.fade(F.interpolate(self.to_rgb[str(self.size // 2)](before), scale_factor=2), images)
+        return images
+
+
+class Discriminator(Growing):
+    """Images to logits: pairs of 3x3 convolutions, the second one averaged over 2x2 pixels, and leaky ReLU.
+
+    As in the paper's code the average comes before the activation; in its table 2, after it. The last block sees the
+    standard deviation over `group` consecutive images. While a size fades in, its features are mixed with those that
+    half the size makes of the averaged image. With `conditional`, the last layer has weights for each class besides
+    the common ones (a projection, Miyato & Koyama 2018, eq. 5): the paper's code has the same layer, and lets it guess
+    the class instead.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: ImageSpec,
+        width_base: int = 8192,
+        width_max: int = 512,
+        conditional: bool = False,
+        group: int = 4,
+    ) -> None:
+        super().__init__(image, width_base, width_max)
+        self.classes = classes_of(image, conditional)
+        self.from_rgb = nn.ModuleDict(
+            {
+                str(size): nn.Sequential(EqualizedConv2d(image.channels, self.widths[size], 1), nn.LeakyReLU(0.2))
+                for size in self.sizes
+            }
+        )
+        self.blocks = nn.ModuleDict(
+            {
+                str(size): nn.Sequential(
+                    EqualizedConv2d(self.widths[size], self.widths[size], 3),
+                    nn.LeakyReLU(0.2),
+                    EqualizedConv2d(self.widths[size], self.widths[size // 2], 3),
+                    nn.AvgPool2d(2),
+                    nn.LeakyReLU(0.2),
+                )
+                for size in self.sizes[1:]
+            }
+        )
+        width, dense = self.widths[SMALLEST], self.widths[SMALLEST // 2]
+        self.last = nn.Sequential(
+            MinibatchStd(group),
+            EqualizedConv2d(width + 1, width, 3),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+            EqualizedLinear(width * SMALLEST**2, dense),
+            nn.LeakyReLU(0.2),
+            EqualizedLinear(dense, 1 + self.classes, gain=1.0),
+        )
+
+    def forward(self, images: Images, labels: Labels) -> Logits:
+        """Give a logit to each image of the present size; labels are ignored unless the network is conditional."""
+        features = self.from_rgb[str(self.size)](images)
+        for size in self.sizes[self.sizes.index(self.size) : 0 : -1]:
+            features = self.blocks[str(size)](features)
+            if self.fading and size == self.size:
+                features = self.fade(self.from_rgb[str(size // 2)](F.avg_pool2d(images, 2)), features)
+        logits = self.last(features)  # b 1+classes
+        if not self.classes:
+            return logits[:, 0]  # type: ignore[no-any-return]
+        return logits[:, 0] + logits.gather(1, 1 + labels[:, None])[:, 0]  # type: ignore[no-any-return]
