@@ -74,7 +74,7 @@ class Machine:
     """Processes it expects on each host, one per GPU; None takes as many as the launcher gives."""
     shard: bool = False
     """Spread each player's weights, average and optimizer state over the processes; while a player runs it is whole on
-    each. For networks that leave a GPU too little memory; the optimizers must be Adam or AdamW."""
+    each. For networks that leave a GPU too little memory; needs Adam or AdamW. It means nothing on one process."""
     timeout_seconds: int = 600
     """A process that keeps the others waiting for longer, dead or hung, is named and ends the run. It must exceed the
     longest that one process works alone: the set-up of its data, grids of samples, a checkpoint."""
