@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -195,6 +196,7 @@ class Gradients:
         self.armed = bool(self.flat)
         self.waiting = [len(bucket) for bucket in self.buckets]
         self.sent: list[dist.Work] = []
+        self.reached: set[Parameter] = set()
 
     def finish(self) -> None:
         """Send what backward did not reach, wait, and turn sums into averages."""
@@ -205,6 +207,9 @@ class Gradients:
             for work in self.sent:
                 work.wait()
             torch._foreach_div_(self.flat, dist.get_world_size())
+            for parameter in self.parameters:
+                if parameter not in self.reached:
+                    parameter.grad = None  # it took no part, and the optimizer leaves it be, as on one process
 
     def not_finite(self) -> Tensor:
         """Return for each parameter whether its gradient holds an infinity or a NaN, on the device, without a sync."""
@@ -224,11 +229,12 @@ class Gradients:
             for parameter, piece in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
                 # The parameter's strides, so that a channels_last weight keeps the fused optimizer's fast path.
                 self.views.append((parameter, torch.as_strided(piece, parameter.shape, parameter.stride())))
-                parameter.register_post_accumulate_grad_hook(lambda _, number=number: self._arrived(number))
+                parameter.register_post_accumulate_grad_hook(partial(self._arrived, number))
             self.flat.append(flat)
 
-    def _arrived(self, bucket: int) -> None:
+    def _arrived(self, bucket: int, parameter: Parameter) -> None:
         if self.armed:
+            self.reached.add(parameter)
             self.waiting[bucket] -= 1
             # In order of buckets, the same on every rank, whatever order backward took.
             while len(self.sent) < len(self.flat) and self.waiting[len(self.sent)] == 0:

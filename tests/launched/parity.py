@@ -89,7 +89,10 @@ CASES: dict[str, dict[str, object]] = {
     "growing through two fades": {  # of images 160 to 320 and 480 to 640
         "model": part(
             "ganlab.models.ProgressiveGAN",
-            **{"width_base": 32, "width_max": 8, "latent": 8, "train_nimg": 160, "fade_nimg": 160, "rate": 2e-4},
+            **{"width_base": 32, "width_max": 8, "latent": 8, "train_nimg": 160, "fade_nimg": 160},
+            optimizers=dict.fromkeys(  # whose decay would shrink the weights of sizes that are not in use
+                ("generator", "discriminator"), part("torch.optim.AdamW", lr=2e-4, betas=[0.0, 0.99], weight_decay=0.1)
+            ),
         )
     },
     "DCGAN": {"model": part("ganlab.models.DCGAN", width=4, regularizers=penalty("R1", weight=1.0, every=4))},

@@ -53,6 +53,7 @@ COMMON = (
     "batch norm over the batch",
     "unequal players",
     "micro-batches",
+    "growing through two fades",
     "DCGAN",
 )
 GAMES = {f"{name}, fp64": (case, "fp64") for name, case in ({at: CASES[at] for at in COMMON} | MORE).items()} | {
