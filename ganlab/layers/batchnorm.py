@@ -120,7 +120,7 @@ class BatchNorm(Standardization):
 
 
 class ConditionalBatchNorm(Standardization):
-    """Standardize each channel over all classes, then scale and shift it by class (Dumoulin et al. 2017, eq. 5).
+    """Standardize each channel over all classes, then scale and shift it by class (Dumoulin et al. 2017).
 
     Every class begins with a gain of 1 and a bias of 0. `classes` is their number.
     """
