@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganlab.data.decode import decode
-from ganlab.data.shards import Index, sha256_of, walk
+from ganlab.data.shards import Contents, Index, sha256_of, walk
 from ganlab.pictures import grid, save_png
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
@@ -91,7 +91,7 @@ def _check_shard(index: Index, number: int, progress: Progress) -> list[str]:
     if (found := sha256_of(path)) != shard.sha256:
         problems.append(f"{shard.name}: sha256 {found[:12]}... instead of {shard.sha256[:12]}...")
     try:
-        problems += _compare(shard.name, first, expected, *walk(path))
+        problems += _compare(shard.name, first, expected, walk(path))
     except UserError as error:
         problems.append(str(error))
     with path.open("rb") as file:
@@ -110,8 +110,9 @@ def _check_shard(index: Index, number: int, progress: Progress) -> list[str]:
     return problems
 
 
-def _compare(name: str, first: int, expected: NDArray[Any], found: NDArray[Any], keys: list[str]) -> list[str]:
+def _compare(name: str, first: int, expected: NDArray[Any], contents: Contents) -> list[str]:
     """Compare what the headers of a shard say with the index; the bytes themselves are read elsewhere."""
+    found, keys = contents.samples, contents.keys
     if len(found) != len(expected):
         return [f"{name}: {len(found)} images instead of {len(expected)}"]
     problems = [f"{name}: key {key} instead of {i:09d}" for i, key in enumerate(keys, first) if key != f"{i:09d}"]

@@ -153,12 +153,12 @@ def _write_shard(
 
 def _read_back(path: Path, first: int, chosen: NDArray[np.int64], source: Source) -> NDArray[Any]:
     """Index a shard, and see that it holds the samples that it should: an earlier pack may have written it."""
-    samples, keys = walk(path)
+    contents = walk(path)
     labels = [-1] * len(chosen) if source.labels is None else [source.labels[i] for i in chosen.tolist()]
     expected = [f"{key:09d}" for key in range(first, first + len(chosen))]
-    if keys != expected or samples["label"].tolist() != labels:
+    if contents.keys != expected or contents.samples["label"].tolist() != labels:
         raise UserError(f"{path}: does not hold samples {expected[0]} to {expected[-1]} of this source; delete it")
-    return samples
+    return contents.samples
 
 
 def fit(picture: Image.Image, size: int, channels: int) -> Image.Image:

@@ -1,15 +1,18 @@
 """The shard format: WebDataset tars in a folder, with an index beside them.
 
-A dataset is a folder of `shard-000000.tar`, ..., `samples.npy` (where each image lies, over all shards in order) and
-`index.json`. The last is written last: its presence says that the dataset is complete.
+A dataset is a folder of `shard-000000.tar`, ..., `samples.npy` (where each image lies, over all shards in order),
+`pyramid.npy` (where its smaller copies lie, if there are any) and `index.json`. The last is written last: its presence
+says that the dataset is complete.
 """
 
+import bisect
 import hashlib
 import json
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,12 @@ from ganlab.types import ImageSpec, UserError
 FORMAT = 1
 SAMPLE = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4"), ("label", "<i4")])
 """Where an image's bytes lie in its shard, their crc32, and its class (-1: none)."""
+MEMBER = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4")])
+"""The same for a smaller copy of an image."""
+NO_MEMBERS = np.empty((0, 0), MEMBER)
 IMAGE_SUFFIXES = ("png", "jpg", "webp")
+LEVEL = re.compile(r"r(\d{3,})\.(png|jpg|webp)")
+"""How a member `KEY.r032.png` says that it is its image at a height of 32 px."""
 NAMED_AT_MOST = 5
 """Damaged shards that one message names."""
 REMEDY = "copy it again from where it was packed, or pack the dataset anew"
@@ -53,6 +61,10 @@ class Index:
     """Changes when any sample or shard does."""
     pack: Mapping[str, Any]
     """The arguments that the dataset was packed with."""
+    pyramid: tuple[int, ...] = ()
+    """Heights, ascending, at which every image lies in its shard besides its own."""
+    members: NDArray[Any] = field(default_factory=lambda: NO_MEMBERS)
+    """A `MEMBER` for each image at each of these heights [n, levels], mapped from disk."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -66,6 +78,12 @@ class Index:
     def locate(self, i: int) -> int:
         """Say which shard holds sample `i`."""
         return int(np.searchsorted(self.starts, i, side="right")) - 1
+
+    def member(self, i: int, height: int) -> tuple[int, int, int]:
+        """Offset, size and crc32 of sample `i` in the smallest copy that is at least `height` px high, or its own."""
+        level = bisect.bisect_left(self.pyramid, height)
+        row = self.members[i, level] if level < len(self.pyramid) else self.samples[i]
+        return int(row["offset"]), int(row["size"]), int(row["crc32"])
 
     @classmethod
     def open(cls, folder: Path | str) -> "Index":
@@ -86,12 +104,18 @@ class Index:
             if any(Path(shard.name).name != shard.name for shard in shards):
                 raise ValueError("a shard outside the folder")
             count = sum(shard.samples for shard in shards)
-            sha256, image = fields["samples_sha256"], ImageSpec(**fields["image"])
+            image, pyramid = ImageSpec(**fields["image"]), tuple(fields.get("pyramid", ()))
+            if list(pyramid) != sorted({height for height in pyramid if 0 < height < image.height}):
+                raise ValueError(f"a pyramid of {list(pyramid)}")
+            sha256 = [fields["samples_sha256"], *([fields["pyramid_sha256"]] if pyramid else [])]
             class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(folder, error) from error
-        samples = _read_samples(folder / "samples.npy", sha256, count)
-        return cls(folder, image, class_names, shards, samples, _fingerprint(sha256, shards), pack)
+        arrays = [_read_array(folder / "samples.npy", sha256[0], SAMPLE, (count,))]
+        if pyramid:
+            arrays += [_read_array(folder / "pyramid.npy", sha256[1], MEMBER, (count, len(pyramid)))]
+        fingerprint = hashlib.sha256(json.dumps([*sha256, *map(asdict, shards)]).encode()).hexdigest()
+        return cls(folder, image, class_names, shards, arrays[0], fingerprint, pack, pyramid, *arrays[1:])
 
     def damaged_shards(self) -> list[str]:
         """Name each shard that is absent or of another size than when it was packed."""
@@ -112,18 +136,21 @@ def write_index(
     shards: list[Shard],
     samples: NDArray[Any],
     pack: Mapping[str, Any],
+    pyramid: tuple[int, ...] = (),
+    members: NDArray[Any] = NO_MEMBERS,
 ) -> None:
-    """Complete a dataset: write `samples.npy`, then `index.json`."""
-    with atomic_write(folder / "samples.npy") as file:
-        np.save(file, samples, allow_pickle=False)
+    """Complete a dataset: write `samples.npy`, `pyramid.npy` where there is a pyramid, then `index.json`."""
     fields = {
         "format": FORMAT,
         "image": asdict(image),
         "class_names": class_names,
         "shards": [asdict(shard) for shard in shards],
-        "samples_sha256": sha256_of(folder / "samples.npy"),
+        "samples_sha256": _write_array(folder / "samples.npy", samples),
         "pack": pack,
     }
+    if pyramid:
+        fields |= {"pyramid": pyramid, "pyramid_sha256": _write_array(folder / "pyramid.npy", members)}
+    fields["sha256"] = _signature(fields)
     with atomic_write(folder / "index.json") as file:
         file.write(json.dumps(fields, indent=1).encode())
 
@@ -132,6 +159,18 @@ def sha256_of(path: Path) -> str:
     """Hash a whole file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> str:
+    with atomic_write(path) as file:
+        np.save(file, array, allow_pickle=False)
+    return sha256_of(path)
+
+
+def _signature(fields: Mapping[str, Any]) -> str:
+    """Hash what index.json says, however it is spelled, without its own hash."""
+    signed = {name: value for name, value in fields.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -152,6 +191,8 @@ def _read_json(folder: Path) -> dict[str, Any]:
         raise _malformed(folder, error) from error
     if found != FORMAT:
         raise UserError(f"{path}: format {found!r}, but this ganlab reads format {FORMAT}; pack the dataset anew")
+    if fields.get("sha256", _signature(fields)) != _signature(fields):  # the first indexes had none
+        raise _malformed(folder, ValueError("changed since it was written: its sha256 is another"))
     return fields
 
 
@@ -160,8 +201,8 @@ def _malformed(folder: Path, error: Exception) -> UserError:
     return UserError(f"{folder / 'index.json'}: malformed ({cause}); {REMEDY}")
 
 
-def _read_samples(path: Path, sha256: str, count: int) -> NDArray[Any]:
-    remedy = "copy samples.npy and index.json together from where they were packed"
+def _read_array(path: Path, sha256: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    remedy = f"copy {path.name} and index.json together from where they were packed"
     if not path.is_file():
         raise UserError(f"{path}: missing; {remedy}")
     # Some 20 bytes a sample: 0.1 s for ten million. An index of another dataset would give wrong pixels and labels.
@@ -171,40 +212,57 @@ def _read_samples(path: Path, sha256: str, count: int) -> NDArray[Any]:
             f"{path}: sha256 {found[:12]}..., but index.json says {str(sha256)[:12]}...: "
             f"damaged, or the index of another dataset; {remedy}"
         )
-    samples: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    if samples.dtype != SAMPLE or samples.shape != (count,):
-        raise UserError(
-            f"{path}: {samples.shape} samples of {samples.dtype}, but index.json has {count} of {SAMPLE}; {remedy}"
-        )
-    return samples
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype != dtype or array.shape != shape:
+        raise UserError(f"{path}: {array.shape} of {array.dtype}, but index.json has {shape} of {dtype}; {remedy}")
+    return array
 
 
-def _fingerprint(samples_sha256: str, shards: tuple[Shard, ...]) -> str:
-    return hashlib.sha256(json.dumps([samples_sha256, *map(asdict, shards)]).encode()).hexdigest()
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What the members of one shard are."""
+
+    keys: list[str]
+    samples: NDArray[Any]
+    """A `SAMPLE` for each image [n]."""
+    pyramid: tuple[int, ...]
+    members: NDArray[Any]
+    """A `MEMBER` for each image at each height of the pyramid [n, levels]."""
 
 
-def walk(path: Path) -> tuple[NDArray[Any], list[str]]:
-    """List the images of one shard, decoding none: their `SAMPLE`s [n] and keys.
+def walk(path: Path) -> Contents:
+    """List the images of one shard, decoding none.
 
-    UserError, with shard and member, for a tar that is damaged or is no WebDataset shard of single images.
+    UserError, with shard and member, for a tar that is damaged or is no WebDataset shard of single images, and for
+    images that do not all have the same pyramid.
     """
-    images: dict[str, tuple[int, int, int]] = {}
+    copies: dict[int, dict[str, tuple[int, int, int]]] = {0: {}}  # by height; 0 is the image itself
     labels: dict[str, int] = {}
     for member, data in _members(path):
         folder, slash, name = member.name.rpartition("/")
         stem, _, suffix = name.partition(".")
         key = folder + slash + stem
+        level = LEVEL.fullmatch(suffix)
         if suffix == "cls":
             if key in labels or not data.isdigit() or len(data) > 9:
                 raise _bad(path, member.name, f"{data[:20]!r} where one class is expected, as digits")
             labels[key] = int(data)
-        elif suffix in IMAGE_SUFFIXES:
+        elif suffix in IMAGE_SUFFIXES or level:
+            images = copies.setdefault(int(level[1]) if level else 0, {})
             if key in images or not data:
                 raise _bad(path, member.name, f"a second image for key {key}" if data else "an image of 0 bytes")
             images[key] = (member.offset_data, len(data), zlib.crc32(data))
+    images = copies.pop(0)
     if orphans := labels.keys() - images.keys():
         raise _bad(path, min(orphans) + ".cls", "a class without an image")
-    return np.array([(*place, labels.get(key, -1)) for key, place in images.items()], SAMPLE), list(images)
+    for height, others in copies.items():
+        if differing := others.keys() ^ images.keys():
+            key = min(differing)
+            raise _bad(path, f"{key}.r{height:03d}", "a copy without its image" if key in others else "is missing")
+    pyramid = tuple(sorted(copies))
+    samples = np.array([(*place, labels.get(key, -1)) for key, place in images.items()], SAMPLE)
+    members = np.array([[copies[height][key] for height in pyramid] for key in images], MEMBER)
+    return Contents(list(images), samples, pyramid, members.reshape(len(images), len(pyramid)))
 
 
 def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
