@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from braceexpand import UnbalancedBracesError, braceexpand
+from braceexpand import braceexpand
 
 from ganlab.types import UserError
 
@@ -43,12 +43,12 @@ def parse(text: str) -> tuple[Location, tuple[str, ...]]:
     Returns the folder, and the names of the shards, none for all of them. Nothing is ever given to a shell.
     UserError for what cannot be read from, and for shards of several folders.
     """
-    if Path(text).exists():
+    if Path(text).is_dir():
         return Location("", text), ()
     pieces = text.split(",") if all(_is_shard(piece) for piece in text.split(",")) else [text]
     try:
         urls = list(islice((url for piece in pieces for url in braceexpand(piece, escape=False)), AT_MOST + 1))
-    except (UnbalancedBracesError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"{redact(text)}: {error}; write a range as {{000..009}} and a list as {{a,b}}") from None
     if len(urls) > AT_MOST:
         raise UserError(f"{redact(text)}: more than {AT_MOST:,} shards; name fewer, or their folder")

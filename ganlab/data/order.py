@@ -49,11 +49,16 @@ class Order:
                 out[chosen] = self.starts[shards[at]] + inside - (ends[at] - self.counts[shards[at]])
         return out
 
-    def upcoming(self, position: int) -> Iterator[int]:
-        """Give the shards in the order in which windows need them, for ever, beginning with this position's window."""
+    def window(self, position: int) -> int:
+        """Number the windows of all epochs: which one is this position in?"""
         epoch, place = divmod(position, self.samples)
         _, ends = self._shards(epoch)
-        window = int(np.searchsorted(ends[self.cuts[1:] - 1], place, side="right"))
+        windows = len(self.cuts) - 1
+        return epoch * windows + int(np.searchsorted(ends[self.cuts[1:] - 1], place, side="right"))
+
+    def upcoming(self, position: int) -> Iterator[int]:
+        """Give the shards in the order in which windows need them, for ever, beginning with this position's window."""
+        epoch, window = divmod(self.window(position), len(self.cuts) - 1)
         while True:
             yield from self._shards(epoch)[0][self.cuts[window] :].tolist()
             epoch, window = epoch + 1, 0

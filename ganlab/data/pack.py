@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from webdataset import TarWriter
 
-from ganlab.data.decode import MODES
+from ganlab.data.decode import MODES, fit
 from ganlab.data.shards import Index, Shard, sha256_of, walk, write_index
 from ganlab.data.sources import Source, open_source
 from ganlab.files import atomic_write
@@ -159,15 +159,6 @@ def _read_back(path: Path, first: int, chosen: NDArray[np.int64], source: Source
     if contents.keys != expected or contents.samples["label"].tolist() != labels:
         raise UserError(f"{path}: does not hold samples {expected[0]} to {expected[-1]} of this source; delete it")
     return contents.samples
-
-
-def fit(picture: Image.Image, size: int, channels: int) -> Image.Image:
-    """Crop a picture to its centre square, then resize it to size x size (antialiased Lanczos, up or down)."""
-    picture = picture.convert(MODES[channels])
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.LANCZOS)
 
 
 def encode(picture: Image.Image, image_format: ImageFormat, quality: int) -> bytes:

@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 from collections import OrderedDict
@@ -21,8 +20,6 @@ OPEN_FILES = 256
 """Shards of a folder that are open at once."""
 DOWNLOADS = 4
 """At once, in each process, ahead of use."""
-CHECKS = 3
-"""Downloads of a shard whose checksum is wrong before it is called damaged."""
 
 
 class File:
@@ -168,9 +165,7 @@ class CachedStore(Store):
                 finally:
                     os.close(descriptor)
         except OSError as error:
-            raise UserError(
-                f"{part}: {error.strerror}; name another folder in data.cache.folder, or give it fewer data.cache.bytes"
-            ) from error
+            raise disk_error(part, error) from error
 
     def _download(self, shard: Shard, part: Path, descriptor: int) -> None:
         def write(data: bytes, offset: int) -> None:
@@ -178,21 +173,10 @@ class CachedStore(Store):
                 write_at(descriptor, data, offset)
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._evict_one(part):
-                    raise DiskError(error.errno, error.strerror) from error
+                    raise disk_error(part, error) from error
                 write(data, offset)
 
-        for _ in range(CHECKS):
-            download(self.source, shard.name, descriptor, write, shard.bytes, self.patience)
-            with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 (it has no path of its own)
-                file.seek(0)
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found == shard.sha256 or not shard.sha256:
-                return
-            os.ftruncate(descriptor, 0)
-        raise UserError(
-            f"{self.source}{shard.name}: damaged: its sha256 is {found}, the index says {shard.sha256}, after {CHECKS} "
-            "downloads; upload it again from where it was packed"
-        )
+        download(self.source, shard.name, descriptor, write, shard.bytes, shard.sha256, self.patience)
 
     def _evict_one(self, keep: Path) -> bool:
         """Another program has filled the disk: give back what we have."""
@@ -221,8 +205,11 @@ class CachedStore(Store):
                 yield found.st_mtime, int(path.suffixes[-2][1:]) if path.suffix == ".part" else found.st_size, path
 
 
-class DiskError(UserError):
-    """The cache's disk fails or is full."""
+def disk_error(path: Path, error: OSError) -> UserError:
+    """Say that the cache's disk fails, or is full."""
+    return UserError(
+        f"{path}: {error.strerror}; name another folder in data.cache.folder, or allow it fewer data.cache.bytes"
+    )
 
 
 @contextmanager

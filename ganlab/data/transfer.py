@@ -1,6 +1,7 @@
 """Bytes from web servers and object stores, however often it takes."""
 
 import base64
+import hashlib
 import http.client
 import os
 import random
@@ -27,6 +28,8 @@ TRY_AGAIN = (408, 425, 429)
 STRANGE = 3
 """Times that an error of no known kind is tried again."""
 LONGEST_PAUSE = 10.0
+CHECKS = 3
+"""Downloads of a file whose checksum is wrong before it is called damaged."""
 
 
 class Stopped(Exception):  # noqa: N818 (not an error)
@@ -91,15 +94,26 @@ def stream(place: Location, name: str, start: int, stop: int | None, patience: P
         yield from _from_store(place.url(name), start, stop)
 
 
+def fetch(place: Location, name: str, patience: Patience) -> bytes:
+    """Return a whole file of unknown size."""
+    return persist(
+        f"{place}{name}", lambda: b"".join(data for _, data in stream(place, name, 0, None, patience)), patience
+    )
+
+
 def download(
     place: Location,
     name: str,
     descriptor: int,
     write: Callable[[bytes, int], None],
     size: int | None,
+    sha256: str,
     patience: Patience,
 ) -> None:
-    """Complete an open file that holds the first bytes of one elsewhere, of `size` if that is known."""
+    """Complete an open file that holds the first bytes of one elsewhere; its size and sha256 where they are known.
+
+    `write(data, offset)` puts bytes into it. UserError, with both checksums, for a file that is another one each time.
+    """
 
     def attempt() -> None:
         end = have()
@@ -114,8 +128,19 @@ def download(
     def have() -> int:
         return os.fstat(descriptor).st_size
 
-    if size is None or have() < size:
-        persist(f"{place}{name}", attempt, patience, have)
+    for _ in range(CHECKS):
+        if size is None or have() < size:
+            persist(f"{place}{name}", attempt, patience, have)
+        with open(descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found == sha256 or not sha256:
+            return
+        os.ftruncate(descriptor, 0)
+    raise UserError(
+        f"{place}{name}: damaged: its sha256 is {found}, the index says {sha256}, after {CHECKS} downloads; upload it "
+        "again from where it was packed"
+    )
 
 
 def _from_web(url: str, start: int, stop: int | None, patience: Patience) -> Iterator[tuple[int, bytes]]:
