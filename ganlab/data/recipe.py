@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganlab.data.decode import MODES
+from ganlab.data.decode import MODES, fit
 from ganlab.data.sources.base import Source
 from ganlab.types import UserError
 
@@ -75,15 +75,6 @@ def halve(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Average 2x2 pixels: [h, w, ...] to [h / 2, w / 2, ...]."""
     means: NDArray[np.float64] = (pixels[::2, ::2] + pixels[1::2, ::2] + pixels[::2, 1::2] + pixels[1::2, 1::2]) / 4
     return means
-
-
-def fit(picture: Image.Image, size: int, channels: int) -> Image.Image:
-    """Crop a picture to its centre square, then resize it to size x size (antialiased Lanczos, up or down)."""
-    picture = picture.convert(MODES[channels])
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.LANCZOS)
 
 
 def encode(picture: Image.Image, image_format: ImageFormat, quality: int) -> bytes:

@@ -11,8 +11,8 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Shard:
     bytes: int
     samples: int
     sha256: str
+    """Empty where only its headers have been read: then the crc32 of its images are not known either."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,10 @@ class Index:
     """Heights, ascending, at which every image lies in its shard besides its own."""
     members: NDArray[Any] = field(default_factory=lambda: NO_MEMBERS)
     """A `MEMBER` for each image at each of these heights [n, levels], mapped from disk."""
+    location: str = ""
+    """The URL of the shards, where they are not in `folder`."""
+    resize: bool = False
+    """The images are of any size, and become `image` as they are decoded."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -85,13 +90,29 @@ class Index:
         row = self.members[i, level] if level < len(self.pyramid) else self.samples[i]
         return int(row["offset"]), int(row["size"]), int(row["crc32"])
 
+    def only(self, names: Sequence[str]) -> "Index":
+        """Return the index of some of the shards, in this order; UserError for one that it does not have."""
+        numbers = {shard.name: number for number, shard in enumerate(self.shards)}
+        if missing := [name for name in names if name not in numbers]:
+            raise UserError(f"{self.folder}: has no {', '.join(missing[:NAMED_AT_MOST])}; {len(numbers)} others")
+        shards = tuple(self.shards[numbers[name]] for name in names)
+        firsts = [int(self.starts[numbers[name]]) for name in names]
+        rows = np.concatenate(
+            [np.arange(first, first + shard.samples) for first, shard in zip(firsts, shards, strict=True)]
+        )
+        return replace(
+            self,
+            shards=shards,
+            samples=self.samples[rows],
+            members=self.members[rows] if self.pyramid else self.members,
+            fingerprint=hashlib.sha256(json.dumps([self.fingerprint, *names]).encode()).hexdigest(),
+        )
+
     @classmethod
     def open(cls, folder: Path | str) -> "Index":
         """Read the index and see that every shard is there; UserError says what is missing or does not belong."""
         index = cls.read(folder)
-        if damaged := index.damaged_shards():
-            more = f", and {len(damaged) - NAMED_AT_MOST} more" if len(damaged) > NAMED_AT_MOST else ""
-            raise UserError(f"{index.folder}: {', '.join(damaged[:NAMED_AT_MOST])}{more}; {REMEDY}")
+        index.refuse_damaged()
         return index
 
     @classmethod
@@ -109,13 +130,23 @@ class Index:
                 raise ValueError(f"a pyramid of {list(pyramid)}")
             sha256 = [fields["samples_sha256"], *([fields["pyramid_sha256"]] if pyramid else [])]
             class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
+            location, resize = str(fields.get("location", "")), bool(fields.get("resize", False))
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(folder, error) from error
         arrays = [_read_array(folder / "samples.npy", sha256[0], SAMPLE, (count,))]
         if pyramid:
             arrays += [_read_array(folder / "pyramid.npy", sha256[1], MEMBER, (count, len(pyramid)))]
         fingerprint = hashlib.sha256(json.dumps([*sha256, *map(asdict, shards)]).encode()).hexdigest()
-        return cls(folder, image, class_names, shards, arrays[0], fingerprint, pack, pyramid, *arrays[1:])
+        members = arrays[1] if pyramid else NO_MEMBERS
+        if location and "://" not in location:
+            folder, location = Path(location), ""
+        return cls(folder, image, class_names, shards, arrays[0], fingerprint, pack, pyramid, members, location, resize)
+
+    def refuse_damaged(self) -> None:
+        """Raise UserError unless every shard is there."""
+        if damaged := self.damaged_shards():
+            more = f", and {len(damaged) - NAMED_AT_MOST} more" if len(damaged) > NAMED_AT_MOST else ""
+            raise UserError(f"{self.folder}: {', '.join(damaged[:NAMED_AT_MOST])}{more}; {REMEDY}")
 
     def damaged_shards(self) -> list[str]:
         """Name each shard that is absent or of another size than when it was packed."""
@@ -138,8 +169,12 @@ def write_index(
     pack: Mapping[str, Any],
     pyramid: tuple[int, ...] = (),
     members: NDArray[Any] = NO_MEMBERS,
+    elsewhere: Mapping[str, Any] | None = None,
 ) -> None:
-    """Complete a dataset: write `samples.npy`, `pyramid.npy` where there is a pyramid, then `index.json`."""
+    """Complete a dataset: write `samples.npy`, `pyramid.npy` where there is a pyramid, then `index.json`.
+
+    `elsewhere` holds an index's `location` and `resize`, for shards that are not ganlab's own.
+    """
     fields = {
         "format": FORMAT,
         "image": asdict(image),
@@ -150,6 +185,7 @@ def write_index(
     }
     if pyramid:
         fields |= {"pyramid": pyramid, "pyramid_sha256": _write_array(folder / "pyramid.npy", members)}
+    fields |= elsewhere or {}
     fields["sha256"] = _signature(fields)
     with atomic_write(folder / "index.json") as file:
         file.write(json.dumps(fields, indent=1).encode())
@@ -181,7 +217,8 @@ def _read_json(folder: Path) -> dict[str, Any]:
         if any(folder.glob("*.tar")):
             raise UserError(
                 f"{folder}: shards without index.json, so not all of them may be there; "
-                "finish with the same `ganlab data pack` command that began them"
+                "finish with the same `ganlab data pack` command that began them, or, if another program wrote them, "
+                f"run `ganlab data index {folder} --size N`"
             )
         raise UserError(f"{folder}: no shards; pack some with `ganlab data pack SOURCE DEST --size N`")
     try:

@@ -12,9 +12,8 @@ import pytest
 import webdataset
 from PIL import Image
 
-from ganlab.data.decode import decode
+from ganlab.data.decode import decode, fit
 from ganlab.data.pack import pack
-from ganlab.data.recipe import fit
 from ganlab.data.shards import Index
 from ganlab.data.sources import open_source
 from ganlab.types import UserError
