@@ -84,12 +84,12 @@ def persist(place: str, attempt: Callable[[], T], patience: Patience, progress: 
 
 
 def stream(place: Location, name: str, start: int, stop: int | None, patience: Patience) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, bytes) of a file from `start` on, up to `stop` or its end, in one attempt.
+    """Yield (offset, bytes) of a file from `start` on in one attempt; `stop` is its size, where that is known.
 
     A server that knows no ranges begins at 0. A connection that is cut ends the stream or raises OSError.
     """
     if place.scheme in WEB:
-        yield from _from_web(place.url(name), start, stop, patience)
+        yield from _from_web(place.url(name), start, patience)
     else:
         yield from _from_store(place.url(name), start, stop)
 
@@ -143,9 +143,8 @@ def download(
     )
 
 
-def _from_web(url: str, start: int, stop: int | None, patience: Patience) -> Iterator[tuple[int, bytes]]:
-    ranges = {} if start == 0 and stop is None else {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
-    request = web_request(url, ranges)
+def _from_web(url: str, start: int, patience: Patience) -> Iterator[tuple[int, bytes]]:
+    request = web_request(url, {"Range": f"bytes={start}-"} if start else {})
     try:
         with urllib.request.urlopen(request, timeout=patience.answer) as answer:  # noqa: S310 (http or https, checked)
             expected = answer.length
