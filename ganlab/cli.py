@@ -136,13 +136,17 @@ def data() -> None:
 @click.option("--image-format", default="png", show_default=True, type=click.Choice(["png", "jpeg", "webp"]))
 @click.option("--quality", default=95, show_default=True, type=click.IntRange(1, 100), help="Of JPEG.")
 @click.option("--channels", type=click.Choice(["1", "3", "4"]), help="Default: what the first images have.")
+@click.option("--pyramid", is_flag=True, help="Add copies of each image at every power of two from 4 px up.")
 @click.option("--shard-samples", default=4096, show_default=True, type=click.IntRange(min=1), help="Images in a shard.")
 @click.option("--seed", default=0, show_default=True, help="Of the shuffle.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes that encode.")
 def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None:
     """Pack SOURCE into shards in the folder DEST: centre-cropped, resized with antialiasing, shuffled.
 
     SOURCE is a folder of images (a class for each sub-folder), a zip with a dataset.json, an idx file of the MNIST
-    layout, or a NumPy array (.npy, or .npz with images and labels). A killed pack goes on where it was.
+    layout, a NumPy array (.npy, or .npz with images and labels), a WebDataset (a .tar, a folder of them, or
+    part-{000..127}.tar), an LMDB as LSUN has it, or torchvision:CIFAR10:FOLDER, torchvision:STL10.unlabeled:FOLDER
+    and so on, downloaded already. A killed pack goes on where it was.
     """
     from ganlab.data.pack import pack
 

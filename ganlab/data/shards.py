@@ -11,9 +11,9 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -270,21 +270,18 @@ class Contents:
 def walk(path: Path) -> Contents:
     """List the images of one shard, decoding none.
 
-    UserError, with shard and member, for a tar that is damaged or is no WebDataset shard of single images, and for
-    images that do not all have the same pyramid.
+    UserError, with shard and member, for a damaged tar, one of other things, and images of differing pyramids.
     """
     copies: dict[int, dict[str, tuple[int, int, int]]] = {0: {}}  # by height; 0 is the image itself
     labels: dict[str, int] = {}
-    for member, data in _members(path):
-        folder, slash, name = member.name.rpartition("/")
-        stem, _, suffix = name.partition(".")
-        key = folder + slash + stem
+    for key, suffix, member, read in members_of(path):
         level = LEVEL.fullmatch(suffix)
         if suffix == "cls":
-            if key in labels or not data.isdigit() or len(data) > 9:
-                raise _bad(path, member.name, f"{data[:20]!r} where one class is expected, as digits")
-            labels[key] = int(data)
+            if key in labels:
+                raise _bad(path, member.name, f"a second class for key {key}")
+            labels[key] = label_of(path, member, read())
         elif suffix in IMAGE_SUFFIXES or level:
+            data = read()
             images = copies.setdefault(int(level[1]) if level else 0, {})
             if key in images or not data:
                 raise _bad(path, member.name, f"a second image for key {key}" if data else "an image of 0 bytes")
@@ -298,30 +295,44 @@ def walk(path: Path) -> Contents:
             raise _bad(path, f"{key}.r{height:03d}", "a copy without its image" if key in others else "is missing")
     pyramid = tuple(sorted(copies))
     samples = np.array([(*place, labels.get(key, -1)) for key, place in images.items()], SAMPLE)
-    members = np.array([[copies[height][key] for height in pyramid] for key in images], MEMBER)
-    return Contents(list(images), samples, pyramid, members.reshape(len(images), len(pyramid)))
+    small = np.array([[copies[height][key] for height in pyramid] for key in images], MEMBER)
+    return Contents(list(images), samples, pyramid, small.reshape(len(images), len(pyramid)))
 
 
-def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Read one tar from end to end; unlike `tarfile` alone, to its very end."""
+def members_of(path: Path) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
+    """Yield key, suffix, header and a way to the bytes of each member; unlike `tarfile`, to the tar's very end."""
     size = path.stat().st_size
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+
+            def read() -> bytes:
+                file.seek(member.offset_data)
+                return file.read(member.size)
+
             for member in tar:
                 parts = member.name.split("/")
                 if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or ".." in parts or not parts[0]:
                     raise _bad(path, member.name, "not an ordinary file inside the folder")
                 if not 0 <= member.size <= size - member.offset_data:
                     raise _bad(path, member.name, f"{member.size:,} bytes at {member.offset_data:,}, past the end")
-                file.seek(member.offset_data)
-                yield member, file.read(member.size)
+                stem, _, suffix = parts[-1].partition(".")
+                yield "/".join([*parts[:-1], stem]), suffix, member, read
             # tarfile takes a damaged header for the end of the archive, and would drop the rest in silence.
             file.seek(tar.offset)
-            rest = file.read()
+            padded = size - tar.offset >= 2 * tarfile.BLOCKSIZE and not any(
+                map(any, iter(partial(file.read, 2**20), b""))
+            )
     except tarfile.TarError as error:
         raise UserError(f"{path}: damaged ({error}); {REMEDY}") from error
-    if len(rest) < 2 * tarfile.BLOCKSIZE or any(rest):
-        raise UserError(f"{path}: no valid header at byte {size - len(rest):,} of {size:,}; {REMEDY}")
+    if not padded:
+        raise UserError(f"{path}: no valid header at byte {tar.offset:,} of {size:,}; {REMEDY}")
+
+
+def label_of(path: Path, member: tarfile.TarInfo, data: bytes) -> int:
+    """Read the class in a .cls member."""
+    if not data.isdigit() or len(data) > 9:
+        raise _bad(path, member.name, f"{data[:20]!r} where one class is expected, as digits")
+    return int(data)
 
 
 def _bad(path: Path, member: str, cause: str) -> UserError:

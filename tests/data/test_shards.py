@@ -143,7 +143,7 @@ def test_walk_takes_other_writers_tars(tmp_path):
         ([("0.cls", b"cat"), ("0.png", b"x")], "member 0.cls: b'cat' where one class"),
         ([("0.cls", b""), ("0.png", b"x")], "member 0.cls: b'' where one class"),
         ([("0.cls", b"9" * 10), ("0.png", b"x")], "member 0.cls: .* where one class"),
-        ([("0.cls", b"1"), ("0.cls", b"2"), ("0.png", b"x")], "member 0.cls: b'2' where one class"),
+        ([("0.cls", b"1"), ("0.cls", b"2"), ("0.png", b"x")], "member 0.cls: a second class for key 0"),
         ([("0.cls", b"1")], "member 0.cls: a class without an image"),
         ([("0.png", b"x"), ("0.r008.png", b"")], "member 0.r008.png: an image of 0 bytes"),
         ([("0.png", b"x"), ("0.r008.png", b"y"), ("0.r008.jpg", b"z")], "member 0.r008.jpg: a second image for key 0"),
