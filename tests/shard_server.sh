@@ -6,7 +6,7 @@
 #   /plain/  as they are          /whole/  without Range         /slow/  300 kB/s         /locked/  403
 #   /busy/?p=0.6                  503 for a share of requests, the same ones each time
 #   /cut/?bytes=B&times=K         the connection is cut after about B bytes; /cutwhole/ the same without Range
-#   /stall/?times=K               silence after the first 64 KiB
+#   /stall/?times=K               silence after the first 64 KiB; /stallwhole/ the same without Range
 #   /flip/?at=A&times=K           byte A of what is sent is another one
 set -euo pipefail
 
@@ -22,6 +22,9 @@ up() {
                  if ngx.ctx.left < 0 then return ngx.ERROR end
              end
          }"
+    stall="access_by_lua_block { $count; ngx.ctx.faulty = faulty }
+           limit_rate 1; limit_rate_after 64k;
+           header_filter_by_lua_block { if not ngx.ctx.faulty then ngx.var.limit_rate = 0 end }"
     cat >"$state/nginx.conf" <<CONF
 load_module /usr/lib/nginx/modules/ndk_http_module.so;
 load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;
@@ -54,13 +57,8 @@ http {
         }
         location /cut/ { alias $folder/; $cut }
         location /cutwhole/ { alias $folder/; max_ranges 0; $cut }
-        location /stall/ {
-            alias $folder/;
-            access_by_lua_block { $count; ngx.ctx.left = faulty and 65536 or nil }
-            limit_rate 1;
-            limit_rate_after 64k;
-            header_filter_by_lua_block { if not ngx.ctx.left then ngx.var.limit_rate = 0 end }
-        }
+        location /stall/ { alias $folder/; $stall }
+        location /stallwhole/ { alias $folder/; max_ranges 0; $stall }
         location /flip/ {
             alias $folder/;
             access_by_lua_block { $count; ngx.ctx.left = faulty and tonumber(ngx.var.arg_at) or nil }
@@ -83,5 +81,5 @@ CONF
 case "${1:-}" in
 up) up "$2" "$3" "$4" ;;
 down) kill "$(cat "$2/pid")" ;;
-*) sed -n '2,11s/^# \?//p' "$0" ;;
+*) sed -n '2,12s/^# \?//p' "$0" ;;
 esac
