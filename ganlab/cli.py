@@ -155,14 +155,47 @@ def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None
     click.echo(f"{dest}: {there}{len(index):,} images of {index.image}; shards: {len(index.shards)}")
 
 
-@data.command()
-@click.argument("folder", type=FOLDER)
-@click.option("--contact-sheet", type=FOLDER, help="PNG to write; default: contact-sheet.png in the folder.")
-def check(folder: Path, contact_sheet: Path | None) -> None:
-    """Read every shard again and compare it with the index; print counts per class and draw a contact sheet."""
-    from ganlab.data.check import check
+URL = click.argument("url")
+CONTACT_SHEET = click.option(
+    "--contact-sheet", type=FOLDER, help="PNG to write; default: contact-sheet.png beside the shards, or here."
+)
 
-    report = check(folder, contact_sheet)
+
+@data.command()
+@URL
+@CONTACT_SHEET
+@click.option("--repair", is_flag=True, help="First write the index anew if it does not fit the shards of a folder.")
+def check(url: str, contact_sheet: Path | None, repair: bool) -> None:
+    """Read every shard again and compare it with the index; print counts per class and draw a contact sheet."""
+    from ganlab.data import check as checking
+    from ganlab.data.repair import repair as mend
+
+    for line in mend(Path(url)) if repair else []:
+        click.echo(line)
+    report = checking.check(url, contact_sheet)
     for line in report.lines():
         click.echo(line)
     sys.exit(1 if report.problems else 0)
+
+
+@data.command("show")
+@URL
+@CONTACT_SHEET
+def show_data(url: str, contact_sheet: Path | None) -> None:
+    """Print classes, sizes, mean and deviation of a dataset, and draw a contact sheet."""
+    from ganlab.data.show import show
+
+    for line in show(url, contact_sheet):
+        click.echo(line)
+
+
+@data.command()
+@URL
+@click.option("--size", type=click.IntRange(min=1), help="Height of the batch's images, px; default: the dataset's.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="That decode.")
+def bench(url: str, size: int | None, threads: int) -> None:
+    """Measure how fast images of a dataset become batches, and where the time goes."""
+    from ganlab.data.bench import bench
+
+    for line in bench(url, size=size, threads=threads):
+        click.echo(line)

@@ -120,7 +120,7 @@ class Index:
     def read(cls, folder: Path | str) -> "Index":
         """Read the index without a look at the shards; UserErrors as `open`, less those on shards."""
         folder = Path(folder)
-        fields = _read_json(folder)
+        fields = read_json(folder)
         try:
             shards = tuple(Shard(**shard) for shard in fields["shards"])
             if any(Path(shard.name).name != shard.name for shard in shards):
@@ -210,7 +210,8 @@ def _signature(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()
 
 
-def _read_json(folder: Path) -> dict[str, Any]:
+def read_json(folder: Path) -> dict[str, Any]:
+    """Read a folder's index.json; UserErrors as `Index.read`, less those on what it should say."""
     path = folder / "index.json"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; pack one with `ganlab data pack SOURCE {folder} --size N`")

@@ -60,7 +60,7 @@ def test_all_problems_are_told_together(packed, flip):
     path.write_bytes(path.read_bytes()[:4000])
     flip(packed / "shard-000002.tar", int(Index.read(packed).samples["offset"][20]))
     problems = "\n".join(check(packed).problems)
-    assert "shard-000000.tar is missing" in problems
+    assert "shard-000000.tar: cannot be read: No such file or directory" in problems
     assert "shard-000001.tar has 4,000 bytes instead of" in problems
     assert "shard-000001.tar: damaged (unexpected end of data)" in problems
     assert "shard-000001.tar, 000000019 at byte" in problems
