@@ -8,6 +8,7 @@ says that the dataset is complete.
 import bisect
 import hashlib
 import json
+import os
 import re
 import tarfile
 import zlib
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -302,15 +303,25 @@ def walk(path: Path) -> Contents:
 
 def members_of(path: Path) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
     """Yield key, suffix, header and a way to the bytes of each member; unlike `tarfile`, to the tar's very end."""
-    size = path.stat().st_size
+    with path.open("rb") as file:
+        yield from members_in(file, path)
+
+
+def members_in(file: IO[bytes], path: object) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
+    """Do the same for an open tar; `path` is its name in messages."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
 
             def read() -> bytes:
                 file.seek(member.offset_data)
                 return file.read(member.size)
 
             for member in tar:
+                tar.members = []  # type: ignore[attr-defined]  # it would remember them all
+                if member.isdir():
+                    continue
                 parts = member.name.split("/")
                 if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or ".." in parts or not parts[0]:
                     raise _bad(path, member.name, "not an ordinary file inside the folder")
@@ -329,12 +340,12 @@ def members_of(path: Path) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable
         raise UserError(f"{path}: no valid header at byte {tar.offset:,} of {size:,}; {REMEDY}")
 
 
-def label_of(path: Path, member: tarfile.TarInfo, data: bytes) -> int:
+def label_of(path: object, member: tarfile.TarInfo, data: bytes) -> int:
     """Read the class in a .cls member."""
     if not data.isdigit() or len(data) > 9:
         raise _bad(path, member.name, f"{data[:20]!r} where one class is expected, as digits")
     return int(data)
 
 
-def _bad(path: Path, member: str, cause: str) -> UserError:
+def _bad(path: object, member: str, cause: str) -> UserError:
     return UserError(f"{path}: member {member}: {cause}; {REMEDY}")

@@ -116,6 +116,8 @@ class CachedStore(Store):
     def close(self) -> None:
         """Stop the downloads; what has come of them is dropped."""
         self.patience.stopped.set()
+        with self.lock:
+            self.files.clear()
 
     def _fetch_ahead(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import http.client
+import io
 import os
 import random
 import re
@@ -11,8 +12,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from fsspec.core import url_to_fs
@@ -84,12 +86,12 @@ def persist(place: str, attempt: Callable[[], T], patience: Patience, progress: 
 
 
 def stream(place: Location, name: str, start: int, stop: int | None, patience: Patience) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, bytes) of a file from `start` on, up to `stop` or its end, in one attempt.
+    """Yield (offset, bytes) of a file from `start` on in one attempt; `stop` is its size, where that is known.
 
     A server that knows no ranges begins at 0. A connection that is cut ends the stream or raises OSError.
     """
     if place.scheme in WEB:
-        yield from _from_web(place.url(name), start, stop, patience)
+        yield from _from_web(place.url(name), start, patience)
     else:
         yield from _from_store(place.url(name), start, stop)
 
@@ -143,42 +145,38 @@ def download(
     )
 
 
-def _from_web(url: str, start: int, stop: int | None, patience: Patience) -> Iterator[tuple[int, bytes]]:
-    ranges = {} if start == 0 and stop is None else {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
-    request = web_request(url, ranges)
+def _from_web(url: str, start: int, patience: Patience) -> Iterator[tuple[int, bytes]]:
+    with _ask(url, {"Range": f"bytes={start}-"} if start else {}, patience) as answer:
+        expected = answer.length
+        offset = first = start if answer.status == http.client.PARTIAL_CONTENT else 0
+        while data := answer.read1(BLOCK):
+            yield offset, data
+            offset += len(data)
+            if patience.stopped.is_set():
+                raise Stopped
+        if expected is not None and offset - first < expected:
+            raise ConnectionError(f"{offset - first:,} of {expected:,} bytes came")
+
+
+def _ask(url: str, headers: dict[str, str], patience: Patience, method: str = "GET") -> Any:
+    """Open a URL; a name and password in it go where they belong, and to no host that it redirects to."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(  # noqa: S310 (http or https: `parse` saw to it)
+        urlunsplit(parts._replace(netloc=host)), headers=headers, method=method
+    )
+    if at:
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
     try:
-        with urllib.request.urlopen(request, timeout=patience.answer) as answer:  # noqa: S310 (http or https, checked)
-            expected = answer.length
-            offset = start if answer.status == http.client.PARTIAL_CONTENT else 0
-            first = offset
-            while data := answer.read1(BLOCK):
-                yield offset, data
-                offset += len(data)
-                if patience.stopped.is_set():
-                    raise Stopped
-            if expected is not None and offset - first < expected:
-                raise ConnectionError(f"{offset - first:,} of {expected:,} bytes came")
+        return urllib.request.urlopen(request, timeout=patience.answer)  # noqa: S310
     except urllib.error.HTTPError as error:
         if error.code in TRY_AGAIN or error.code >= 500:
             raise
         raise Refused(f"HTTP {error.code} {error.reason}") from error
 
 
-def web_request(url: str, headers: dict[str, str]) -> urllib.request.Request:
-    """Ask for a URL; a name and password in it go where they belong, and to no host that it redirects to."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)), headers=headers)  # noqa: S310
-    if at:
-        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
-    return request
-
-
 def _from_store(url: str, start: int, stop: int | None) -> Iterator[tuple[int, bytes]]:
-    try:
-        files, path = url_to_fs(url)
-    except ImportError as error:
-        raise Refused(f"{error} (pip install it)") from error
+    files, path = _files(url)
     if stop is None:
         stop = files.size(path)
     for offset in range(start, stop, PIECE):
@@ -186,6 +184,81 @@ def _from_store(url: str, start: int, stop: int | None) -> Iterator[tuple[int, b
         yield offset, data
         if len(data) < min(PIECE, stop - offset):
             raise ConnectionError(f"{len(data):,} of {min(PIECE, stop - offset):,} bytes came")
+
+
+def _files(url: str) -> tuple[Any, str]:
+    """Return fsspec's file system for a URL, and the path in it."""
+    try:
+        files, path = url_to_fs(url)
+    except ImportError as error:
+        raise Refused(f"{error} (pip install it)") from error
+    return files, path
+
+
+def list_shards(place: Location) -> tuple[str, ...]:
+    """Name the tars in a folder, in order; UserError where none are, or where nobody can tell."""
+    if place.scheme in WEB:
+        raise UserError(f"{place}: a web server does not list its files; name the shards: {place}NAME-{{000..009}}.tar")
+    if place.scheme:
+        files, path = _files(place.url(""))
+        found = [name.rpartition("/")[2] for name in files.ls(path, detail=False)]
+    else:
+        found = [path.name for path in Path(place.base).glob("*")]
+    if not (names := tuple(sorted(name for name in found if name.endswith(".tar")))):
+        raise UserError(f"{place}: no shards (*.tar); is it the right folder?")
+    return names
+
+
+class RemoteFile(io.RawIOBase):
+    """A file elsewhere, of which only what is read is fetched."""
+
+    def __init__(self, place: Location, name: str, patience: Patience) -> None:
+        self.place, self.name, self.patience = place, name, patience
+        self.at, self.size = 0, persist(f"{place}{name}", self._size, patience)
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that it can be sought in."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place."""
+        self.at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fetch the next bytes."""
+        stop = min(self.at + len(buffer), self.size)
+        data = persist(f"{self.place}{self.name}", lambda: self._range(stop), self.patience) if self.at < stop else b""
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)
+
+    def _size(self) -> int:
+        if self.place.scheme not in WEB:
+            files, path = _files(self.place.url(self.name))
+            return int(files.size(path))
+        with _ask(self.place.url(self.name), {}, self.patience, method="HEAD") as answer:
+            if answer.length is None:
+                raise Refused("the server does not say how long it is")
+            return int(answer.length)
+
+    def _range(self, stop: int) -> bytes:
+        url = self.place.url(self.name)
+        if self.place.scheme in WEB:
+            with _ask(url, {"Range": f"bytes={self.at}-{stop - 1}"}, self.patience) as answer:
+                if answer.status != http.client.PARTIAL_CONTENT:
+                    raise Refused("the server sends no ranges; download the shards, and index their folder")
+                data: bytes = answer.read(stop - self.at)
+        else:
+            files, path = _files(url)
+            data = files.cat_file(path, start=self.at, end=stop)
+        if len(data) < stop - self.at:
+            raise ConnectionError(f"{len(data):,} of {stop - self.at:,} bytes came")
+        return data
 
 
 def _retry_after(error: Exception) -> float:

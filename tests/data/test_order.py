@@ -116,7 +116,7 @@ def difference_entropy(shown):
 
 
 def test_shuffling_a_window_is_nearly_as_good_as_shuffling_all():
-    """1,000 shards of 1,000: at least 97 % of a full permutation's entropy (98.3 % measured), from 17 shards a batch."""
+    """1,000 shards of 1,000: at least 97 % of a full permutation's entropy (98.3 %), from 17 shards a batch."""
     shown = Order([1000] * 1000, 0)(np.arange(10**6))
     full = difference_entropy(np.random.default_rng(0).permutation(10**6))
     assert 0.97 < difference_entropy(shown) / full < 0.99
