@@ -102,6 +102,12 @@ def test_labels_that_are_no_class(packed):
     assert "shard-000001.tar, 000000011: label 3, but the index promises 8x8, 3 channels, 3 classes" in problems
 
 
+def test_a_missing_label_is_named(packed):
+    rewrite(packed, label=lambda label: np.where(np.arange(24) == 21, -1, label))
+    problems = check(packed).problems
+    assert "shard-000002.tar, 000000021: label -1, but the index promises 8x8, 3 channels, 3 classes" in problems
+
+
 def test_images_of_another_size_than_the_index_says(packed):
     rewrite(packed, image=ImageSpec(16, 16, 3, 3))
     report = check(packed)

@@ -109,7 +109,7 @@ def change_an_image(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda d: [path.unlink() for path in d.glob("*.tar")], "holds no shards to make an index of"),
+        (lambda d: [path.unlink() for path in d.glob("*.tar")], "no folder of this machine that holds shards"),
         (claim, "a pack has begun here and not ended; finish it with the same `ganlab data pack`"),
         (lambda d: (d / "shard-000001.tar").unlink(), r"shard-000001\.tar: is missing, or has changed"),
         (lambda d: [(d / "shard-000001.tar").unlink(), (d / "samples.npy").unlink()], "000001.tar: is missing, or"),
