@@ -199,3 +199,23 @@ def bench(url: str, size: int | None, threads: int) -> None:
 
     for line in bench(url, size=size, threads=threads):
         click.echo(line)
+
+
+@data.command()
+@URL
+@click.option("--out", type=FOLDER, help="Folder for the index, which data.url then names; default: beside the shards.")
+@click.option("--size", required=True, type=click.IntRange(min=1), help="Height and width the images will have, px.")
+@click.option("--channels", default="3", show_default=True, type=click.Choice(["1", "3", "4"]))
+@click.option("--labels", metavar="FIELD", help="Field of each .json with the class; default: the .cls files.")
+def index(url: str, channels: str, **options: Any) -> None:
+    """Index WebDataset shards that another program wrote: a folder, or URL/name-{000..009}.tar.
+
+    Images may have any size: they are cropped to their centre square and resized as they are decoded. Shards on this
+    machine are read whole, of others only the headers and classes.
+    """
+    from ganlab.data.foreign import index as index_shards
+
+    found = index_shards(url, channels=int(channels), **options)
+    without = int((found.samples["label"] < 0).sum()) if found.image.classes else 0
+    more = f"; {without:,} without a class" if without else ""
+    click.echo(f"{len(found):,} images of {found.image}; shards: {len(found.shards)}{more}")

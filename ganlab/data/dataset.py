@@ -130,7 +130,7 @@ class ShardDataset:
             decode_into(data, out, None if index.resize else (stored, width), self.max_pixels)
         except ValueError as error:
             name = self.store.read(number, max(0, offset - HEADER), 100).split(b"\0")[0].decode(errors="replace")
-            raise BadSampleError(BadSample(i, f"{self.source}{shard.name}", name, offset, str(error))) from error
+            raise BadSampleError(BadSample(i, self.store.place(number), name, offset, str(error))) from error
         return int(index.samples["label"][i])
 
     def close(self) -> None:

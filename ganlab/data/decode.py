@@ -35,7 +35,7 @@ def decode_into(
 
     `stored` is the height and width it must have, no less than those of `out`: then it is shrunk by averaging. None
     takes any, of at most `max_pixels`: its centre is cropped to a square and resized with antialiasing (`out` must then
-    be square). A JPEG is decoded at the smallest eighth of its size that suffices. ValueError as `decode`.
+    be square). A JPEG is decoded at as few eighths of its size as suffice. ValueError as `decode`.
     """
     try:
         if data[:2] == b"\xff\xd8":
@@ -60,7 +60,8 @@ def _decode_jpeg(data: bytes, out: NDArray[np.uint8], stored: tuple[int, int] | 
     if stored == (height, width):
         simplejpeg.decode_jpeg(data, JPEG_SPACES[channels], buffer=out)
         return
-    pixels = simplejpeg.decode_jpeg(data, JPEG_SPACES[channels], min_height=height, min_width=width)
+    spare = 1 if stored else 2  # what Lanczos makes of eighths is worse, the fewer pixels it has to choose from
+    pixels = simplejpeg.decode_jpeg(data, JPEG_SPACES[channels], min_height=spare * height, min_width=spare * width)
     if pixels.shape == out.shape:
         out[:] = pixels
     else:

@@ -74,19 +74,28 @@ def _is_shard(url: str) -> bool:
 
 
 def _split(url: str) -> tuple[Location, str]:
-    path, mark, query = url.partition("?") if "://" in url else (url, "", "")
+    path, mark, query = url.partition("?") if _scheme(url) else (url, "", "")
     folder, slash, name = path.rpartition("/")
     return _folder((folder + slash or ".") + mark + query), name
 
 
 def _folder(url: str) -> Location:
-    scheme = match[1].lower() if (match := re.match(r"([A-Za-z][\w+.-]*):", url)) else ""
+    scheme = _scheme(url)
+    parts = urlsplit(url)
     if not scheme:
         return Location("", url)
-    parts = urlsplit(url)
-    if scheme == "file" and parts.netloc in ("", "localhost"):
+    if scheme == "file":
         return Location("", unquote(parts.path))
-    if scheme not in WEB + STORES or "::" in url or not parts.netloc:
+    return Location(scheme, f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/", parts.query and f"?{parts.query}")
+
+
+def _scheme(url: str) -> str:
+    """Return the scheme of a URL that may be read from, empty for a path."""
+    scheme = match[1].lower() if (match := re.match(r"([A-Za-z][\w+.-]*):", url)) else ""
+    netloc = urlsplit(url).netloc
+    if scheme and (
+        "::" in url or not (netloc in ("", "localhost") if scheme == "file" else netloc and scheme in WEB + STORES)
+    ):
         why = "would run a shell, which data never does" if scheme == "pipe" else "cannot be read from"
         raise UserError(f"data.url: {redact(url)}: {why}; give {ACCEPTED}")
-    return Location(scheme, f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/", parts.query and f"?{parts.query}")
+    return scheme

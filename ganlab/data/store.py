@@ -2,8 +2,10 @@
 
 import errno
 import fcntl
+import math
 import os
 import shutil
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -62,6 +64,10 @@ class Store:
         except OSError as error:
             raise UserError(f"{self.folder / self.shards[shard].name}: cannot be read: {error.strerror}") from error
 
+    def place(self, shard: int) -> str:
+        """Say where a shard lies, for a person."""
+        return str(self.folder / self.shards[shard].name)
+
     def expect(self, shards: Iterable[int]) -> None:
         """Hear which shards will be read from now on, in their order."""
 
@@ -98,6 +104,11 @@ class CachedStore(Store):
         self.ahead = self.limit // sizes[-1]
         self.wanted: list[int] = []
         self.fetching = 0
+        self.failed: dict[str, tuple[float, UserError]] = {}
+
+    def place(self, shard: int) -> str:
+        """Say where a shard comes from, for a person."""
+        return f"{self.source}{self.shards[shard].name}"
 
     def expect(self, shards: Iterable[int]) -> None:
         """Fetch the shards in this order, as many as the cache holds, and let go of all others."""
@@ -151,17 +162,23 @@ class CachedStore(Store):
         part = path.with_name(f"{shard.name}.{shard.bytes}.part")  # what it will take of the cache
         try:
             while not path.exists():
+                when, failure = self.failed.get(shard.name, (-math.inf, None))
+                if failure is not None and time.monotonic() - when < self.patience.total:
+                    raise failure  # another thread has just lost its patience
                 with locked(self.cache, self.patience):
                     descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
                     self._evict(part, self.limit)
                 try:
                     lock(descriptor, self.patience)
                     if not _is_at(descriptor, part):
-                        continue  # its last owner has renamed or removed it
+                        continue  # its last owner has renamed it, or has failed and removed it
                     try:
                         if not path.exists():
                             self._download(shard, part, descriptor)
                             part.rename(path)
+                    except UserError as error:
+                        self.failed[shard.name] = (time.monotonic(), error)
+                        raise
                     finally:
                         part.unlink(missing_ok=True)
                 finally:

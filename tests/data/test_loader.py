@@ -190,3 +190,59 @@ def test_memory_is_used_again_but_never_under_a_batch_that_somebody_holds(datase
             held.append(pixels[3])  # a view keeps the whole
     assert [image.numpy().tobytes() for image in held] == [data for data, _ in stream[3:80:8]]
     assert len(seen) <= 10 + AHEAD + 3
+
+
+def test_a_smaller_size_is_read_from_the_pyramid(source, tmp_path, flip):
+    """The smallest copy that is large enough: the whole image may be damaged meanwhile."""
+    np.savez(tmp_path / "noise.npz", images=source[0], labels=source[1])
+    pack(tmp_path / "noise.npz", tmp_path / "shards", size=32, shard_samples=10, pyramid=True)
+    dataset = ShardDataset(tmp_path / "shards")
+    assert 16 in dataset.index.pyramid
+    small, whole = np.empty((16, 16, 3), np.uint8), np.empty((32, 32, 3), np.uint8)
+    label = dataset.read(5, whole)
+    assert dataset.read(5, small) == label
+    boxes = whole.astype(float).reshape(16, 2, 16, 2, 3).mean((1, 3))
+    assert (small == np.floor(boxes + 0.5)).all()
+    flip(tmp_path / "shards" / "shard-000000.tar", int(dataset.index.samples["offset"][5]) + 40)
+    again = np.empty((16, 16, 3), np.uint8)
+    assert dataset.read(5, again) == label and (again == small).all()
+    with pytest.raises(UserError, match="crc32"):
+        dataset.read(5, whole)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_flipped_bit_is_a_replacement_or_changes_nothing(packed, flip, data):
+    """Anywhere in a shard: headers and padding do not matter to a reader with an index, images do."""
+    dataset = ShardDataset(packed)
+    path = packed / "shard-000001.tar"
+    whole, out, expected = path.read_bytes(), np.empty((8, 8, 3), np.uint8), np.empty((10, 8, 8, 3), np.uint8)
+    labels = [dataset.read(10 + i, pixels) for i, pixels in enumerate(expected)]
+    byte = data.draw(st.integers(0, len(whole) - 1))
+    flip(path, byte, data.draw(st.integers(0, 7)))
+    try:
+        for i in range(10):
+            offset, size, _, _ = dataset.index.samples[10 + i].tolist()
+            if offset <= byte < offset + size:
+                with pytest.raises(UserError, match=rf"{10 + i:09d}\.png at byte {offset:,}: its crc32"):
+                    dataset.read(10 + i, out)
+            else:
+                assert dataset.read(10 + i, out) == labels[i] and (out == expected[i]).all()
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_shard_cut_short_under_a_reader(packed):
+    dataset, out = ShardDataset(packed), np.empty((8, 8, 3), np.uint8)
+    path = packed / "shard-000001.tar"
+    rows = dataset.index.samples[10:20]
+    ends = [*rows["offset"].tolist(), *(rows["offset"] + rows["size"] // 2).tolist()]
+    for end in sorted(ends, reverse=True):
+        with path.open("r+b") as file:
+            file.truncate(end)
+        for i, (offset, size, _, label) in enumerate(rows.tolist(), 10):
+            if offset + size <= end:
+                assert dataset.read(i, out) == label
+            else:
+                with pytest.raises(UserError, match="the shard ends after"):
+                    dataset.read(i, out)
