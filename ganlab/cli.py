@@ -136,13 +136,17 @@ def data() -> None:
 @click.option("--image-format", default="png", show_default=True, type=click.Choice(["png", "jpeg", "webp"]))
 @click.option("--quality", default=95, show_default=True, type=click.IntRange(1, 100), help="Of JPEG.")
 @click.option("--channels", type=click.Choice(["1", "3", "4"]), help="Default: what the first images have.")
+@click.option("--pyramid", is_flag=True, help="Add copies of each image at every power of two from 4 px up.")
 @click.option("--shard-samples", default=4096, show_default=True, type=click.IntRange(min=1), help="Images in a shard.")
 @click.option("--seed", default=0, show_default=True, help="Of the shuffle.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes that encode.")
 def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None:
     """Pack SOURCE into shards in the folder DEST: centre-cropped, resized with antialiasing, shuffled.
 
     SOURCE is a folder of images (a class for each sub-folder), a zip with a dataset.json, an idx file of the MNIST
-    layout, or a NumPy array (.npy, or .npz with images and labels). A killed pack goes on where it was.
+    layout, a NumPy array (.npy, or .npz with images and labels), a WebDataset (a .tar, a folder of them, or
+    part-{000..127}.tar), an LMDB as LSUN has it, or torchvision:CIFAR10:FOLDER, torchvision:STL10.unlabeled:FOLDER
+    and so on, downloaded already. A killed pack goes on where it was.
     """
     from ganlab.data.pack import pack
 
@@ -151,14 +155,67 @@ def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None
     click.echo(f"{dest}: {there}{len(index):,} images of {index.image}; shards: {len(index.shards)}")
 
 
-@data.command()
-@click.argument("folder", type=FOLDER)
-@click.option("--contact-sheet", type=FOLDER, help="PNG to write; default: contact-sheet.png in the folder.")
-def check(folder: Path, contact_sheet: Path | None) -> None:
-    """Read every shard again and compare it with the index; print counts per class and draw a contact sheet."""
-    from ganlab.data.check import check
+URL = click.argument("url")
+CONTACT_SHEET = click.option(
+    "--contact-sheet", type=FOLDER, help="PNG to write; default: contact-sheet.png beside the shards, or here."
+)
 
-    report = check(folder, contact_sheet)
+
+@data.command()
+@URL
+@CONTACT_SHEET
+@click.option("--repair", is_flag=True, help="First write the index anew if it does not fit the shards of a folder.")
+def check(url: str, contact_sheet: Path | None, repair: bool) -> None:
+    """Read every shard again and compare it with the index; print counts per class and draw a contact sheet."""
+    from ganlab.data import check as checking
+    from ganlab.data.repair import repair as mend
+
+    for line in mend(Path(url)) if repair else []:
+        click.echo(line)
+    report = checking.check(url, contact_sheet)
     for line in report.lines():
         click.echo(line)
     sys.exit(1 if report.problems else 0)
+
+
+@data.command("show")
+@URL
+@CONTACT_SHEET
+def show_data(url: str, contact_sheet: Path | None) -> None:
+    """Print classes, sizes, mean and deviation of a dataset, and draw a contact sheet."""
+    from ganlab.data.show import show
+
+    for line in show(url, contact_sheet):
+        click.echo(line)
+
+
+@data.command()
+@URL
+@click.option("--size", type=click.IntRange(min=1), help="Height of the batch's images, px; default: the dataset's.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="That decode.")
+def bench(url: str, size: int | None, threads: int) -> None:
+    """Measure how fast images of a dataset become batches, and where the time goes."""
+    from ganlab.data.bench import bench
+
+    for line in bench(url, size=size, threads=threads):
+        click.echo(line)
+
+
+@data.command()
+@URL
+@click.option("--out", type=FOLDER, help="Folder for the index, which data.url then names; default: beside the shards.")
+@click.option("--size", required=True, type=click.IntRange(min=1), help="Height and width the images will have, px.")
+@click.option("--channels", default="3", show_default=True, type=click.Choice(["1", "3", "4"]))
+@click.option("--labels", metavar="FIELD", help="Field of each .json with the class; default: the .cls files.")
+def index(url: str, channels: str, **options: Any) -> None:
+    """Index WebDataset shards that another program wrote: a folder, or URL/name-{000..009}.tar.
+
+    Images may have any size: they are cropped to their centre square and resized as they are decoded. Shards on this
+    machine are read whole, of others only the headers and classes.
+    """
+    from ganlab.data.foreign import index as index_shards
+
+    found = index_shards(url, channels=int(channels), **options)
+    without = int((found.samples["label"] < 0).sum()) if found.image.classes else 0
+    more = f"; {without:,} without a class" if without else ""
+    click.echo(f"{len(found):,} images of {found.image}; shards: {len(found.shards)}{more}")

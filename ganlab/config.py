@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,13 +21,38 @@ from ganlab.types import ImageSpec, Precision, UserError
 
 
 @dataclass(frozen=True)
+class Cache:
+    """Where a node keeps shards that lie elsewhere."""
+
+    folder: str | None = None
+    """Shared by the processes of a node; None is `ganlab` in $XDG_CACHE_HOME, or in ~/.cache."""
+    bytes: int = 50_000_000_000
+    """It holds no more; the least recently used shards leave it."""
+
+
+@dataclass(frozen=True)
 class Data:
     """Where the images are and what they are."""
 
     url: str
-    """Folder of shards with their index."""
+    """Folder of shards with their index: a path, or a URL of file, http, https, s3, gs or another that fsspec reads; or
+    some of its shards: `{000..009}` is a range, `{a,b}` and `a.tar,b.tar` are lists. Credentials belong in the
+    environment: this is saved with the run."""
     image: ImageSpec | None = None
     """Size, channels and classes; None takes them from the index. Where both are there, they must agree."""
+    cache: Cache = field(default_factory=Cache)
+    """Of shards that lie elsewhere."""
+    window: int = 16
+    """Shards that are shuffled together, and that a cache must therefore hold."""
+    mirror: bool = False
+    """Flip half of the reals, left to right."""
+    max_pixels: int = 50_000_000
+    """An image of more is bad, and not decoded."""
+    max_bad: int = 100
+    """So many different bad samples, over all processes, are replaced by others and listed in `bad_samples.jsonl`; one
+    more stops the run."""
+    max_bad_fraction: float = 1e-4
+    """The same as a part of all samples; whichever allows more counts."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +147,7 @@ class Config:
 MACHINE_FILE_KEYS = frozenset({"machine", "logging"})
 
 FREE_ON_RESUME = re.compile(
-    r"run$|trust|machine\.|logging\.|train\.(total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best)$"
+    r"run$|trust|machine\.|logging\.|data\.(cache|max_bad)|train\.(total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best)$"
 )
 """Keys that do not change what has been computed so far."""
 
@@ -149,10 +175,16 @@ def load(
         raise UserError(f"{path}: trust may not stand in a config; write `--trust PREFIX` on the command line")
     if values.get("run") is None:
         url = data.get("url") if isinstance(data := values.get("data"), dict) else None
-        values["run"] = f"runs/{Path(str(url)).name}-{path.stem}"
+        values["run"] = f"runs/{_dataset_name(str(url))}-{path.stem}"
     written = Path(str(values["run"])) / "config.yaml"
     remembered = _read_yaml(written).get("trust", []) if written.is_file() else []
     return from_dict({**values, "trust": sorted({*trust, *remembered})}, str(path))
+
+
+def _dataset_name(url: str) -> str:
+    """Name a dataset by its folder, without what may be secret."""
+    path = Path(urlsplit(url).path)
+    return (path.parent if path.suffix == ".tar" else path).name
 
 
 def from_dict(values: dict[str, Any], place: str) -> Config:

@@ -14,8 +14,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
-from ganlab.data.loader import Reader
-from ganlab.data.shards import Index
+from ganlab.data import ShardDataset
 from ganlab.files import atomic_write
 from ganlab.sample import load
 
@@ -36,11 +35,10 @@ def write_source(file: Path) -> None:
 
 def packed(url: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read a whole packed dataset: uint8 [n, h, w, c] and its labels."""
-    index = Index.open(url)
-    image = index.image
-    images = np.empty((len(index), image.height, image.width, image.channels), np.uint8)
-    reader = Reader(index)
-    return images, np.array([reader.read(sample, out) for sample, out in enumerate(images)])
+    dataset = ShardDataset(url)
+    image = dataset.image
+    images = np.empty((len(dataset), image.height, image.width, image.channels), np.uint8)
+    return images, np.array([dataset.read(sample, out) for sample, out in enumerate(images)])
 
 
 class Judge:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -136,6 +137,15 @@ def average(values: Tensor) -> Tensor:
         dist.all_reduce(values)
         values.div_(dist.get_world_size())
     return values
+
+
+def gather(values: list[Any]) -> list[Any]:
+    """Return the values of all ranks together, on every rank."""
+    if not dist.is_initialized():
+        return values
+    everyone: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(everyone, values)
+    return [value for others in everyone for value in others]
 
 
 def differing(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:

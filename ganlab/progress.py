@@ -10,13 +10,17 @@ from tqdm import tqdm
 class Progress:
     """Images done of a total, with rate and time left: a bar on a terminal, a line now and then without one."""
 
-    def __init__(self, what: str, total: int, done: int = 0, seconds_between_lines: float = 10.0) -> None:
-        self.what, self.total, self.done = what, total, done
+    def __init__(
+        self, what: str, total: int, done: int = 0, seconds_between_lines: float = 10.0, unit: str = "images"
+    ) -> None:
+        self.what, self.total, self.done, self.unit = what, total, done, unit
         self.seconds_between_lines = seconds_between_lines
         self.first, self.start = done, time.monotonic()
         self.last_line = self.start
         self.bar = (
-            tqdm(desc=what, total=total, initial=done, unit="img", dynamic_ncols=True) if sys.stderr.isatty() else None
+            tqdm(desc=what, total=total, initial=done, unit=f" {unit}", dynamic_ncols=True)
+            if sys.stderr.isatty()
+            else None
         )
 
     def update(self, images: int, facts: str = "") -> None:
@@ -27,7 +31,7 @@ class Progress:
             self.bar.update(images)
         elif time.monotonic() - self.last_line >= self.seconds_between_lines or self.done >= self.total:
             self.last_line = time.monotonic()
-            line = f"{self.what}: {progress_line(self.done, self.total, self.rate())}"
+            line = f"{self.what}: {progress_line(self.done, self.total, self.rate(), self.unit)}"
             self.print(f"{line}, {facts}" if facts else line)
 
     def rate(self) -> float:
@@ -53,11 +57,11 @@ class Progress:
             self.bar.close()
 
 
-def progress_line(done: int, total: int, rate: float) -> str:
+def progress_line(done: int, total: int, rate: float, unit: str = "images") -> str:
     """Say how far it is, how fast, and how long it will take.
 
     `12,800 of 64,000 images (20%), 512 images/s, 1:40 left`
     """
     minutes, seconds = divmod(int(max(total - done, 0) / max(rate, 1e-9)), 60)
     left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if minutes >= 60 else f"{minutes}:{seconds:02d}"
-    return f"{done:,} of {total:,} images ({done / total:.0%}), {rate:,.0f} images/s, {left} left"
+    return f"{done:,} of {total:,} {unit} ({done / total:.0%}), {rate:,.0f} {unit}/s, {left} left"

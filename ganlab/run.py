@@ -10,11 +10,26 @@ from torch.optim import Adam
 
 from ganlab import distributed
 from ganlab.config import FREE_ON_RESUME, Config, differences, to_yaml
+from ganlab.data import ShardDataset
 from ganlab.files import atomic_write
 from ganlab.models import GANModule
 from ganlab.parts import build, resolve
 from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec, UserError
+
+
+def open_dataset(config: Config) -> ShardDataset:
+    """Open the images of a run."""
+    data = config.data
+    return ShardDataset(
+        data.url,
+        cache=data.cache.folder,
+        cache_bytes=data.cache.bytes,
+        window=data.window,
+        max_pixels=data.max_pixels,
+        max_bad=data.max_bad,
+        max_bad_fraction=data.max_bad_fraction,
+    )
 
 
 def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
@@ -26,6 +41,16 @@ def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
             "pack the data anew, or change data.image"
         )
     return found
+
+
+def check_labels(config: Config, model: GANModule, dataset: ShardDataset) -> None:
+    """Refuse samples without a class where the networks ask for one."""
+    conditional = model.classes or model.discriminator.classes
+    if conditional and (missing := int((dataset.index.samples["label"] < 0).sum())):
+        raise UserError(
+            f"{config.data.url}: {missing:,} of {len(dataset):,} samples have no class, but the model is conditional; "
+            "label all of them, or set model.conditional=false"
+        )
 
 
 def check_batch(config: Config, model: GANModule) -> None:

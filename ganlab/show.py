@@ -9,19 +9,23 @@ from torch import Tensor, nn
 
 from ganlab import distributed
 from ganlab.config import Config, to_yaml
-from ganlab.data.shards import Index
+from ganlab.data import ShardDataset
 from ganlab.models import GANModule
-from ganlab.run import agreed_image, build_model, check_batch
-from ganlab.types import ImageSpec
+from ganlab.run import agreed_image, build_model, check_batch, check_labels, open_dataset
 
 
 def show(config: Config) -> Iterator[str]:
     """Yield the text, section by section."""
-    samples, image = image_of(config)
+    dataset = found_dataset(config)
+    image = agreed_image(config, dataset.image) if dataset else config.data.image
+    assert image is not None
+    samples = len(dataset) if dataset else 0
     config = replace(config, data=replace(config.data, image=image))
     with torch.device("meta"):
         model = build_model(config)
         check_batch(config, model)
+        if dataset:
+            check_labels(config, model, dataset)
         latents = torch.empty(model.group, model.latent)
         labels = torch.zeros(model.group, dtype=torch.int64)
         images = torch.empty(model.group, image.channels, image.height, image.width)
@@ -32,12 +36,10 @@ def show(config: Config) -> Iterator[str]:
     yield plan(config, model, samples)
 
 
-def image_of(config: Config) -> tuple[int, ImageSpec]:
-    """Return how many images there are and what they are; where the data are absent, the declaration stands."""
-    if config.data.image is not None and not Path(config.data.url).exists():
-        return 0, config.data.image
-    index = Index.open(config.data.url)
-    return len(index), agreed_image(config, index.image)
+def found_dataset(config: Config) -> ShardDataset | None:
+    """Open the images; where they are absent and the config declares them, there are none."""
+    absent = "://" not in config.data.url and not Path(config.data.url).exists()
+    return None if absent and config.data.image is not None else open_dataset(config)
 
 
 def layers(name: str, network: nn.Module, *inputs: Tensor) -> str:

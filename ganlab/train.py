@@ -12,8 +12,19 @@ import pytorch_lightning as pl
 import torch
 
 from ganlab import checkpoints, distributed, sharding
-from ganlab.callbacks import Checkpoints, Guard, Heartbeat, NotFiniteError, Samples, Ticks, Tracker, WriterIO
+from ganlab.callbacks import (
+    BadSamples,
+    Checkpoints,
+    Guard,
+    Heartbeat,
+    NotFiniteError,
+    Samples,
+    Ticks,
+    Tracker,
+    WriterIO,
+)
 from ganlab.config import Config
+from ganlab.data import ShardDataset
 from ganlab.data.module import ShardData
 from ganlab.models import GANModule
 from ganlab.run import (
@@ -21,10 +32,12 @@ from ganlab.run import (
     build_model,
     check_batch,
     check_device,
+    check_labels,
     check_resume,
     check_shapes,
     check_shard,
     make_run_folder,
+    open_dataset,
 )
 
 STOPPED_BY_SIGNAL = 75
@@ -42,13 +55,29 @@ def train(config: Config, allow_change: Sequence[str] = ()) -> int:
         allow_change: keys (with `*` for many) that may differ from the checkpoint's config.
     """
     distributed.join(config.machine)
+    dataset = open_dataset(config)
+    try:
+        return train_on(dataset, config, allow_change)
+    finally:
+        dataset.close()
+
+
+def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str]) -> int:
+    """Check the rest, and play; return the exit code."""
     run = Path(config.run)
-    data = ShardData(config.data.url, batch=config.train.batch, seed=config.seed, threads=config.machine.decode_threads)
+    data = ShardData(
+        dataset,
+        batch=config.train.batch,
+        seed=config.seed,
+        threads=config.machine.decode_threads,
+        mirror=config.data.mirror,
+    )
     config = replace(config, data=replace(config.data, image=agreed_image(config, data.image)))
     check_device(config)
     model = build_model(config)
     check_batch(config, model)
     check_shard(config, model)
+    check_labels(config, model, dataset)
     newest = checkpoints.newest(run / "checkpoints")
     if newest is not None:
         path, saved = newest
@@ -100,6 +129,7 @@ def fit(
         guard,
         Heartbeat(float(config.machine.timeout_seconds)),
         ticks,
+        BadSamples(run / "bad_samples.jsonl", every=every.tick_nimg, faults=data.dataset.faults, ticks=ticks),
         Samples(run / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker),
         Checkpoints(
             run / "checkpoints",

@@ -15,10 +15,9 @@ from launched import plain_ddp
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from ganlab.data.loader import BatchLoader
+from ganlab.data import BatchLoader, ShardDataset
 from ganlab.data.module import ShardData
 from ganlab.data.pack import pack
-from ganlab.data.shards import Index
 from ganlab.models import DCGAN
 from ganlab.types import ImageSpec, Phase, UserError
 
@@ -142,9 +141,9 @@ def one_process(case, shards):
     module = tiny.game(**plain_ddp.GAME)
     stream = list(tiny.batches(plain_ddp.STEPS, plain_ddp.BATCH))
     if options.get("packed"):
-        index = Index.open(shards)
-        phase = Phase(0, index.image, plain_ddp.BATCH)
-        whole = iter(BatchLoader(index, plan=lambda _: phase, seed=0))
+        dataset = ShardDataset(shards)
+        phase = Phase(0, dataset.image, plain_ddp.BATCH)
+        whole = iter(BatchLoader(dataset, plan=lambda _: phase, seed=0))
         stream = [next(whole) for _ in range(plain_ddp.STEPS)]
         whole.close()
     if options.get("bad"):

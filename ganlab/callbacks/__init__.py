@@ -1,5 +1,6 @@
 """What happens beside the game: lines of metrics, grids of samples, checkpoints, W&B, and an orderly end."""
 
+from ganlab.callbacks.bad_samples import BadSamples
 from ganlab.callbacks.checkpoint import Checkpoints, WriterIO
 from ganlab.callbacks.guard import Guard
 from ganlab.callbacks.heartbeat import Heartbeat
@@ -7,4 +8,14 @@ from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.ticks import NotFiniteError, Ticks
 from ganlab.callbacks.tracker import Tracker
 
-__all__ = ["Checkpoints", "Guard", "Heartbeat", "NotFiniteError", "Samples", "Ticks", "Tracker", "WriterIO"]
+__all__ = [
+    "BadSamples",
+    "Checkpoints",
+    "Guard",
+    "Heartbeat",
+    "NotFiniteError",
+    "Samples",
+    "Ticks",
+    "Tracker",
+    "WriterIO",
+]

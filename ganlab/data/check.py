@@ -1,26 +1,25 @@
-"""Checking: every byte of a packed dataset against its index."""
+"""Checking: every byte of a dataset against its index."""
 
 import zlib
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ganlab.data.decode import decode
-from ganlab.data.shards import Index, sha256_of, walk
-from ganlab.pictures import grid, save_png
+from ganlab.data.dataset import ShardDataset
+from ganlab.data.decode import decode_into
+from ganlab.data.location import parse
+from ganlab.data.shards import Contents, Index, sha256_of, walk
+from ganlab.data.show import class_table, counts_of, draw_sheet, sheet_of
+from ganlab.data.store import Store
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
 
-SHEET_SAMPLES, SHEET_ROWS, SHEET_COLUMNS = 64, 16, 8
-"""A contact sheet has no more of either."""
-SHEET_PIXELS = 2048
-"""A larger contact sheet is made smaller."""
+Read = Callable[[int, int, int], bytes]
+"""Bytes of a shard, given its number, an offset and a size."""
 LINES = 50
 """Problems that `Report.lines` spells out."""
 
@@ -29,7 +28,7 @@ LINES = 50
 class Report:
     """What a check found."""
 
-    folder: Path
+    url: str
     image: ImageSpec
     samples: int
     counts: dict[str, int]
@@ -40,12 +39,10 @@ class Report:
 
     def lines(self) -> list[str]:
         """Say it to a person."""
-        width = max(map(len, self.counts), default=0)
-        table = [f"  {name:<{width}}  {count:>9,}" for name, count in self.counts.items()]
         hidden = len(self.problems) - LINES
         return [
-            f"{self.folder}: {self.samples:,} images, {self.image}",
-            *table,
+            f"{self.url}: {self.samples:,} images, {self.image}",
+            *class_table(self.counts),
             f"contact sheet: {self.contact_sheet}",
             *self.problems[:LINES],
             *([f"... and {hidden:,} more"] if hidden > 0 else []),
@@ -53,24 +50,58 @@ class Report:
         ]
 
 
-def check(folder: Path, contact_sheet: Path | None = None) -> Report:
-    """Read and decode every sample of a dataset, and draw a few at `contact_sheet` (default: in `folder`).
+def check(url: str | Path, contact_sheet: Path | None = None) -> Report:
+    """Read and decode every image of a dataset and every copy of it, and draw a few at `contact_sheet`.
 
     Damaged shards and samples are all reported; UserError only where there is no index to check against, or the
     contact sheet cannot be written.
     """
-    index = Index.read(folder)
-    sheet = contact_sheet or folder / "contact-sheet.png"
-    _draw(index, sheet)
-    problems = index.damaged_shards() + _strange_labels(index)
-    with Progress("checking", len(index)) as progress:
-        for number, shard in enumerate(index.shards):
-            if (folder / shard.name).is_file():
-                problems += _check_shard(index, number, progress)
-    labels = index.samples["label"]
-    counts = np.bincount(labels[labels >= 0], minlength=index.image.classes).tolist()
-    counts_by_name = dict(zip(index.class_names, counts, strict=False))
-    return Report(index.folder, index.image, len(index), counts_by_name, problems, sheet)
+    index, store = _open(url)
+    failed: dict[int, UserError] = {}
+
+    def read(number: int, offset: int, size: int) -> bytes:
+        """Read of a shard; where it has failed once, say so again and do not wait for it again."""
+        if number in failed:
+            raise failed[number]
+        try:
+            return store.read(number, offset, size)
+        except UserError as error:
+            failed[number] = error
+            raise
+
+    try:
+        sheet = contact_sheet or sheet_of(url)
+        draw_sheet(index, lambda i: _decoded(index, read, i), sheet)
+        problems = _strange_labels(index)
+        with Progress("checking", len(index)) as progress:
+            for number in range(len(index.shards)):
+                problems += _check_shard(index, store.folder, read, number, progress)
+    finally:
+        store.close()
+    return Report(str(url), index.image, len(index), counts_of(index), problems, sheet)
+
+
+def _open(url: str | Path) -> tuple[Index, Store]:
+    """Find the index and the shards, which may be damaged where they lie in a folder of this machine."""
+    place, names = parse(str(url))
+    if not place.scheme:
+        index = Index.read(place.base)
+        if not index.location:
+            return index.only(names) if names else index, Store(index.folder, index.shards)
+    dataset = ShardDataset(url)
+    return dataset.index, dataset.store
+
+
+def _decoded(index: Index, read: Read, i: int) -> NDArray[np.uint8]:
+    offset, size, _ = index.member(i, index.image.height)
+    return _decode(index, read(index.locate(i), offset, size), index.image.height)
+
+
+def _decode(index: Index, data: bytes, height: int) -> NDArray[np.uint8]:
+    width = index.image.width * height // index.image.height
+    pixels = np.empty((height, width, index.image.channels), np.uint8)
+    decode_into(data, pixels, None if index.resize else (height, width))
+    return pixels
 
 
 def _strange_labels(index: Index) -> list[str]:
@@ -82,74 +113,68 @@ def _strange_labels(index: Index) -> list[str]:
     ]
 
 
-def _check_shard(index: Index, number: int, progress: Progress) -> list[str]:
-    """Compare one shard with the index: the whole file, its headers, then each image."""
+def _check_shard(index: Index, folder: Path, read: Read, number: int, progress: Progress) -> list[str]:
+    """Compare one shard with the index: the whole file, its headers, then each image and its copies."""
     shard, first = index.shards[number], int(index.starts[number])
-    path = index.folder / shard.name
-    expected = index.samples[first : first + shard.samples]
-    problems = []
-    if (found := sha256_of(path)) != shard.sha256:
-        problems.append(f"{shard.name}: sha256 {found[:12]}... instead of {shard.sha256[:12]}...")
+    path = folder / shard.name
     try:
-        problems += _compare(shard.name, first, expected, *walk(path))
+        read(number, 0, 1)  # brings it here, where it lies elsewhere
     except UserError as error:
-        problems.append(str(error))
-    with path.open("rb") as file:
-        for key, (offset, size, crc32, _) in enumerate(expected.tolist(), first):
-            file.seek(offset)
-            data = file.read(size)
-            place = f"{shard.name}, {key:09d} at byte {offset:,}"
-            if (found_crc32 := zlib.crc32(data)) != crc32:
-                problems.append(f"{place}: crc32 {found_crc32:08x} instead of {crc32:08x}")
-            else:
-                try:
-                    decode(data, index.image)
-                except ValueError as error:
-                    problems.append(f"{place}: {error}")
-            progress.update(1)
+        progress.update(shard.samples)
+        return [str(error)]
+    problems = []
+    if (size := path.stat().st_size) != shard.bytes:
+        problems.append(f"{shard.name} has {size:,} bytes instead of {shard.bytes:,}")
+    if shard.sha256 and (found := sha256_of(path)) != shard.sha256:
+        problems.append(f"{shard.name}: sha256 {found[:12]}... instead of {shard.sha256[:12]}...")
+    if not index.resize:  # keys and classes of another program's are its own affair
+        try:
+            problems += _compare(index, number, walk(path))
+        except UserError as error:
+            problems.append(str(error))
+    for i in range(first, first + shard.samples):
+        for height in (*index.pyramid, index.image.height):
+            problems += _check_image(index, read, number, i, height)
+        progress.update(1)
     return problems
 
 
-def _compare(name: str, first: int, expected: NDArray[Any], found: NDArray[Any], keys: list[str]) -> list[str]:
-    """Compare what the headers of a shard say with the index; the bytes themselves are read elsewhere."""
-    if len(found) != len(expected):
-        return [f"{name}: {len(found)} images instead of {len(expected)}"]
-    problems = [f"{name}: key {key} instead of {i:09d}" for i, key in enumerate(keys, first) if key != f"{i:09d}"]
-    for field in ("offset", "size", "label"):
-        problems += [
-            f"{name}, {first + i:09d} at byte {found['offset'][i]:,}: {field} {found[field][i]} in the shard, "
-            f"{expected[field][i]} in the index"
-            for i in np.flatnonzero(found[field] != expected[field]).tolist()
-        ]
-    return problems
-
-
-def _draw(index: Index, path: Path) -> None:
-    """Write a few samples as one picture: a class a row, or the first ones where there are no labels."""
-    if index.image.classes:
-        rows = min(index.image.classes, SHEET_ROWS)
-        columns = min(SHEET_COLUMNS, SHEET_SAMPLES // rows)
-        of_class = [np.flatnonzero(index.samples["label"] == k)[:columns].tolist() for k in range(rows)]
-        chosen = [row[column] if column < len(row) else None for row in of_class for column in range(columns)]
-    else:
-        chosen = list(range(min(SHEET_SAMPLES, len(index))))
-        columns = SHEET_COLUMNS
-    picture = grid(torch.stack([_cell(index, i) for i in chosen]), columns)
-    picture.thumbnail((SHEET_PIXELS, SHEET_PIXELS))
+def _check_image(index: Index, read: Read, number: int, i: int, height: int) -> list[str]:
+    offset, size, crc32 = index.member(i, height)
+    data = read(number, offset, size)
+    copy = f" ({height} px)" if height < index.image.height else ""
+    place = f"{index.shards[number].name}, {i:09d}{copy} at byte {offset:,}"
+    if index.shards[number].sha256 and (found := zlib.crc32(data)) != crc32:
+        return [f"{place}: crc32 {found:08x} instead of {crc32:08x}"]
     try:
-        save_png(picture, path)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); give the contact sheet another place"
-        ) from error
+        _decode(index, data, height)
+    except ValueError as error:
+        return [f"{place}: {error}"]
+    return []
 
 
-def _cell(index: Index, i: int | None) -> Tensor:
-    """Decode one sample as uint8 [channels, height, width]; white where there is none, or a damaged one."""
-    pixels = np.full((index.image.height, index.image.width, index.image.channels), 255, np.uint8)
-    if i is not None:
-        offset, size, _, _ = index.samples[i].tolist()
-        with suppress(OSError, ValueError), (index.folder / index.shards[index.locate(i)].name).open("rb") as file:
-            file.seek(offset)
-            pixels = decode(file.read(size), index.image)
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+def _compare(index: Index, number: int, found: Contents) -> list[str]:
+    """Compare what the headers of a shard say with the index; the bytes themselves are read elsewhere."""
+    name, first, count = index.shards[number].name, int(index.starts[number]), index.shards[number].samples
+    if len(found.keys) != count:
+        return [f"{name}: {len(found.keys)} images instead of {count}"]
+    if found.pyramid != index.pyramid:
+        return [f"{name}: copies of {list(found.pyramid)} px instead of {list(index.pyramid)}"]
+    problems = [f"{name}: key {key} instead of {i:09d}" for i, key in enumerate(found.keys, first) if key != f"{i:09d}"]
+    rows = slice(first, first + count)
+    problems += _differences(name, first, found.samples, index.samples[rows], ("offset", "size", "label"))
+    for level, height in enumerate(index.pyramid):
+        ours, theirs = index.members[rows, level], found.members[:, level]
+        problems += _differences(f"{name}, {height} px", first, theirs, ours, ("offset", "size"))
+    return problems
+
+
+def _differences(
+    name: str, first: int, found: NDArray[Any], expected: NDArray[Any], fields: tuple[str, ...]
+) -> list[str]:
+    return [
+        f"{name}, {first + i:09d} at byte {found['offset'][i]:,}: {field} {found[field][i]} in the shard, "
+        f"{expected[field][i]} in the index"
+        for field in fields
+        for i in np.flatnonzero(found[field] != expected[field]).tolist()
+    ]

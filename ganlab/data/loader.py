@@ -1,60 +1,26 @@
 """Batches of bytes, decoded by threads ahead of their use, in the order that `Order` gives."""
 
-import mmap
-import threading
-import zlib
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ganlab.data.decode import decode, shrink
-from ganlab.data.order import Order
-from ganlab.data.shards import Index
-from ganlab.types import ImageSpec, Phase, UserError
+from ganlab.data.dataset import ShardDataset
+from ganlab.data.faults import BadSampleError
+from ganlab.data.order import mix
+from ganlab.seeding import key
+from ganlab.types import Phase, UserError
 
 AHEAD = 3
 """Batches decoded before they are asked for."""
-
-
-class Reader:
-    """Random access to the images of a dataset: by number, from any thread."""
-
-    def __init__(self, index: Index) -> None:
-        self.index = index
-        self.maps: dict[int, mmap.mmap] = {}
-        self.lock = threading.Lock()
-
-    def read(self, sample: int, out: np.ndarray) -> int:
-        """Decode one image into `out`, uint8 [height, width, channels], in which it may be smaller; return its label.
-
-        Raises `UserError` naming shard and place for bytes that are not those the index was made of.
-        """
-        shard = self.index.locate(sample)
-        row = self.index.samples[sample]
-        offset, size = int(row["offset"]), int(row["size"])
-        data = self._map(shard)[offset : offset + size]
-        place = f"{self.index.folder / self.index.shards[shard].name}: image at byte {offset}"
-        if (found := zlib.crc32(data)) != row["crc32"]:
-            raise UserError(
-                f"{place}: damaged: its crc32 is {found:08x}, the index says {row['crc32']:08x}; "
-                f"run `ganlab data check {self.index.folder}`, and pack the data anew"
-            )
-        try:
-            out[:] = shrink(decode(data, self.index.image), *out.shape[:2])
-        except ValueError as error:
-            raise UserError(f"{place}: {error}") from error
-        return int(row["label"])
-
-    def _map(self, shard: int) -> mmap.mmap:
-        with self.lock:
-            if shard not in self.maps:
-                with (self.index.folder / self.index.shards[shard].name).open("rb") as file:
-                    self.maps[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            return self.maps[shard]
+REPLACEMENTS = 10
+"""Bad samples in a row at one position before the dataset is given up."""
 
 
 class BatchLoader:
@@ -62,12 +28,16 @@ class BatchLoader:
 
     The global batch after `nimg` images is positions [nimg, nimg + batch) of the order, cut contiguously by rank, where
     `plan(nimg)` says how many and how large they are. Every iteration begins anew at `start`: where it is, is the
-    trainer's to know, never the loader's.
+    trainer's to know, never the loader's. A bad sample is replaced by another that its position alone determines.
+
+    Args:
+        mirror: flip half of the images, left to right, as their position says.
+        pin_memory: for images that go to a GPU.
     """
 
     def __init__(
         self,
-        index: Index,
+        dataset: ShardDataset,
         *,
         plan: Callable[[int], Phase],
         seed: int,
@@ -75,36 +45,93 @@ class BatchLoader:
         rank: int = 0,
         world_size: int = 1,
         threads: int = 2,
+        mirror: bool = False,
+        pin_memory: bool = False,
     ) -> None:
         if threads < 1:
             raise UserError(f"machine.decode_threads: {threads} threads decode nothing; write at least 1")
-        self.reader, self.order = Reader(index), Order(len(index), seed)
+        self.dataset, self.order, self.seed = dataset, dataset.order(seed), seed
         self.plan, self.start, self.rank, self.world_size, self.threads = plan, start, rank, world_size, threads
+        self.mirror, self.buffers = mirror, Buffers(pin_memory)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Decode ahead and yield, for ever."""
         with ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool:
-            waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
-            nimg = self.start
+            waiting: deque[tuple[int, Tensor, Tensor, list[Future[None]]]] = deque()
+            nimg, window = self.start, -1
             try:
                 while True:
                     while len(waiting) <= AHEAD:
                         phase = self.plan(nimg)
                         assert phase.batch is not None
-                        waiting.append(pool.submit(self._decode, nimg, phase.image, self._share(phase.batch)))
+                        waiting.append((nimg, *self._begin(pool, nimg, phase)))
                         nimg += phase.batch
-                    yield waiting.popleft().result()
+                    oldest, pixels, labels, parts = waiting.popleft()
+                    if (now := self.order.window(oldest)) != window:
+                        window = now
+                        self.dataset.store.expect(self.order.upcoming(oldest))
+                    for part in parts:
+                        part.result()
+                    yield pixels.permute(0, 3, 1, 2), labels
+                    del pixels  # its memory is for a batch to come
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _share(self, batch: int) -> int:
-        if batch % self.world_size:
-            raise UserError(f"train.batch: {batch} images cannot be shared equally by {self.world_size} processes")
-        return batch // self.world_size
+    def _begin(self, pool: ThreadPoolExecutor, nimg: int, phase: Phase) -> tuple[Tensor, Tensor, list[Future[None]]]:
+        """Let the threads decode this rank's share of a batch, each a part of it."""
+        assert phase.batch is not None
+        if phase.batch % self.world_size:
+            raise UserError(
+                f"train.batch: {phase.batch} images cannot be shared equally by {self.world_size} processes"
+            )
+        share, image = phase.batch // self.world_size, phase.image
+        positions = nimg + self.rank * share + np.arange(share)
+        # Memory is taken on this thread: pinned memory belongs to the thread's own GPU.
+        pixels = self.buffers.take((share, image.height, image.width, image.channels))
+        labels = torch.empty(share, dtype=torch.int64)
+        cuts = np.linspace(0, share, min(self.threads, share) + 1).astype(int).tolist()
+        parts = [
+            pool.submit(self._decode, positions[a:b], pixels.numpy()[a:b], labels.numpy()[a:b])
+            for a, b in pairwise(cuts)
+        ]
+        return pixels, labels, parts
 
-    def _decode(self, nimg: int, image: ImageSpec, share: int) -> tuple[Tensor, Tensor]:
-        pixels = np.empty((share, image.height, image.width, image.channels), np.uint8)
-        first = nimg + self.rank * share
-        samples = self.order(np.arange(first, first + share))
-        labels = [self.reader.read(int(sample), out) for sample, out in zip(samples, pixels, strict=True)]
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.tensor(labels)
+    def _decode(self, positions: NDArray[np.int64], pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        flips = mix(positions.astype(np.uint64) ^ np.uint64(key(self.seed, "mirror"))) & np.uint64(1)
+        samples = self.order(positions).tolist()
+        for i, (position, sample) in enumerate(zip(positions.tolist(), samples, strict=True)):
+            labels[i] = self._read(position, sample, pixels[i])
+            if self.mirror and flips[i]:
+                pixels[i] = pixels[i, :, ::-1]
+
+    def _read(self, position: int, sample: int, out: NDArray[np.uint8]) -> int:
+        for attempt in range(REPLACEMENTS):
+            try:
+                return self.dataset.read(sample, out)
+            except BadSampleError as error:
+                self.dataset.faults.add(error.bad)
+            sample = key(self.seed, "replacement", position, attempt) % len(self.dataset)
+        raise UserError(self.dataset.faults.too_many(f"{REPLACEMENTS} of them in a row at one position"))
+
+
+class Buffers:
+    """Memory for batches, used again as soon as nothing refers to a batch any more.
+
+    Pinned memory is torch's own to use again: only its allocator knows when a copy to the GPU is done.
+    """
+
+    def __init__(self, pin_memory: bool) -> None:
+        self.pin_memory = pin_memory
+        self.shape: tuple[int, ...] = ()
+        self.free: list[NDArray[np.uint8]] = []
+
+    def take(self, shape: tuple[int, ...]) -> Tensor:
+        """Return uint8 of this shape, with anything in it."""
+        if self.pin_memory:
+            return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        if shape != self.shape:
+            self.shape, self.free = shape, []
+        memory = self.free.pop() if self.free else np.empty(shape, np.uint8)
+        lent = memory.view()  # torch keeps it alive as long as any tensor shows it
+        weakref.finalize(lent, self.free.append, memory).atexit = False
+        return torch.from_numpy(lent)

@@ -6,30 +6,45 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from ganlab.data.dataset import ShardDataset
 from ganlab.data.loader import BatchLoader
 from ganlab.data.shards import Index
 from ganlab.types import ImageSpec, Phase
 
 
 class ShardData(pl.LightningDataModule):
-    """Batches of a packed dataset, beginning where the module's clock stands.
+    """Batches of a dataset of shards, beginning where the module's clock stands.
 
     Args:
-        url: folder of shards with their index.
+        dataset: the dataset, or where it lies.
         batch: images in a batch, over all ranks; None leaves it to the module's `plan`.
         seed: of the order.
         threads: that decode, per process.
+        mirror: flip half of the images, left to right.
     """
 
-    def __init__(self, url: str | Path, *, batch: int | None = 64, seed: int = 0, threads: int = 2) -> None:
+    def __init__(
+        self,
+        dataset: ShardDataset | str | Path,
+        *,
+        batch: int | None = 64,
+        seed: int = 0,
+        threads: int = 2,
+        mirror: bool = False,
+    ) -> None:
         super().__init__()
-        self.index = Index.open(url)
-        self.batch, self.seed, self.threads = batch, seed, threads
+        self.dataset = dataset if isinstance(dataset, ShardDataset) else ShardDataset(dataset)
+        self.batch, self.seed, self.threads, self.mirror = batch, seed, threads, mirror
+
+    @property
+    def index(self) -> Index:
+        """What is in the dataset."""
+        return self.dataset.index
 
     @property
     def image(self) -> ImageSpec:
         """What the images are."""
-        return self.index.image
+        return self.dataset.image
 
     def train_dataloader(self) -> BatchLoader:
         """Return a loader that begins at the images already seen: Lightning asks after it has loaded a checkpoint."""
@@ -42,11 +57,13 @@ class ShardData(pl.LightningDataModule):
             return phase if self.batch is None else replace(phase, batch=self.batch)
 
         return BatchLoader(
-            self.index,
+            self.dataset,
             plan=with_batch,
             seed=self.seed,
             start=clock.nimg if clock else 0,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
             threads=self.threads,
+            mirror=self.mirror,
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
         )

@@ -1,50 +1,97 @@
 """Which sample comes when: a pure function of (seed, position), with no state and nothing of ranks or threads in it."""
 
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ganlab.seeding import key
 
 ROUNDS = 6
+WINDOW = 16
+"""Shards that are shuffled together."""
 
 
 class Order:
-    """An endless stream over `samples` samples; every epoch is an exact permutation of all of them.
+    """An endless stream over the samples of many shards; every epoch is an exact permutation of all of them.
 
-    Each epoch has its own keyed permutation, computed point by point: a Feistel network on the smallest even number of
-    bits that holds `samples`, walked along its cycle until the result is one of them (Black & Rogaway 2002, "Ciphers
-    with arbitrary finite domains"). Any position is reached at once, and the batch size may change along the way.
+    An epoch goes through the shards in an order of its own, a window of about `window` shards after the other, and
+    through the samples of a window in a permutation of all of them: reading stays among few shards, and a dataset of
+    no more than a window is shuffled whole. Both permutations are keyed and computed point by point, so any position
+    is reached at once, and the batch size may change along the way.
     """
 
-    def __init__(self, samples: int, seed: int) -> None:
-        self.samples, self.seed = samples, seed
-        self.half = np.uint64(max(1, (int(samples - 1).bit_length() + 1) // 2))
+    def __init__(self, counts: Sequence[int], seed: int, window: int = WINDOW) -> None:
+        self.counts, self.seed = np.array(counts, np.int64), seed
+        self.starts = np.cumsum(self.counts) - self.counts
+        self.samples = int(self.counts.sum())
+        windows = -(-len(counts) // window)
+        self.cuts = np.arange(windows + 1) * len(counts) // windows
+        """The first shard of each window in an epoch's order, and the end."""
+        self._shards = lru_cache(4)(self._shards_of)
 
     def __call__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the samples at these positions of the stream."""
+        out = np.empty_like(positions)
         epochs, places = np.divmod(positions, self.samples)
-        out = np.empty_like(places)
-        for epoch in np.unique(epochs):
-            inside = epochs == epoch
-            out[inside] = self._permute(places[inside].astype(np.uint64), int(epoch)).astype(np.int64)
+        for epoch in np.unique(epochs).tolist():
+            shards, ends = self._shards(epoch)
+            window_ends = ends[self.cuts[1:] - 1]
+            windows = np.searchsorted(window_ends, places, side="right")
+            for window in np.unique(windows[epochs == epoch]).tolist():
+                chosen = (epochs == epoch) & (windows == window)
+                first = int(window_ends[window - 1]) if window else 0
+                keys = [np.uint64(key(self.seed, "order", epoch, window, number)) for number in range(ROUNDS)]
+                inside = first + permute(places[chosen] - first, int(window_ends[window]) - first, keys)
+                at = np.searchsorted(ends, inside, side="right")
+                out[chosen] = self.starts[shards[at]] + inside - (ends[at] - self.counts[shards[at]])
         return out
 
-    def _permute(self, places: NDArray[np.uint64], epoch: int) -> NDArray[np.uint64]:
-        keys = [np.uint64(key(self.seed, "order", epoch, number)) for number in range(ROUNDS)]
-        out = self._feistel(places, keys)
-        while (outside := out >= self.samples).any():
-            out[outside] = self._feistel(out[outside], keys)
-        return out
+    def window(self, position: int) -> int:
+        """Number the windows of all epochs: which one is this position in?"""
+        epoch, place = divmod(position, self.samples)
+        _, ends = self._shards(epoch)
+        windows = len(self.cuts) - 1
+        return epoch * windows + int(np.searchsorted(ends[self.cuts[1:] - 1], place, side="right"))
 
-    def _feistel(self, values: NDArray[np.uint64], keys: list[np.uint64]) -> NDArray[np.uint64]:
-        mask = (np.uint64(1) << self.half) - np.uint64(1)
-        left, right = values >> self.half, values & mask
-        for round_key in keys:
-            left, right = right, left ^ (_mix(right ^ round_key) & mask)
-        return (left << self.half) | right
+    def upcoming(self, position: int) -> Iterator[int]:
+        """Give the shards in the order in which windows need them, for ever, beginning with this position's window."""
+        epoch, window = divmod(self.window(position), len(self.cuts) - 1)
+        while True:
+            yield from self._shards(epoch)[0][self.cuts[window] :].tolist()
+            epoch, window = epoch + 1, 0
+
+    def _shards_of(self, epoch: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return an epoch's order of shards, and the place after the last sample of each."""
+        keys = [np.uint64(key(self.seed, "shards", epoch, number)) for number in range(ROUNDS)]
+        shards = permute(np.arange(len(self.counts)), len(self.counts), keys)
+        return shards, np.cumsum(self.counts[shards])
 
 
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def permute(places: NDArray[np.int64], n: int, keys: list[np.uint64]) -> NDArray[np.int64]:
+    """Map places in [0, n) to where a permutation of them, which the keys choose, has them.
+
+    A Feistel network on the smallest even number of bits that holds `n` values, walked along its cycle until the
+    result is one of them (Black & Rogaway 2002, "Ciphers with arbitrary finite domains").
+    """
+    half = np.uint64(max(1, ((n - 1).bit_length() + 1) // 2))
+    out = _feistel(places.astype(np.uint64), half, keys)
+    while (outside := out >= n).any():
+        out[outside] = _feistel(out[outside], half, keys)
+    return out.astype(np.int64)
+
+
+def _feistel(values: NDArray[np.uint64], half: np.uint64, keys: list[np.uint64]) -> NDArray[np.uint64]:
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    left, right = values >> half, values & mask
+    for round_key in keys:
+        left, right = right, left ^ (mix(right ^ round_key) & mask)
+    return (left << half) | right
+
+
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Scramble 64 bits (the finaliser of splitmix64, Steele et al. 2014); products wrap by intent."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,27 +1,42 @@
 """Packing: images of any source into shuffled shards of one size; killed at any point, it goes on where it was."""
 
-import io
+import fcntl
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from webdataset import TarWriter
 
-from ganlab.data.decode import MODES
-from ganlab.data.shards import Index, Shard, sha256_of, walk, write_index
-from ganlab.data.sources import Source, open_source
+from ganlab.data.recipe import ImageFormat, Recipe, encoded, heights
+from ganlab.data.shards import Contents, Index, Shard, sha256_of, walk, write_index
+from ganlab.data.sources import open_source
+from ganlab.data.sources.base import Source
 from ganlab.files import atomic_write
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
 
-ImageFormat = Literal["png", "jpeg", "webp"]
-SUFFIX: dict[ImageFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+
+@dataclass(frozen=True)
+class Part:
+    """One shard to be."""
+
+    path: Path
+    first: int
+    """Number of its first sample in the dataset."""
+    chosen: list[int]
+    """Images of the source."""
+    state: str
+    """Theirs, as `Source.state` has it."""
+
+
 LOOKED_AT = 64
 """Images, spread over the source, whose modes decide between grey and colour."""
+OURS = ("pack.json", "pack.json.tmp", "pack.lock")
+"""What may lie in a folder besides shards before its index does."""
 
 
 def pack(
@@ -32,44 +47,42 @@ def pack(
     image_format: ImageFormat = "png",
     quality: int = 95,
     channels: int | None = None,
+    pyramid: bool = False,
     shard_samples: int = 4096,
     seed: int = 0,
+    workers: int = 1,
 ) -> Index:
     """Write `source` to the folder `dest`: images of size x size, in an order drawn by `seed`, `shard_samples` a shard.
 
     PNG and WebP are lossless; JPEG has `quality` (1-100) and full colour resolution. `channels` is 1, 3 or 4; None
     takes an array's own, and for files 1 where 64 of them, spread over the source, are all grey, else 3 (alpha is
-    dropped). With the same arguments a killed pack goes on after its last whole shard, and a finished one is
-    returned as it is. UserError for a source that cannot be read to its end, a `dest` that holds anything else or
-    cannot be written, and arguments that do not fit.
+    dropped). `pyramid` adds smaller copies of each image (`Recipe`). The bytes do not depend on `workers`, processes
+    that encode. With the same arguments a killed pack goes on after its last whole shard (those whose images have
+    changed are made again), and a finished one is returned as it is. UserError for a source that cannot be read to
+    its end, a `dest` that is being packed to, holds other things or cannot be written, and arguments out of range.
     """
-    if min(size, shard_samples) < 1 or seed < 0 or not 1 <= quality <= 100 or channels not in (None, *MODES):
-        raise UserError(
-            f"size {size}, shard_samples {shard_samples}, seed {seed}, quality {quality}, channels {channels}: "
-            "give a size and shard_samples from 1, a seed from 0, a quality of 1-100 and channels 1, 3 or 4"
-        )
+    if min(shard_samples, workers) < 1 or seed < 0:
+        raise UserError(f"shard_samples {shard_samples}, workers {workers}, seed {seed}: give them from 1, 1 and 0")
     images = open_source(source)
     channels = channels or images.channels or _look(images)
-    if image_format == "jpeg" and channels == 4:
-        raise UserError(f"{source}: JPEG has no fourth channel; pack as png or webp, or with 3 channels")
+    recipe = Recipe(size, channels, image_format, quality, heights(size) if pyramid else ())
+    parts = _divide(images, dest, shard_samples, seed)
     arguments = {
         "source": images.name,
         "samples": len(images),
-        "size": size,
-        "image_format": image_format,
-        "quality": quality,
-        "channels": channels,
+        **asdict(recipe),
         "shard_samples": shard_samples,
         "seed": seed,
+        "state": images.state(list(range(len(images)))),
     }
     try:
-        if (dest / "index.json").exists():
-            index = Index.open(dest)
-            _same(dest, index.pack, arguments)
-        else:
-            _begin(dest, arguments)
-            index = _pack(images, dest, ImageSpec(size, size, channels, len(images.class_names)), arguments)
-        (dest / "pack.json").unlink(missing_ok=True)
+        if not (dest / "index.json").exists():
+            with _claimed(dest, arguments, parts):
+                _pack(images, dest, recipe, parts, workers, arguments)
+        index = Index.open(dest)
+        _same(dest, index.pack, arguments)
+        for name in OURS:
+            (dest / name).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"{dest}: cannot be written ({error.strerror}); make room there or choose another folder, "
@@ -84,20 +97,44 @@ def _look(source: Source) -> int:
     return 1 if modes <= {"1", "L", "LA"} else 3
 
 
-def _begin(dest: Path, arguments: Mapping[str, Any]) -> None:
-    """Claim `dest`: `pack.json` says that its files are ours, and of which pack."""
+def _divide(source: Source, dest: Path, shard_samples: int, seed: int) -> list[Part]:
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(source)).tolist()
+    parts = []
+    for number, first in enumerate(range(0, len(order), shard_samples)):
+        chosen = order[first : first + shard_samples]
+        parts.append(Part(dest / f"shard-{number:06d}.tar", first, chosen, source.state(chosen)))
+    return parts
+
+
+@contextmanager
+def _claimed(dest: Path, arguments: Mapping[str, Any], parts: list[Part]) -> Iterator[None]:
+    """Keep other packs out of `dest`, and remove the shards whose images have changed since an earlier one.
+
+    `pack.json` says that the files there are ours, and of which pack.
+    """
     dest.mkdir(parents=True, exist_ok=True)
     claim = dest / "pack.json"
-    if claim.exists():
-        _same(dest, json.loads(claim.read_bytes()), arguments)
-    elif foreign := sorted(file.name for file in dest.iterdir() if file.name != "pack.json.tmp"):
+    foreign = sorted(file.name for file in dest.iterdir() if file.name not in OURS)
+    if foreign and not claim.exists():
         raise UserError(f"{dest}: holds other files ({', '.join(foreign[:3])}); choose a new or empty folder")
-    else:
+    with (dest / "pack.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when its process dies
+        except BlockingIOError:
+            raise UserError(f"{dest}: another `ganlab data pack` is writing to it; wait for it, or end it") from None
+        if claim.exists():
+            begun = json.loads(claim.read_bytes())
+            _same(dest, begun, {**arguments, "state": begun.get("state")})
+            for part, state in zip(parts, begun["states"], strict=True):
+                if part.state != state:
+                    part.path.unlink(missing_ok=True)
         with atomic_write(claim) as file:
-            file.write(json.dumps(arguments, indent=1).encode())
+            file.write(json.dumps({**arguments, "states": [part.state for part in parts]}, indent=1).encode())
+        yield
 
 
 def _same(dest: Path, found: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    arguments = json.loads(json.dumps(arguments))  # as they were written: a tuple comes back as a list
     if differing := [
         f"{name} {found.get(name)!r} there, {value!r} here"
         for name, value in arguments.items()
@@ -108,76 +145,44 @@ def _same(dest: Path, found: Mapping[str, Any], arguments: Mapping[str, Any]) ->
         )
 
 
-def _pack(source: Source, dest: Path, image: ImageSpec, arguments: Mapping[str, Any]) -> Index:
-    order = np.random.Generator(np.random.PCG64(arguments["seed"])).permutation(len(source))
-    shards: list[Shard] = []
-    samples: list[NDArray[Any]] = []
-    with Progress("packing", len(source)) as progress:
-        for first in range(0, len(source), arguments["shard_samples"]):
-            chosen = order[first : first + arguments["shard_samples"]]
-            path = dest / f"shard-{len(shards):06d}.tar"
-            if path.exists():
-                progress.update(len(chosen))
-            else:
-                _write_shard(path, first, chosen, source, image, arguments, progress)
-            samples.append(_read_back(path, first, chosen, source))
-            shards.append(Shard(path.name, path.stat().st_size, len(chosen), sha256_of(path)))
-    write_index(dest, image, source.class_names, shards, np.concatenate(samples), arguments)
-    return Index.open(dest)
-
-
-def _write_shard(
-    path: Path,
-    first: int,
-    chosen: NDArray[np.int64],
-    source: Source,
-    image: ImageSpec,
-    arguments: Mapping[str, Any],
-    progress: Progress,
+def _pack(
+    source: Source, dest: Path, recipe: Recipe, parts: list[Part], workers: int, arguments: Mapping[str, Any]
 ) -> None:
-    """Write images `chosen` of the source as samples `first`, `first` + 1, ... of the dataset."""
-    image_format = arguments["image_format"]
+    todo = [i for part in parts if not part.path.exists() for i in part.chosen]
+    shards: list[Shard] = []
+    contents: list[Contents] = []
+    with (
+        Progress("packing", len(source), done=len(source) - len(todo)) as progress,
+        encoded(source, recipe, todo, workers) as samples,
+    ):
+        for part in parts:
+            if not part.path.exists():
+                _write_shard(part, source.labels, samples, progress)
+            contents.append(_read_back(part, source.labels, recipe))
+            shards.append(Shard(part.path.name, part.path.stat().st_size, len(part.chosen), sha256_of(part.path)))
+    image = ImageSpec(recipe.size, recipe.size, recipe.channels, len(source.class_names))
+    samples_of_all = np.concatenate([found.samples for found in contents])
+    members_of_all = np.concatenate([found.members for found in contents])
+    write_index(dest, image, source.class_names, shards, samples_of_all, arguments, recipe.pyramid, members_of_all)
+
+
+def _write_shard(part: Part, labels: list[int] | None, samples: Iterator[dict[str, bytes]], progress: Progress) -> None:
     # Nothing of the moment or the machine goes in: the same pack gives the same bytes.
-    with atomic_write(path) as file, TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as tar:
-        for key, i in enumerate(chosen.tolist(), first):
-            picture = fit(source.image(i), image.height, image.channels)
-            sample = {
-                "__key__": f"{key:09d}",
-                SUFFIX[image_format]: encode(picture, image_format, arguments["quality"]),
-            }
-            if source.labels is not None:
-                sample["cls"] = str(source.labels[i]).encode()
-            tar.write(sample)
+    with (
+        atomic_write(part.path) as file,
+        TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as tar,
+    ):
+        for key, i in enumerate(part.chosen, part.first):
+            label = {} if labels is None else {"cls": str(labels[i]).encode()}
+            tar.write({"__key__": f"{key:09d}", **next(samples), **label})
             progress.update(1)
 
 
-def _read_back(path: Path, first: int, chosen: NDArray[np.int64], source: Source) -> NDArray[Any]:
+def _read_back(part: Part, labels: list[int] | None, recipe: Recipe) -> Contents:
     """Index a shard, and see that it holds the samples that it should: an earlier pack may have written it."""
-    samples, keys = walk(path)
-    labels = [-1] * len(chosen) if source.labels is None else [source.labels[i] for i in chosen.tolist()]
-    expected = [f"{key:09d}" for key in range(first, first + len(chosen))]
-    if keys != expected or samples["label"].tolist() != labels:
-        raise UserError(f"{path}: does not hold samples {expected[0]} to {expected[-1]} of this source; delete it")
-    return samples
-
-
-def fit(picture: Image.Image, size: int, channels: int) -> Image.Image:
-    """Crop a picture to its centre square, then resize it to size x size (antialiased Lanczos, up or down)."""
-    picture = picture.convert(MODES[channels])
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.LANCZOS)
-
-
-def encode(picture: Image.Image, image_format: ImageFormat, quality: int) -> bytes:
-    """Write a picture as the bytes of a file: JPEG at `quality` in 4:4:4, PNG and WebP without loss."""
-    options: dict[ImageFormat, dict[str, Any]] = {
-        "png": {},
-        "jpeg": {"quality": quality, "subsampling": 0},
-        "webp": {"lossless": True, "exact": True},
-    }
-    picture.info.clear()  # profiles and dates of the source
-    file = io.BytesIO()
-    picture.save(file, image_format, **options[image_format])
-    return file.getvalue()
+    found = walk(part.path)
+    expected = [f"{key:09d}" for key in range(part.first, part.first + len(part.chosen))]
+    classes = [-1 if labels is None else labels[i] for i in part.chosen]
+    if (found.keys, found.samples["label"].tolist(), found.pyramid) != (expected, classes, recipe.pyramid):
+        raise UserError(f"{part.path}: does not hold samples {expected[0]} to {expected[-1]} of this source; delete it")
+    return found

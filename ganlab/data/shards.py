@@ -1,18 +1,22 @@
 """The shard format: WebDataset tars in a folder, with an index beside them.
 
-A dataset is a folder of `shard-000000.tar`, ..., `samples.npy` (where each image lies, over all shards in order) and
-`index.json`. The last is written last: its presence says that the dataset is complete.
+A dataset is a folder of `shard-000000.tar`, ..., `samples.npy` (where each image lies, over all shards in order),
+`pyramid.npy` (where its smaller copies lie, if there are any) and `index.json`. The last is written last: its presence
+says that the dataset is complete.
 """
 
+import bisect
 import hashlib
 import json
+import os
+import re
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +27,12 @@ from ganlab.types import ImageSpec, UserError
 FORMAT = 1
 SAMPLE = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4"), ("label", "<i4")])
 """Where an image's bytes lie in its shard, their crc32, and its class (-1: none)."""
+MEMBER = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4")])
+"""The same for a smaller copy of an image."""
+NO_MEMBERS = np.empty((0, 0), MEMBER)
 IMAGE_SUFFIXES = ("png", "jpg", "webp")
+LEVEL = re.compile(r"r(\d{3,})\.(png|jpg|webp)")
+"""How a member `KEY.r032.png` says that it is its image at a height of 32 px."""
 NAMED_AT_MOST = 5
 """Damaged shards that one message names."""
 REMEDY = "copy it again from where it was packed, or pack the dataset anew"
@@ -37,6 +46,7 @@ class Shard:
     bytes: int
     samples: int
     sha256: str
+    """Empty where only its headers have been read: then the crc32 of its images are not known either."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +63,14 @@ class Index:
     """Changes when any sample or shard does."""
     pack: Mapping[str, Any]
     """The arguments that the dataset was packed with."""
+    pyramid: tuple[int, ...] = ()
+    """Heights, ascending, at which every image lies in its shard besides its own."""
+    members: NDArray[Any] = field(default_factory=lambda: NO_MEMBERS)
+    """A `MEMBER` for each image at each of these heights [n, levels], mapped from disk."""
+    location: str = ""
+    """The URL of the shards, where they are not in `folder`."""
+    resize: bool = False
+    """The images are of any size, and become `image` as they are decoded."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -67,31 +85,69 @@ class Index:
         """Say which shard holds sample `i`."""
         return int(np.searchsorted(self.starts, i, side="right")) - 1
 
+    def member(self, i: int, height: int) -> tuple[int, int, int]:
+        """Offset, size and crc32 of sample `i` in the smallest copy that is at least `height` px high, or its own."""
+        level = bisect.bisect_left(self.pyramid, height)
+        row = self.members[i, level] if level < len(self.pyramid) else self.samples[i]
+        return int(row["offset"]), int(row["size"]), int(row["crc32"])
+
+    def only(self, names: Sequence[str]) -> "Index":
+        """Return the index of some of the shards, in this order; UserError for one that it does not have."""
+        numbers = {shard.name: number for number, shard in enumerate(self.shards)}
+        if missing := [name for name in names if name not in numbers]:
+            raise UserError(f"{self.folder}: has no {', '.join(missing[:NAMED_AT_MOST])}; {len(numbers)} others")
+        shards = tuple(self.shards[numbers[name]] for name in names)
+        firsts = [int(self.starts[numbers[name]]) for name in names]
+        rows = np.concatenate(
+            [np.arange(first, first + shard.samples) for first, shard in zip(firsts, shards, strict=True)]
+        )
+        return replace(
+            self,
+            shards=shards,
+            samples=self.samples[rows],
+            members=self.members[rows] if self.pyramid else self.members,
+            fingerprint=hashlib.sha256(json.dumps([self.fingerprint, *names]).encode()).hexdigest(),
+        )
+
     @classmethod
     def open(cls, folder: Path | str) -> "Index":
         """Read the index and see that every shard is there; UserError says what is missing or does not belong."""
         index = cls.read(folder)
-        if damaged := index.damaged_shards():
-            more = f", and {len(damaged) - NAMED_AT_MOST} more" if len(damaged) > NAMED_AT_MOST else ""
-            raise UserError(f"{index.folder}: {', '.join(damaged[:NAMED_AT_MOST])}{more}; {REMEDY}")
+        index.refuse_damaged()
         return index
 
     @classmethod
     def read(cls, folder: Path | str) -> "Index":
         """Read the index without a look at the shards; UserErrors as `open`, less those on shards."""
         folder = Path(folder)
-        fields = _read_json(folder)
+        fields = read_json(folder)
         try:
             shards = tuple(Shard(**shard) for shard in fields["shards"])
             if any(Path(shard.name).name != shard.name for shard in shards):
                 raise ValueError("a shard outside the folder")
             count = sum(shard.samples for shard in shards)
-            sha256, image = fields["samples_sha256"], ImageSpec(**fields["image"])
+            image, pyramid = ImageSpec(**fields["image"]), tuple(fields.get("pyramid", ()))
+            if list(pyramid) != sorted({height for height in pyramid if 0 < height < image.height}):
+                raise ValueError(f"a pyramid of {list(pyramid)}")
+            sha256 = [fields["samples_sha256"], *([fields["pyramid_sha256"]] if pyramid else [])]
             class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
+            location, resize = str(fields.get("location", "")), bool(fields.get("resize", False))
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(folder, error) from error
-        samples = _read_samples(folder / "samples.npy", sha256, count)
-        return cls(folder, image, class_names, shards, samples, _fingerprint(sha256, shards), pack)
+        arrays = [_read_array(folder / "samples.npy", sha256[0], SAMPLE, (count,))]
+        if pyramid:
+            arrays += [_read_array(folder / "pyramid.npy", sha256[1], MEMBER, (count, len(pyramid)))]
+        fingerprint = hashlib.sha256(json.dumps([*sha256, *map(asdict, shards)]).encode()).hexdigest()
+        members = arrays[1] if pyramid else NO_MEMBERS
+        if location and "://" not in location:
+            folder, location = Path(location), ""
+        return cls(folder, image, class_names, shards, arrays[0], fingerprint, pack, pyramid, members, location, resize)
+
+    def refuse_damaged(self) -> None:
+        """Raise UserError unless every shard is there."""
+        if damaged := self.damaged_shards():
+            more = f", and {len(damaged) - NAMED_AT_MOST} more" if len(damaged) > NAMED_AT_MOST else ""
+            raise UserError(f"{self.folder}: {', '.join(damaged[:NAMED_AT_MOST])}{more}; {REMEDY}")
 
     def damaged_shards(self) -> list[str]:
         """Name each shard that is absent or of another size than when it was packed."""
@@ -112,18 +168,26 @@ def write_index(
     shards: list[Shard],
     samples: NDArray[Any],
     pack: Mapping[str, Any],
+    pyramid: tuple[int, ...] = (),
+    members: NDArray[Any] = NO_MEMBERS,
+    elsewhere: Mapping[str, Any] | None = None,
 ) -> None:
-    """Complete a dataset: write `samples.npy`, then `index.json`."""
-    with atomic_write(folder / "samples.npy") as file:
-        np.save(file, samples, allow_pickle=False)
+    """Complete a dataset: write `samples.npy`, `pyramid.npy` where there is a pyramid, then `index.json`.
+
+    `elsewhere` holds an index's `location` and `resize`, for shards that are not ganlab's own.
+    """
     fields = {
         "format": FORMAT,
         "image": asdict(image),
         "class_names": class_names,
         "shards": [asdict(shard) for shard in shards],
-        "samples_sha256": sha256_of(folder / "samples.npy"),
+        "samples_sha256": _write_array(folder / "samples.npy", samples),
         "pack": pack,
     }
+    if pyramid:
+        fields |= {"pyramid": pyramid, "pyramid_sha256": _write_array(folder / "pyramid.npy", members)}
+    fields |= elsewhere or {}
+    fields["sha256"] = _signature(fields)
     with atomic_write(folder / "index.json") as file:
         file.write(json.dumps(fields, indent=1).encode())
 
@@ -134,7 +198,20 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_json(folder: Path) -> dict[str, Any]:
+def _write_array(path: Path, array: NDArray[Any]) -> str:
+    with atomic_write(path) as file:
+        np.save(file, array, allow_pickle=False)
+    return sha256_of(path)
+
+
+def _signature(fields: Mapping[str, Any]) -> str:
+    """Hash what index.json says, however it is spelled, without its own hash."""
+    signed = {name: value for name, value in fields.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()
+
+
+def read_json(folder: Path) -> dict[str, Any]:
+    """Read a folder's index.json; UserErrors as `Index.read`, less those on what it should say."""
     path = folder / "index.json"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; pack one with `ganlab data pack SOURCE {folder} --size N`")
@@ -142,7 +219,8 @@ def _read_json(folder: Path) -> dict[str, Any]:
         if any(folder.glob("*.tar")):
             raise UserError(
                 f"{folder}: shards without index.json, so not all of them may be there; "
-                "finish with the same `ganlab data pack` command that began them"
+                "finish with the same `ganlab data pack` command that began them, or, if another program wrote them, "
+                f"run `ganlab data index {folder} --size N`"
             )
         raise UserError(f"{folder}: no shards; pack some with `ganlab data pack SOURCE DEST --size N`")
     try:
@@ -152,6 +230,8 @@ def _read_json(folder: Path) -> dict[str, Any]:
         raise _malformed(folder, error) from error
     if found != FORMAT:
         raise UserError(f"{path}: format {found!r}, but this ganlab reads format {FORMAT}; pack the dataset anew")
+    if fields.get("sha256", _signature(fields)) != _signature(fields):  # the first indexes had none
+        raise _malformed(folder, ValueError("changed since it was written: its sha256 is another"))
     return fields
 
 
@@ -160,8 +240,8 @@ def _malformed(folder: Path, error: Exception) -> UserError:
     return UserError(f"{folder / 'index.json'}: malformed ({cause}); {REMEDY}")
 
 
-def _read_samples(path: Path, sha256: str, count: int) -> NDArray[Any]:
-    remedy = "copy samples.npy and index.json together from where they were packed"
+def _read_array(path: Path, sha256: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    remedy = f"copy {path.name} and index.json together from where they were packed"
     if not path.is_file():
         raise UserError(f"{path}: missing; {remedy}")
     # Some 20 bytes a sample: 0.1 s for ten million. An index of another dataset would give wrong pixels and labels.
@@ -171,63 +251,101 @@ def _read_samples(path: Path, sha256: str, count: int) -> NDArray[Any]:
             f"{path}: sha256 {found[:12]}..., but index.json says {str(sha256)[:12]}...: "
             f"damaged, or the index of another dataset; {remedy}"
         )
-    samples: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    if samples.dtype != SAMPLE or samples.shape != (count,):
-        raise UserError(
-            f"{path}: {samples.shape} samples of {samples.dtype}, but index.json has {count} of {SAMPLE}; {remedy}"
-        )
-    return samples
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype != dtype or array.shape != shape:
+        raise UserError(f"{path}: {array.shape} of {array.dtype}, but index.json has {shape} of {dtype}; {remedy}")
+    return array
 
 
-def _fingerprint(samples_sha256: str, shards: tuple[Shard, ...]) -> str:
-    return hashlib.sha256(json.dumps([samples_sha256, *map(asdict, shards)]).encode()).hexdigest()
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What the members of one shard are."""
+
+    keys: list[str]
+    samples: NDArray[Any]
+    """A `SAMPLE` for each image [n]."""
+    pyramid: tuple[int, ...]
+    members: NDArray[Any]
+    """A `MEMBER` for each image at each height of the pyramid [n, levels]."""
 
 
-def walk(path: Path) -> tuple[NDArray[Any], list[str]]:
-    """List the images of one shard, decoding none: their `SAMPLE`s [n] and keys.
+def walk(path: Path) -> Contents:
+    """List the images of one shard, decoding none.
 
-    UserError, with shard and member, for a tar that is damaged or is no WebDataset shard of single images.
+    UserError, with shard and member, for a damaged tar, one of other things, and images of differing pyramids.
     """
-    images: dict[str, tuple[int, int, int]] = {}
+    copies: dict[int, dict[str, tuple[int, int, int]]] = {0: {}}  # by height; 0 is the image itself
     labels: dict[str, int] = {}
-    for member, data in _members(path):
-        folder, slash, name = member.name.rpartition("/")
-        stem, _, suffix = name.partition(".")
-        key = folder + slash + stem
+    for key, suffix, member, read in members_of(path):
+        level = LEVEL.fullmatch(suffix)
         if suffix == "cls":
-            if key in labels or not data.isdigit() or len(data) > 9:
-                raise _bad(path, member.name, f"{data[:20]!r} where one class is expected, as digits")
-            labels[key] = int(data)
-        elif suffix in IMAGE_SUFFIXES:
+            if key in labels:
+                raise _bad(path, member.name, f"a second class for key {key}")
+            labels[key] = label_of(path, member, read())
+        elif suffix in IMAGE_SUFFIXES or level:
+            data = read()
+            images = copies.setdefault(int(level[1]) if level else 0, {})
             if key in images or not data:
                 raise _bad(path, member.name, f"a second image for key {key}" if data else "an image of 0 bytes")
             images[key] = (member.offset_data, len(data), zlib.crc32(data))
+    images = copies.pop(0)
     if orphans := labels.keys() - images.keys():
         raise _bad(path, min(orphans) + ".cls", "a class without an image")
-    return np.array([(*place, labels.get(key, -1)) for key, place in images.items()], SAMPLE), list(images)
+    for height, others in copies.items():
+        if differing := others.keys() ^ images.keys():
+            key = min(differing)
+            raise _bad(path, f"{key}.r{height:03d}", "a copy without its image" if key in others else "is missing")
+    pyramid = tuple(sorted(copies))
+    samples = np.array([(*place, labels.get(key, -1)) for key, place in images.items()], SAMPLE)
+    small = np.array([[copies[height][key] for height in pyramid] for key in images], MEMBER)
+    return Contents(list(images), samples, pyramid, small.reshape(len(images), len(pyramid)))
 
 
-def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Read one tar from end to end; unlike `tarfile` alone, to its very end."""
-    size = path.stat().st_size
+def members_of(path: Path) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
+    """Yield key, suffix, header and a way to the bytes of each member; unlike `tarfile`, to the tar's very end."""
+    with path.open("rb") as file:
+        yield from members_in(file, path)
+
+
+def members_in(file: IO[bytes], path: object) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
+    """Do the same for an open tar; `path` is its name in messages."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+
+            def read() -> bytes:
+                file.seek(member.offset_data)
+                return file.read(member.size)
+
             for member in tar:
+                tar.members = []  # type: ignore[attr-defined]  # it would remember them all
+                if member.isdir():
+                    continue
                 parts = member.name.split("/")
                 if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or ".." in parts or not parts[0]:
                     raise _bad(path, member.name, "not an ordinary file inside the folder")
                 if not 0 <= member.size <= size - member.offset_data:
                     raise _bad(path, member.name, f"{member.size:,} bytes at {member.offset_data:,}, past the end")
-                file.seek(member.offset_data)
-                yield member, file.read(member.size)
+                stem, _, suffix = parts[-1].partition(".")
+                yield "/".join([*parts[:-1], stem]), suffix, member, read
             # tarfile takes a damaged header for the end of the archive, and would drop the rest in silence.
             file.seek(tar.offset)
-            rest = file.read()
+            padded = size - tar.offset >= 2 * tarfile.BLOCKSIZE and not any(
+                map(any, iter(partial(file.read, 2**20), b""))
+            )
     except tarfile.TarError as error:
         raise UserError(f"{path}: damaged ({error}); {REMEDY}") from error
-    if len(rest) < 2 * tarfile.BLOCKSIZE or any(rest):
-        raise UserError(f"{path}: no valid header at byte {size - len(rest):,} of {size:,}; {REMEDY}")
+    if not padded:
+        raise UserError(f"{path}: no valid header at byte {tar.offset:,} of {size:,}; {REMEDY}")
 
 
-def _bad(path: Path, member: str, cause: str) -> UserError:
+def label_of(path: object, member: tarfile.TarInfo, data: bytes) -> int:
+    """Read the class in a .cls member."""
+    if not data.isdigit() or len(data) > 9:
+        raise _bad(path, member.name, f"{data[:20]!r} where one class is expected, as digits")
+    return int(data)
+
+
+def _bad(path: object, member: str, cause: str) -> UserError:
     return UserError(f"{path}: member {member}: {cause}; {REMEDY}")

@@ -1,10 +1,13 @@
 import io
+import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ganlab.data.decode import MODES, decode
+from ganlab.data.decode import MODES, decode, decode_into
 from ganlab.types import ImageSpec
 
 
@@ -53,3 +56,75 @@ def test_looks_at_the_size_before_it_decodes(colour):
     cut = data[:60]  # the header is whole, the pixels are not
     with pytest.raises(ValueError, match="64x64 pixels instead of 8x8"):
         decode(cut, ImageSpec(8, 8, 3))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(16, 24), (8, 12), (4, 6), (2, 3), (5, 7)])
+@pytest.mark.parametrize("image_format", ["png", "jpeg"])
+def test_smaller_buffers_hold_the_averages_of_boxes(image_format, height, width, channels):
+    """Exactly for PNG, nearly for a JPEG that is decoded at fewer eighths; by Lanczos where boxes do not fit."""
+    coarse = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    pixels = np.array(Image.fromarray(coarse).resize((48, 32), Image.Resampling.BICUBIC))
+    data, out = encoded(pixels, image_format), np.empty((height, width, channels), np.uint8)
+    decode_into(data, out, (32, 48))
+    whole = decode(data, ImageSpec(32, 48, channels))
+    if 32 % height == 0:
+        boxes = whole.astype(float).reshape(height, 32 // height, width, 48 // width, channels).mean((1, 3))
+        error = np.abs(out - np.floor(boxes + 0.5))
+        assert error.max() == 0 if image_format == "png" else error.mean() < 3
+    else:
+        picture = Image.fromarray(whole[..., 0] if channels == 1 else whole)
+        expected = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS)).reshape(out.shape)
+        error = np.abs(out.astype(int) - expected)
+        assert error.max() == 0 if image_format == "png" else error.mean() < 6
+    with pytest.raises(ValueError, match="32x48 pixels instead of 32x32"):
+        decode_into(data, out, (32, 32))
+
+
+def png_bomb(side):
+    """A PNG of so many pixels a side, all of them black, as small as one can be."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def jpeg_bomb(side):
+    """A small JPEG whose header promises so many pixels a side."""
+    data = bytearray(encoded(np.zeros((16, 16), np.uint8), "jpeg"))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", side, side)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("bomb", [png_bomb, jpeg_bomb])
+def test_bombs_are_not_decoded(bomb):
+    data, out = bomb(20_000), np.empty((8, 8, 3), np.uint8)
+    assert len(data) < 10**6
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"20000x20000 pixels, more than the 50,000,000|exceeds limit"):
+        decode_into(data, out, None)
+    with pytest.raises(ValueError, match=r"20000x20000 pixels instead of 8x8|exceeds limit"):
+        decode_into(data, out, (8, 8))
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+    with pytest.raises(ValueError, match="64x64 pixels, more than the 4,000 of data"):
+        decode_into(bomb(64), out, None, 4000)
+
+
+def test_pixels_that_bytes_cannot_hold_are_refused():
+    deep = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(deep, "png")
+    with pytest.raises(ValueError, match="more than 8 bits"):
+        decode(deep.getvalue(), ImageSpec(4, 4, 1))
+
+
+def test_four_inks_become_colours():
+    data = io.BytesIO()
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(data, "jpeg")
+    red = decode(data.getvalue(), ImageSpec(8, 8, 3))
+    assert red[..., 0].min() > 200 and red[..., 1:].max() < 60

@@ -12,9 +12,10 @@ import pytest
 import webdataset
 from PIL import Image
 
-from ganlab.data.decode import decode
-from ganlab.data.pack import fit, pack
+from ganlab.data.decode import decode, fit
+from ganlab.data.pack import pack
 from ganlab.data.shards import Index
+from ganlab.data.sources import open_source
 from ganlab.types import UserError
 
 
@@ -186,7 +187,10 @@ def test_kill_9_and_resume_give_the_bytes_of_an_undisturbed_pack(many, tmp_path)
 def interrupted(photos, dest, image_format="png"):
     """Leave `dest` as a kill after the second shard would."""
     index = pack(photos, dest, size=8, shard_samples=10, image_format=image_format)
-    (dest / "pack.json").write_text(json.dumps(dict(index.pack)))
+    order = np.random.Generator(np.random.PCG64(0)).permutation(24).tolist()
+    source = open_source(photos)
+    states = [source.state(chosen) for chosen in (order[:10], order[10:20], order[20:])]
+    (dest / "pack.json").write_text(json.dumps({**index.pack, "states": states}))
     for name in ("index.json", "samples.npy", "shard-000002.tar"):
         (dest / name).unlink()
 
@@ -206,7 +210,7 @@ def test_a_full_disk_leaves_whole_shards_and_no_litter(photos, packed, tmp_path)
         UserError, match=r"d: cannot be written \(No space left on device\); make room .* whole shards are"
     ):
         pack(photos, tmp_path / "d", size=8, shard_samples=10)
-    assert set(contents(tmp_path / "d")) == {"pack.json", "shard-000000.tar", "shard-000001.tar"}
+    assert set(contents(tmp_path / "d")) == {"pack.json", "pack.lock", "shard-000000.tar", "shard-000001.tar"}
     pack(photos, tmp_path / "d", size=8, shard_samples=10)
     assert contents(tmp_path / "d") == contents(packed)
 
@@ -238,10 +242,12 @@ def test_a_place_that_cannot_be_written(photos, tmp_path):
             pack(photos, dest, size=8)
 
 
-@pytest.mark.parametrize("wrong", [{"size": 0}, {"shard_samples": 0}, {"quality": 101}, {"channels": 2}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"size": 0}, {"workers": 0}, {"shard_samples": 0}, {"quality": 101}, {"channels": 2}, {"seed": -1}]
+)
 def test_arguments_out_of_range(photos, tmp_path, wrong):
     ((name, value),) = wrong.items()
-    with pytest.raises(UserError, match=f"{name} {value}.*: give a size"):
+    with pytest.raises(UserError, match=f"{name} {value}.*: give "):
         pack(photos, tmp_path / "d", **{"size": 8, **wrong})
     assert not (tmp_path / "d").exists()
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ganlab.data.pack import pack
-from ganlab.data.shards import SAMPLE, Index, Shard, walk, write_index
+from ganlab.data.shards import MEMBER, SAMPLE, Index, Shard, sha256_of, walk, write_index
 from ganlab.types import ImageSpec, UserError
 
 
@@ -61,8 +61,11 @@ def test_fingerprint_is_of_the_content(photos, packed, tmp_path):
 
 
 def edit(folder, **changes):
+    """Change index.json, and leave it without its own sha256, as the first ones were."""
     path = folder / "index.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    fields = json.loads(path.read_text()) | changes
+    del fields["sha256"]
+    path.write_text(json.dumps(fields))
 
 
 def swap(folder):
@@ -83,13 +86,17 @@ def shorten(folder):
         (lambda d: [f.unlink() for f in d.iterdir()], "no shards; pack some with `ganlab data pack"),
         (lambda d: (d / "index.json").write_text("{"), r"index\.json: malformed"),
         (lambda d: (d / "index.json").write_text("[]"), r"index\.json: malformed"),
+        (lambda d: edit(d, pyramid=[4, 2]), r"index\.json: malformed \(a pyramid of \[4, 2\]\)"),
+        (lambda d: edit(d, pyramid=[4, 8]), r"index\.json: malformed \(a pyramid of \[4, 8\]\)"),
+        (lambda d: edit(d, pyramid=[4]), r"index\.json: malformed \(no 'pyramid_sha256'\)"),
+        (lambda d: edit(d, pyramid=[4], pyramid_sha256="0"), r"pyramid\.npy: missing"),
         (lambda d: edit(d, format=2), "format 2, but this ganlab reads format 1"),
         (lambda d: edit(d, shards=[{"name": "x"}]), r"index\.json: malformed.*missing"),
         (lambda d: edit(d, image={"height": 8}), r"index\.json: malformed.*missing"),
         (lambda d: edit(d, shards=[{"name": "../x", "bytes": 1, "samples": 1, "sha256": ""}]), "outside the folder"),
         (lambda d: (d / "samples.npy").unlink(), r"samples\.npy: missing"),
         (swap, r"samples\.npy: sha256 .* but index\.json says .* another dataset"),
-        (shorten, r"samples\.npy: \(23,\) samples .* has 24"),
+        (shorten, r"samples\.npy: \(23,\) of .* has \(24,\)"),
         (lambda d: (d / "shard-000001.tar").unlink(), r"shard-000001\.tar is missing; copy it again"),
         (lambda d: (d / "shard-000002.tar").write_bytes(b"x"), r"shard-000002\.tar has 1 bytes instead of \d+"),
         (lambda d: [f.write_bytes(b"") for f in d.glob("*.tar")], "00.* 0 bytes.*01.* 0 bytes.*02.* 0 bytes"),
@@ -120,8 +127,9 @@ def test_walk_takes_other_writers_tars(tmp_path):
     path = write_tar(
         tmp_path / "s.tar", ("a/b.jpg", b"one"), ("a/b.cls", b"7"), ("a/c.png", b"two"), ("a/c.json", b"{}")
     )
-    samples, keys = walk(path)
-    assert keys == ["a/b", "a/c"]
+    contents = walk(path)
+    samples = contents.samples
+    assert contents.keys == ["a/b", "a/c"]
     assert samples["label"].tolist() == [7, -1] and samples["size"].tolist() == [3, 3]
     assert [path.read_bytes()[offset:][:3] for offset in samples["offset"]] == [b"one", b"two"]
 
@@ -135,8 +143,12 @@ def test_walk_takes_other_writers_tars(tmp_path):
         ([("0.cls", b"cat"), ("0.png", b"x")], "member 0.cls: b'cat' where one class"),
         ([("0.cls", b""), ("0.png", b"x")], "member 0.cls: b'' where one class"),
         ([("0.cls", b"9" * 10), ("0.png", b"x")], "member 0.cls: .* where one class"),
-        ([("0.cls", b"1"), ("0.cls", b"2"), ("0.png", b"x")], "member 0.cls: b'2' where one class"),
+        ([("0.cls", b"1"), ("0.cls", b"2"), ("0.png", b"x")], "member 0.cls: a second class for key 0"),
         ([("0.cls", b"1")], "member 0.cls: a class without an image"),
+        ([("0.png", b"x"), ("0.r008.png", b"")], "member 0.r008.png: an image of 0 bytes"),
+        ([("0.png", b"x"), ("0.r008.png", b"y"), ("0.r008.jpg", b"z")], "member 0.r008.jpg: a second image for key 0"),
+        ([("0.png", b"x"), ("0.r008.png", b"y"), ("1.png", b"z")], "member 1.r008: is missing"),
+        ([("0.r008.png", b"y")], "member 0.r008: a copy without its image"),
         ([("0.png", b"x", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"})], "member 0.png: not an ordinary file"),
         ([("0.png", b"x", {"type": tarfile.LNKTYPE, "linkname": "1.png"})], "member 0.png: not an ordinary file"),
         ([("../0.png", b"x")], r"member \.\./0\.png: not an ordinary file"),
@@ -161,14 +173,15 @@ def test_walk_refuses(tmp_path, members, message):
 def test_walk_never_drops_a_sample_in_silence(packed, flip, data):
     path = packed / "shard-000000.tar"
     whole = path.read_bytes()
-    before, keys = walk(path)
+    contents = walk(path)
+    before, keys = contents.samples, contents.keys
     headers = [byte for offset in before["offset"] for byte in range(offset - 512, offset)]
     byte = data.draw(st.sampled_from(headers) | st.integers(0, len(whole) - 1))
     flip(path, byte, data.draw(st.integers(0, 7)))
     try:
-        samples, found = walk(path)
-        assert found == keys  # harmless (padding, spaces), or the crc32 tells
-        assert samples["offset"].tolist() == before["offset"].tolist()
+        found = walk(path)
+        assert found.keys == keys  # harmless (padding, spaces), or the crc32 tells
+        assert found.samples["offset"].tolist() == before["offset"].tolist()
     except UserError as error:
         assert str(path) in str(error)
     finally:
@@ -185,3 +198,52 @@ def test_walk_refuses_a_shortened_tar(packed, data):
     with pytest.raises(UserError):
         walk(path)
     path.write_bytes(whole)
+
+
+@pytest.fixture
+def pyramid(tmp_path):
+    """Two images of 16 px with copies of 4 and 8 px, in an index."""
+    names = [f"{key}.{suffix}" for key in "ab" for suffix in ("png", "r008.png", "r004.jpg")]
+    path = write_tar(tmp_path / "s.tar", *[(name, name.encode()) for name in names])
+    found = walk(path)
+    shard = Shard(path.name, path.stat().st_size, 2, sha256_of(path))
+    write_index(tmp_path, ImageSpec(16, 16, 3), (), [shard], found.samples, {}, found.pyramid, found.members)
+    return Index.open(tmp_path)
+
+
+def test_a_pyramid_gives_the_smallest_copy_that_is_large_enough(pyramid):
+    assert pyramid.pyramid == (4, 8) and pyramid.members.shape == (2, 2) and pyramid.members.dtype == MEMBER
+    data = (pyramid.folder / "s.tar").read_bytes()
+    for height, suffix in ((1, "r004.jpg"), (4, "r004.jpg"), (5, "r008.png"), (8, "r008.png"), (9, "png"), (16, "png")):
+        for i, key in enumerate("ab"):
+            offset, size, crc32 = pyramid.member(i, height)
+            assert data[offset : offset + size] == f"{key}.{suffix}".encode()
+            assert crc32 == zlib.crc32(data[offset : offset + size])
+
+
+def test_the_fingerprint_covers_the_pyramid(pyramid):
+    without = dict(json.loads((pyramid.folder / "index.json").read_text()))
+    edit(pyramid.folder, pyramid=[])
+    assert without["pyramid"] == [4, 8] and Index.open(pyramid.folder).fingerprint != pyramid.fingerprint
+
+
+def test_a_pyramid_of_another_dataset_is_refused(pyramid):
+    np.save(pyramid.folder / "pyramid.npy", np.zeros((2, 2), MEMBER))
+    with pytest.raises(UserError, match=r"pyramid\.npy: sha256 .* another dataset; copy pyramid\.npy and index\.json"):
+        Index.open(pyramid.folder)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_flipped_bit_of_an_index_is_named_or_says_the_same(pyramid, flip, data):
+    path = pyramid.folder / data.draw(st.sampled_from(["index.json", "samples.npy", "pyramid.npy"]))
+    whole = path.read_bytes()
+    flip(path, data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(0, 7)))
+    try:
+        found = Index.open(pyramid.folder)
+        assert path.name == "index.json"
+        assert all(str(getattr(found, name)) == str(getattr(pyramid, name)) for name in vars(pyramid))
+    except UserError as error:
+        assert path.name in str(error)
+    finally:
+        path.write_bytes(whole)
