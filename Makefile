@@ -47,8 +47,9 @@ format: $(SETUP) ## let ruff rewrite the code
 types: $(SETUP) ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(SETUP) ## ganlab's cost per step against a hand-written loop, as a ratio
+bench: $(SETUP) ## ganlab's cost per step against a hand-written loop, and its data against other loaders, as ratios
 	$(BIN)/python benchmarks/step_overhead.py
+	$(BIN)/python benchmarks/data.py
 
 clean: ## remove what the tools left; data, runs and .venv stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -118,7 +118,9 @@ def bench(url: str, *, size: int | None, threads: int) -> Iterator[str]:
             yield f"{name:<11}  {median(rounds)} ({min(rates):,.0f}-{max(rates):,.0f}, {threads} threads)"
         shares = [a.rate / b.rate for a, b in zip(speeds["loader"], speeds["ceiling"], strict=True)]
         yield f"share        {statistics.median(shares):9.0%} of what decoding alone would reach"
-        for name, seconds in runs.stages().items():
+        stages = runs.stages()
+        stages["the rest"] = median(speeds["loader"]).cpu - sum(stages.values())  # order, places, labels, batches
+        for name, seconds in stages.items():
             yield f"{name:<11}  {seconds * 1e6:9.1f} us of CPU an image, on one thread"
     finally:
         dataset.close()

@@ -1,6 +1,7 @@
 """Checking: every byte of a dataset against its index."""
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from ganlab.data.store import Store
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
 
+Read = Callable[[int, int, int], bytes]
+"""Bytes of a shard, given its number, an offset and a size."""
 LINES = 50
 """Problems that `Report.lines` spells out."""
 
@@ -54,13 +57,25 @@ def check(url: str | Path, contact_sheet: Path | None = None) -> Report:
     contact sheet cannot be written.
     """
     index, store = _open(url)
+    failed: dict[int, UserError] = {}
+
+    def read(number: int, offset: int, size: int) -> bytes:
+        """Read of a shard; where it has failed once, say so again and do not wait for it again."""
+        if number in failed:
+            raise failed[number]
+        try:
+            return store.read(number, offset, size)
+        except UserError as error:
+            failed[number] = error
+            raise
+
     try:
         sheet = contact_sheet or sheet_of(url)
-        draw_sheet(index, lambda i: _decoded(index, store, i), sheet)
+        draw_sheet(index, lambda i: _decoded(index, read, i), sheet)
         problems = _strange_labels(index)
         with Progress("checking", len(index)) as progress:
             for number in range(len(index.shards)):
-                problems += _check_shard(index, store, number, progress)
+                problems += _check_shard(index, store.folder, read, number, progress)
     finally:
         store.close()
     return Report(str(url), index.image, len(index), counts_of(index), problems, sheet)
@@ -77,9 +92,9 @@ def _open(url: str | Path) -> tuple[Index, Store]:
     return dataset.index, dataset.store
 
 
-def _decoded(index: Index, store: Store, i: int) -> NDArray[np.uint8]:
+def _decoded(index: Index, read: Read, i: int) -> NDArray[np.uint8]:
     offset, size, _ = index.member(i, index.image.height)
-    return _decode(index, store.read(index.locate(i), offset, size), index.image.height)
+    return _decode(index, read(index.locate(i), offset, size), index.image.height)
 
 
 def _decode(index: Index, data: bytes, height: int) -> NDArray[np.uint8]:
@@ -98,33 +113,35 @@ def _strange_labels(index: Index) -> list[str]:
     ]
 
 
-def _check_shard(index: Index, store: Store, number: int, progress: Progress) -> list[str]:
+def _check_shard(index: Index, folder: Path, read: Read, number: int, progress: Progress) -> list[str]:
     """Compare one shard with the index: the whole file, its headers, then each image and its copies."""
     shard, first = index.shards[number], int(index.starts[number])
-    path = store.folder / shard.name
+    path = folder / shard.name
     try:
-        store.read(number, 0, 1)  # brings it here, where it lies elsewhere
+        read(number, 0, 1)  # brings it here, where it lies elsewhere
     except UserError as error:
+        progress.update(shard.samples)
         return [str(error)]
     problems = []
     if (size := path.stat().st_size) != shard.bytes:
         problems.append(f"{shard.name} has {size:,} bytes instead of {shard.bytes:,}")
     if shard.sha256 and (found := sha256_of(path)) != shard.sha256:
         problems.append(f"{shard.name}: sha256 {found[:12]}... instead of {shard.sha256[:12]}...")
-    try:
-        problems += _compare(index, number, walk(path))
-    except UserError as error:
-        problems.append(str(error))
+    if not index.resize:  # keys and classes of another program's are its own affair
+        try:
+            problems += _compare(index, number, walk(path))
+        except UserError as error:
+            problems.append(str(error))
     for i in range(first, first + shard.samples):
         for height in (*index.pyramid, index.image.height):
-            problems += _check_image(index, store, number, i, height)
+            problems += _check_image(index, read, number, i, height)
         progress.update(1)
     return problems
 
 
-def _check_image(index: Index, store: Store, number: int, i: int, height: int) -> list[str]:
+def _check_image(index: Index, read: Read, number: int, i: int, height: int) -> list[str]:
     offset, size, crc32 = index.member(i, height)
-    data = store.read(number, offset, size)
+    data = read(number, offset, size)
     copy = f" ({height} px)" if height < index.image.height else ""
     place = f"{index.shards[number].name}, {i:09d}{copy} at byte {offset:,}"
     if index.shards[number].sha256 and (found := zlib.crc32(data)) != crc32:
@@ -143,11 +160,7 @@ def _compare(index: Index, number: int, found: Contents) -> list[str]:
         return [f"{name}: {len(found.keys)} images instead of {count}"]
     if found.pyramid != index.pyramid:
         return [f"{name}: copies of {list(found.pyramid)} px instead of {list(index.pyramid)}"]
-    problems = []
-    if index.pack:  # keys of another program's are its own
-        problems = [
-            f"{name}: key {key} instead of {i:09d}" for i, key in enumerate(found.keys, first) if key != f"{i:09d}"
-        ]
+    problems = [f"{name}: key {key} instead of {i:09d}" for i, key in enumerate(found.keys, first) if key != f"{i:09d}"]
     rows = slice(first, first + count)
     problems += _differences(name, first, found.samples, index.samples[rows], ("offset", "size", "label"))
     for level, height in enumerate(index.pyramid):

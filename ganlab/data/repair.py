@@ -27,7 +27,7 @@ def repair(folder: Path) -> list[str]:
     """
     paths = sorted(folder.glob("*.tar"))
     if not paths:
-        raise UserError(f"{folder}: holds no shards to make an index of")
+        raise UserError(f"{folder}: no folder of this machine that holds shards to make an index of")
     if (folder / "pack.json").exists():
         raise UserError(f"{folder}: a pack has begun here and not ended; finish it with the same `ganlab data pack`")
     contents = [walk(path) for path in paths]

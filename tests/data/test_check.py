@@ -1,8 +1,11 @@
 import dataclasses
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from ganlab.data.check import LINES, check
@@ -99,6 +102,12 @@ def test_labels_that_are_no_class(packed):
     assert "shard-000001.tar, 000000011: label 3, but the index promises 8x8, 3 channels, 3 classes" in problems
 
 
+def test_a_missing_label_is_named(packed):
+    rewrite(packed, label=lambda label: np.where(np.arange(24) == 21, -1, label))
+    problems = check(packed).problems
+    assert "shard-000002.tar, 000000021: label -1, but the index promises 8x8, 3 channels, 3 classes" in problems
+
+
 def test_images_of_another_size_than_the_index_says(packed):
     rewrite(packed, image=ImageSpec(16, 16, 3, 3))
     report = check(packed)
@@ -135,3 +144,64 @@ def test_what_cannot_be_checked_at_all(packed, tmp_path):
     (packed / "index.json").unlink()
     with pytest.raises(UserError, match=r"shards without index\.json"):
         check(packed)
+
+
+@pytest.fixture
+def layered(photos, tmp_path):
+    """The photos in one shard of 24, with copies of 4 px."""
+    pack(photos, tmp_path / "layered", size=8, pyramid=True)
+    return tmp_path / "layered"
+
+
+def test_a_damaged_copy_is_named(layered, flip):
+    index = Index.open(layered)
+    offset, size, crc32 = index.member(7, 4)
+    flip(layered / "shard-000000.tar", offset + size // 2)
+    hashed, copy = check(layered).problems
+    assert "sha256" in hashed
+    assert copy.startswith(f"shard-000000.tar, 000000007 (4 px) at byte {offset:,}: crc32 ")
+    assert copy.endswith(f"instead of {crc32:08x}")
+
+
+def test_copies_that_the_index_puts_elsewhere_or_does_not_know(layered):
+    index = Index.open(layered)
+    members = np.array(index.members)
+    members["offset"][5], members["size"][5], members["crc32"][5] = index.member(5, 8)
+    arguments = (index.image, index.class_names, list(index.shards), np.array(index.samples), index.pack)
+    write_index(layered, *arguments, (4,), members)
+    place, size, image = check(layered).problems
+    assert "shard-000000.tar, 4 px, 000000005 at byte" in place and "offset" in place and "size" in size
+    assert "000000005 (4 px) at byte" in image and "8x8 pixels instead of 4x4" in image
+    write_index(layered, *arguments)
+    assert check(layered).problems == ["shard-000000.tar: copies of [4] px instead of []"]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_every_flipped_bit_is_named_and_its_images_too(layered, flip, data):
+    index, path = Index.open(layered), layered / "shard-000000.tar"
+    whole = path.read_bytes()
+    places = [index.member(i, height) for i in range(len(index)) for height in (4, 8)]
+    byte = data.draw(st.integers(0, len(whole) - 1) | st.sampled_from([offset for offset, _, _ in places]))
+    flip(path, byte, data.draw(st.integers(0, 7)))
+    problems = check(layered, layered / "sheet.png").problems
+    path.write_bytes(whole)
+    assert problems[0].startswith("shard-000000.tar: sha256")
+    hit = [offset for offset, size, _ in places if offset <= byte < offset + size]
+    assert [f"at byte {offset:,}: crc32" in problems[-1] for offset in hit] == [True] * len(hit)
+
+
+def test_a_cut_at_every_member_is_named(layered):
+    path = layered / "shard-000000.tar"
+    whole = path.read_bytes()
+    with tarfile.open(path) as tar:
+        cuts = [member.offset for member in tar] + [member.offset_data for member in tar]
+    assert len(cuts) == 2 * 3 * 24
+    for cut in cuts[::5]:
+        path.write_bytes(whole[:cut])
+        problems = check(layered, layered / "sheet.png").problems
+        assert problems[0] == f"shard-000000.tar has {cut:,} bytes instead of {len(whole):,}"
+        lost = sum(offset + size > cut for offset, size, *_ in Index.read(layered).samples.tolist())
+        assert sum("crc32" in problem and "(4 px)" not in problem for problem in problems) == lost
+        with pytest.raises(UserError, match=f"has {cut:,} bytes instead of"):
+            Index.open(layered)

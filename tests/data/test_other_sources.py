@@ -1,0 +1,268 @@
+import io
+import os
+import pickle
+import struct
+import sys
+import tarfile
+import zlib
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision import datasets
+
+from ganlab.data.pack import pack
+from ganlab.data.sources import open_source
+from ganlab.types import UserError
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), np.uint8)
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()
+
+
+def arrays(source):
+    return np.stack([np.array(source.image(i)) for i in range(len(source))])
+
+
+def tar_of(path, members):
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def webdataset_of(folder, pixels, labels=None):
+    for number, chosen in enumerate(([0, 1, 2], [3, 4, 5])):
+        members = [(f"x/{i}.png", png(pixels[i])) for i in chosen]
+        members += [(f"x/{i}.json", b"{}") for i in chosen] + [(f"x/{i}.seg.png", b"a mask") for i in chosen]
+        members += [(f"x/{i}.cls", str(labels[i]).encode()) for i in chosen if labels]
+        tar_of(folder / f"part-{number:03d}.tar", sorted(members))
+    return folder
+
+
+@pytest.mark.parametrize("spelling", ["", "part-{000..001}.tar"])
+def test_a_webdataset(tmp_path, pixels, spelling):
+    labels = [2, 0, 1, 1, 0, 0]
+    source = open_source(webdataset_of(tmp_path / "d", pixels, labels) / spelling)
+    assert source.labels == labels and source.class_names == ("0", "1", "2")
+    assert (arrays(source) == pixels).all() and source.describe(4) == f"{tmp_path}/d/part-001.tar/x/4.png"
+    part = open_source(tmp_path / "d" / "part-001.tar")
+    assert part.labels == labels[3:] and (arrays(part) == pixels[3:]).all()
+
+
+def test_a_webdataset_of_ganlab_is_a_source_for_another_size(photos, packed, tmp_path):
+    again = pack(packed, tmp_path / "d", size=4, shard_samples=10)
+    labels = pack(photos, tmp_path / "pyramid", size=8, pyramid=True).samples["label"]
+    assert again.image.classes == 3 and len(again) == 24
+    source = open_source(tmp_path / "pyramid")
+    assert len(source) == 24 and source.labels == labels.tolist()  # copies are no images of their own
+
+
+def test_a_webdataset_without_classes(tmp_path, pixels):
+    source = open_source(webdataset_of(tmp_path / "d", pixels))
+    assert source.labels is None and source.class_names == () and len(source) == 6
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("0.png", b"x"), ("1.png", b"x"), ("1.cls", b"1")], "0 has no .cls; label all of the images or none"),
+        ([("0.png", b"x"), ("0.jpg", b"x")], r"member 0.jpg: a second image for key 0"),
+        ([("0.png", b"x"), ("0.cls", b"cat")], "member 0.cls: b'cat' where one class"),
+        ([("/0.png", b"x")], "member /0.png: not an ordinary file"),
+        ([("0.json", b"x")], "holds no images"),
+    ],
+)
+def test_a_webdataset_that_does_not_fit(tmp_path, members, message):
+    with pytest.raises(UserError, match=message):
+        open_source(tar_of(tmp_path / "d.tar", members))
+
+
+def test_a_missing_part_of_a_webdataset(tmp_path, pixels):
+    webdataset_of(tmp_path / "d", pixels)
+    with pytest.raises(UserError, match=r"part-002\.tar: no such file"):
+        open_source(tmp_path / "d" / "part-{000..002}.tar")
+
+
+@pytest.fixture
+def lsun(tmp_path, pixels):
+    """An LMDB as LSUN has it: WebP or JPEG files by the hash of their address."""
+    with lmdb.open(str(tmp_path / "bridge_val_lmdb")) as environment, environment.begin(write=True) as writing:
+        for i, image in enumerate(pixels):
+            writing.put(bytes([250 - i]) + b"f3", png(image))
+    return tmp_path / "bridge_val_lmdb"
+
+
+def test_an_lmdb(lsun, pixels, tmp_path):
+    source = open_source(lsun)
+    assert len(source) == 6 and source.labels is None and source.name == "bridge_val_lmdb"
+    assert (arrays(source) == pixels[::-1]).all()  # an LMDB is ordered by key
+    del source
+    assert len(pack(lsun, tmp_path / "d", size=4)) == 6
+
+
+def test_an_lmdb_without_the_package_or_its_bytes(lsun, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    with pytest.raises(UserError, match="needs a package more: pip install lmdb"):
+        open_source(lsun)
+    monkeypatch.undo()
+    (lsun / "data.mdb").write_bytes(b"nonsense" * 999)
+    with pytest.raises(UserError, match=r"not a readable LMDB .*; copy or download it again"):
+        open_source(lsun)
+
+
+def idx(array):
+    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def mnist(tmp_path, pixels):
+    """A folder in which torchvision finds an MNIST of six and of two images."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix, count in (("train", 6), ("t10k", 2)):
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(idx(pixels[:count, ..., 0]))
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(np.arange(count, dtype=np.uint8)))
+    return tmp_path
+
+
+def test_torchvision(mnist, pixels, tmp_path):
+    source = open_source(f"torchvision:MNIST:{mnist}")
+    assert source.labels == list(range(6)) and source.class_names == tuple(datasets.MNIST.classes)
+    assert (arrays(source) == pixels[..., 0]).all() and source.name == "MNIST"
+    assert len(open_source(f"torchvision:MNIST.test:{mnist}")) == 2
+    index = pack(f"torchvision:MNIST:{mnist}", tmp_path / "d", size=4)
+    assert (index.image.channels, index.image.classes) == (1, 10)
+
+
+def test_torchvision_by_split_and_without_a_list_of_labels(tmp_path, pixels):
+    for i, name in enumerate(("negative", "positive")):
+        (tmp_path / "rendered-sst2" / "test" / name).mkdir(parents=True)
+        Image.fromarray(pixels[i]).save(tmp_path / "rendered-sst2" / "test" / name / "0.png")
+    source = open_source(f"torchvision:RenderedSST2.test:{tmp_path}")
+    assert source.labels == [0, 1] and source.class_names == ("negative", "positive")
+    assert (arrays(source) == pixels[:2]).all()
+
+
+@pytest.mark.parametrize(
+    ("spelled", "message"),
+    [
+        ("torchvision:CIFAR10:{}", "torchvision cannot open it .*; download it first, whole: ganlab does not"),
+        ("torchvision:CIFRA10:{}", "torchvision has no dataset 'CIFRA10' in a folder"),
+        ("torchvision:os:{}", "torchvision has no dataset 'os' in a folder"),
+        ("torchvision:FakeData:{}", "torchvision has no dataset 'FakeData' in a folder"),
+        ("torchvision:MNIST.valid:{}", "torchvision's MNIST has no split 'valid'; write torchvision:MNIST:"),
+        ("torchvision:MNIST", "no such file or folder; give a folder of images"),
+    ],
+)
+def test_what_torchvision_has_not(tmp_path, spelled, message):
+    with pytest.raises(UserError, match=message):
+        open_source(spelled.format(tmp_path))
+
+
+def sources(tmp_path, pixels, lsun, mnist):
+    np.save(tmp_path / "a.npy", pixels)
+    np.savez(tmp_path / "a.npz", images=pixels)
+    (tmp_path / "f").mkdir()
+    Image.fromarray(pixels[0]).save(tmp_path / "f" / "a.png")
+    webdataset_of(tmp_path / "w", pixels)
+    return [tmp_path / "a.npy", tmp_path / "a.npz", tmp_path / "f", tmp_path / "w", lsun, f"torchvision:MNIST:{mnist}"]
+
+
+def test_another_process_can_be_given_any_source(tmp_path, pixels, lsun, mnist):
+    for path in sources(tmp_path, pixels, lsun, mnist):
+        source = open_source(path)
+        expected, state, whole = np.array(source.image(0)), source.state([0]), pickle.dumps(source)
+        del source
+        assert len(whole) < 5_000, path  # no pixels, or few
+        copy = pickle.loads(whole)
+        assert (np.array(copy.image(0)) == expected).all() and copy.state([0]) == state
+
+
+def test_a_changed_source_has_another_state(tmp_path, pixels):
+    for i in range(3):
+        Image.fromarray(pixels[i]).save(tmp_path / f"{i}.png")
+    before = [open_source(tmp_path).state([i]) for i in range(3)]
+    time = (tmp_path / "1.png").stat().st_mtime_ns
+    os.utime(tmp_path / "1.png", ns=(time + 1, time + 1))
+    after = [open_source(tmp_path).state([i]) for i in range(3)]
+    assert before[0] == after[0] and before[1] != after[1] and before[2] == after[2]
+    assert len(set(before)) == 3
+
+
+def test_a_copy_of_an_npz_has_the_same_state(tmp_path, pixels):
+    states = []
+    for name, images in (("a", pixels), ("b", pixels), ("c", pixels[::-1])):
+        np.savez(tmp_path / f"{name}.npz", images=images)
+        states.append(open_source(tmp_path / f"{name}.npz").state([0, 1]))
+    assert states[0] == states[1] != states[2]
+
+
+def test_a_mended_image_spares_the_other_shards(tmp_path, pixels):
+    for i in range(6):
+        Image.fromarray(pixels[i]).save(tmp_path / f"{i}.png")
+    order = np.random.Generator(np.random.PCG64(0)).permutation(6).tolist()
+    broken = tmp_path / f"{order[4]}.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:40])
+    with pytest.raises(UserError, match="cannot be decoded"):
+        pack(tmp_path, tmp_path / "d", size=4, channels=3, shard_samples=2)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "d").glob("*.tar")}
+    assert len(kept) == 2
+    broken.write_bytes(whole)
+    Image.fromarray(255 - pixels[order[2]]).save(tmp_path / f"{order[2]}.png")
+    index = pack(tmp_path, tmp_path / "d", size=4, channels=3, shard_samples=2)
+    pack(tmp_path, tmp_path / "e", size=4, channels=3, shard_samples=2)
+    assert (tmp_path / "d" / "shard-000000.tar").stat().st_mtime_ns == kept["shard-000000.tar"]
+    assert (tmp_path / "d" / "shard-000001.tar").read_bytes() == (tmp_path / "e" / "shard-000001.tar").read_bytes()
+    Image.fromarray(pixels[0]).rotate(90).save(tmp_path / "0.png")
+    with pytest.raises(UserError, match=r"other arguments: state '.*' there, '.*' here; choose another folder or del"):
+        pack(tmp_path, index.folder, size=4, channels=3, shard_samples=2)
+
+
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def bomb(suffix):
+    """A tiny file that claims 20,000 x 20,000 pixels, 1.2 GB."""
+    if suffix == "png":
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0))
+        rows = zlib.compress(bytes(60_001 * 50), 9)
+        return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "jpeg")
+    data = bytearray(file.getvalue())
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 20_000, 20_000)
+    return bytes(data)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no way to ask for the peak of memory here")
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_bomb_in_a_source_is_refused_before_it_goes_off(tmp_path, suffix):
+    (tmp_path / f"a.{suffix}").write_bytes(bomb(suffix))
+    assert (tmp_path / f"a.{suffix}").stat().st_size < 10_000
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = peak()
+    with pytest.raises(UserError, match=rf"a\.{suffix}: cannot be decoded \(Image size \(400000000 pixels\) exceeds"):
+        pack(tmp_path, tmp_path / "d", size=8, channels=3)
+    assert peak() - before < 50_000_000
+
+
+def peak():
+    """Most bytes that this process has held."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
