@@ -1,6 +1,7 @@
 """Bad samples in a run: replaced, listed, counted over all processes, and too many of them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -49,8 +50,9 @@ def test_a_run_with_too_many_bad_samples_stops_with_their_list(damaged, tmp_path
     folder, _ = damaged(6)
     config, run = runs.write_config(tmp_path, folder), tmp_path / "run"
     said = runs.refused_at_work("train", config, f"run={run}", "data.max_bad=4")
-    assert "5 bad samples, more than the 4 that data.max_bad allows" in said and said.count("crc32") == 5
-    assert len(listed(run)) == 5
+    # one of them is too many; a thread beside it may have met another by then
+    count = int(re.search(r"ganlab: ([56]) bad samples, more than the 4 that data\.max_bad allows:", said)[1])
+    assert said.count("crc32") == count <= len(listed(run))
 
 
 @pytest.mark.slow
