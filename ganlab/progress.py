@@ -18,7 +18,7 @@ class Progress:
         self.first, self.start = done, time.monotonic()
         self.last_line = self.start
         self.bar = (
-            tqdm(desc=what, total=total, initial=done, unit=f" {unit}", dynamic_ncols=True)
+            tqdm(desc=what, total=total, initial=done, unit={"images": "img"}.get(unit, unit), dynamic_ncols=True)
             if sys.stderr.isatty()
             else None
         )

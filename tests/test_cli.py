@@ -188,10 +188,11 @@ def test_a_damaged_image_met_in_training_names_its_shard(config, dataset, tmp_pa
     data = bytearray(shard.read_bytes())
     data[Index.open(dataset).samples["offset"][150] + 60] ^= 1
     shard.write_bytes(data)
-    said = runs.ganlab("train", config, f"run={tmp_path / 'run'}", f"data.url={damaged}")
+    said = runs.ganlab("train", config, f"run={tmp_path / 'run'}", f"data.url={damaged}", "data.max_bad=0")
     assert said.exit_code == 2
-    (message,) = [line for line in said.stderr.splitlines() if line.startswith("ganlab: ")]
-    assert re.match(rf"ganlab: {shard}: image at byte \d+: damaged: .* run `ganlab data check {damaged}`", message)
+    message = said.stderr.split("ganlab: ")[1]
+    assert message.startswith("1 bad samples, more than the 0 that data.max_bad allows:")
+    assert re.search(rf"\n  {shard}: 000000150\.png at byte [\d,]+: its crc32 .*\nrun `ganlab data check`", message)
 
 
 # --- show, sample, export, load

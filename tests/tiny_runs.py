@@ -66,6 +66,13 @@ def refused(*words: object) -> str:
     return result.stderr.removeprefix("ganlab: ")
 
 
+def refused_at_work(*words: object) -> str:
+    """Run a command that ends in a mistake that only shows when it is at work; return all it said."""
+    result = ganlab(*words)
+    assert result.exit_code == 2 and result.stderr.count("ganlab: ") == 1, result.output
+    return result.stderr
+
+
 def files(folder: Path) -> dict[str, tuple[int, int]]:
     """Every file below a folder, with its size and the time it was written."""
     return {

@@ -102,7 +102,8 @@ class BatchLoader:
         for i, (position, sample) in enumerate(zip(positions.tolist(), samples, strict=True)):
             labels[i] = self._read(position, sample, pixels[i])
             if self.mirror and flips[i]:
-                pixels[i] = pixels[i, :, ::-1]
+                image = torch.from_numpy(pixels[i])
+                image.copy_(image.flip(1))  # NumPy takes ten times as long
 
     def _read(self, position: int, sample: int, out: NDArray[np.uint8]) -> int:
         for attempt in range(REPLACEMENTS):
