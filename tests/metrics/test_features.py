@@ -1,0 +1,151 @@
+"""Extractors: torch-fidelity's and torchvision's own networks, files that are not there, and files that are wrong."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch_fidelity import feature_extractor_inceptionv3 as inception
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+from ganlab.metrics.features import InceptionV3, TorchScriptFeatures, TorchvisionFeatures
+from ganlab.types import UserError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Means(nn.Module):
+    """Channel means and deviations."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        deviation, mean = torch.std_mean(images.float(), dim=(2, 3))
+        return torch.cat([mean, deviation], 1)
+
+
+class Switches(nn.Module):
+    """The calling convention of the usual Inception file: probabilities unless features are asked for."""
+
+    def forward(self, images: Tensor, return_features: bool = False, no_output_bias: bool = False) -> Tensor:
+        means = images.float().mean((2, 3))
+        if return_features:
+            return means
+        return torch.softmax(means if no_output_bias else means + 1, 1)
+
+
+class Maps(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float()
+
+
+def script(network: nn.Module, path: Path) -> str:
+    torch.jit.script(network).save(str(path))
+    return str(path)
+
+
+def pixels(n: int = 3, channels: int = 3, size: int = 8) -> Tensor:
+    draw = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (n, channels, size, size), generator=draw, dtype=torch.uint8)
+
+
+def test_torchscript_by_path(tmp_path: Path) -> None:
+    extractor = TorchScriptFeatures(path=script(Means(), tmp_path / "means.pt"))
+    assert re.fullmatch(r"means\.[0-9a-f]{8}", extractor.name)
+    features, logits = extractor(pixels())
+    torch.testing.assert_close(features, Means()(pixels()))
+    assert logits is None
+    grey, _ = extractor(pixels(channels=1))
+    torch.testing.assert_close(grey, Means()(pixels(channels=1).expand(-1, 3, -1, -1)))
+
+
+def test_the_usual_inception_file_gives_features_and_logits(tmp_path: Path) -> None:
+    features, logits = TorchScriptFeatures(path=script(Switches(), tmp_path / "s.pt"))(pixels())
+    means = pixels().float().mean((2, 3))
+    torch.testing.assert_close(features, means)
+    torch.testing.assert_close(logits.softmax(1), means.softmax(1))
+
+
+def test_a_fingerprint_is_the_file_s(tmp_path: Path) -> None:
+    one, same = (TorchScriptFeatures(path=script(Means(), tmp_path / "means.pt")) for _ in range(2))
+    other = TorchScriptFeatures(path=script(Switches(), tmp_path / "switches.pt"))
+    assert one.fingerprint == same.fingerprint != other.fingerprint
+
+
+class RandomInception(FeatureExtractorInceptionV3):
+    """Keeps its random weights."""
+
+    def load_state_dict(self, *_: object, **__: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of random weights for torch-fidelity's Inception, under the name that its own has."""
+    path = tmp_path_factory.mktemp("inception") / "weights.pth"
+    torch.save({}, path)
+    torch.manual_seed(0)
+    torch.save(RandomInception("inception", ["2048"], feature_extractor_weights_path=str(path)).state_dict(), path)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return path.rename(path.with_name(f"inception-{sha256[:8]}.pth"))
+
+
+def test_inception_is_torch_fidelity_s(inception_file: Path) -> None:
+    theirs = FeatureExtractorInceptionV3("x", ["2048", "logits_unbiased"], str(inception_file))
+    extractor = InceptionV3(path=str(inception_file))
+    features, logits = extractor(pixels(2))
+    expected_features, expected_logits = theirs(pixels(2))
+    assert features.shape == (2, 2048)
+    torch.testing.assert_close(features, expected_features, rtol=0, atol=0)
+    torch.testing.assert_close(logits, expected_logits, rtol=0, atol=0)
+    assert extractor.name == f"inceptionv3.{inception_file.stem[-8:]}"
+
+
+def test_inception_downloads_only_when_told_to(
+    inception_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inception, "URL_INCEPTION_V3", inception_file.as_uri())
+    with pytest.raises(UserError, match="no such file; put the weights of inceptionv3 there"):
+        InceptionV3(path=str(tmp_path / "here.pth"))
+    assert InceptionV3(path=str(tmp_path / "here.pth"), download=True).name.endswith(inception_file.stem[-8:])
+
+
+def test_torchvision_features_go_into_its_last_layer(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet18(weights=None).eval()
+    torch.save(theirs.state_dict(), tmp_path / "resnet18.pth")
+    extractor = TorchvisionFeatures(model="resnet18", path=str(tmp_path / "resnet18.pth"), size=64)
+    images = pixels(2, size=80)
+    features, logits = extractor(images)
+    preset = torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    resize = torchvision.transforms.Resize(64, torchvision.transforms.InterpolationMode.BICUBIC, antialias=True)
+    expected = theirs(preset(resize(images.float()).clamp(0, 255) / 255))
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(theirs.fc(features), logits)
+    assert features.shape == (2, 512)
+
+
+def refusal(make: Callable[[], object]) -> str:
+    with pytest.raises(UserError) as caught:
+        make()
+    return str(caught.value)
+
+
+def test_bad_files_and_bad_images_are_one_clear_error_each(tmp_path: Path) -> None:
+    (tmp_path / "text.pt").write_text("hello")
+    text = str(tmp_path / "text.pt")
+    assert "no such file; put the weights of absent there" in refusal(lambda: TorchScriptFeatures(path="absent.pt"))
+    assert "text.pt: not a TorchScript file" in refusal(lambda: TorchScriptFeatures(path=text))
+    assert "text.pt: not a file of weights" in refusal(lambda: InceptionV3(path=text))
+    assert "torchvision has no 'resnet'" in refusal(lambda: TorchvisionFeatures(model="resnet", path=text))
+    torch.save({"a": torch.zeros(1)}, text)
+    assert "not weights of this network" in refusal(lambda: TorchvisionFeatures(model="resnet18", path=text))
+    torch.save({"a": Means()}, text)  # pickled code
+    assert "not a file of weights" in refusal(lambda: InceptionV3(path=text))
+    means = TorchScriptFeatures(path=script(Means(), tmp_path / "means.pt"))
+    assert "images of 4 channels; extractors take grey or RGB" in refusal(lambda: means(pixels(channels=4)))
+    maps = TorchScriptFeatures(path=script(Maps(), tmp_path / "maps.pt"))
+    assert "features of shape [3, 3, 8, 8] from 3 images" in refusal(lambda: maps(pixels()))
