@@ -1,8 +1,10 @@
 """What the images of both players pass through on their way to the discriminator."""
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from ganlab.seeding import Noise
 from ganlab.types import Images
@@ -12,15 +14,22 @@ from ganlab.types import Images
 class Augment(Protocol):
     """A random, differentiable change of images, of one kind for reals and fakes; its noise is from `seeding`."""
 
-    def __call__(self, images: Images, noise: Noise, name: str) -> Images:
-        """Return the images changed; draw from `noise` under `name`."""
+    def draw(self, n: int, noise: Noise, name: str) -> dict[str, Tensor]:
+        """Draw the random numbers for `n` images, from `noise` under `name`."""
+        ...
+
+    def __call__(self, images: Images, drawn: Mapping[str, Tensor]) -> Images:
+        """Return the images changed as drawn."""
         ...
 
 
 class MirrorFlip(Augment):
     """Mirror every second image, left to right, at random."""
 
-    def __call__(self, images: Images, noise: Noise, name: str) -> Images:
+    def draw(self, n: int, noise: Noise, name: str) -> dict[str, Tensor]:
+        """Draw a coin for each image."""
+        return {"flip": noise.uniform(f"{name} flip", n, 1, 1, 1) < 0.5}
+
+    def __call__(self, images: Images, drawn: Mapping[str, Tensor]) -> Images:
         """Flip each image with probability one half."""
-        flip = noise.uniform(f"{name} flip", len(images), 1, 1, 1) < 0.5
-        return torch.where(flip, images.flip(3), images)
+        return torch.where(drawn["flip"], images.flip(3), images)

@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 from ganlab.types import Logits, PerSample
 
@@ -30,3 +30,27 @@ class NonSaturating(Objective):
     def generator(self, fake: Logits) -> PerSample:
         """-log D(G(z))."""
         return softplus(-fake)
+
+
+class Hinge(Objective):
+    """Hinge loss (Lim & Ye 2017; Miyato et al. 2018, eq. 16 and 17)."""
+
+    def discriminator(self, real: Logits, fake: Logits) -> PerSample:
+        """max(0, 1 - D(x)) + max(0, 1 + D(G(z)))."""
+        return relu(1 - real) + relu(1 + fake)
+
+    def generator(self, fake: Logits) -> PerSample:
+        """-D(G(z))."""
+        return -fake
+
+
+class Wasserstein(Objective):
+    """Difference of a critic's means (Arjovsky et al. 2017, eq. 2); wants a penalty that keeps the critic Lipschitz."""
+
+    def discriminator(self, real: Logits, fake: Logits) -> PerSample:
+        """D(G(z)) - D(x)."""
+        return fake - real
+
+    def generator(self, fake: Logits) -> PerSample:
+        """-D(G(z))."""
+        return -fake

@@ -1,4 +1,4 @@
-"""Terms added to the discriminator's loss, as penalties on its input gradient."""
+"""Terms added to the discriminator's loss: penalties on its input gradient or its logits."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -29,18 +29,20 @@ class Regularizer(ABC):
     """`weight * penalty`, the penalty as the paper writes it; with `every: k` at every k-th move, k times as strong."""
 
     at: ClassVar[Literal["real", "fake", "between"]]
-    """The images at which the gradient is taken: `between` is a random point on the line from each real to its fake."""
+    """The images it looks at: `between` is a random point on the line from each real to its fake."""
+    of: ClassVar[Literal["gradient", "logits"]] = "gradient"
+    """What of them it is computed from: the gradient of each logit by its image [n, c, h, w], or the logits [n]."""
 
     def __init__(self, *, weight: float, every: int = 1) -> None:
         self.weight, self.every = weight, every
 
     @abstractmethod
-    def penalty(self, gradient: Images) -> PerSample:
-        """Return the penalty of every sample."""
+    def penalty(self, values: Tensor) -> PerSample:
+        """Return the penalty of every sample, computed from what `of` names."""
 
-    def term(self, gradient: Images) -> PerSample:
+    def term(self, values: Tensor) -> PerSample:
         """Return what is added to the loss of every sample in a move at which the penalty is due."""
-        return self.weight * self.every * self.penalty(gradient)
+        return self.weight * self.every * self.penalty(values)
 
 
 class R1(Regularizer):
@@ -48,9 +50,9 @@ class R1(Regularizer):
 
     at = "real"
 
-    def penalty(self, gradient: Images) -> PerSample:
+    def penalty(self, values: Tensor) -> PerSample:
         """|grad D(x)|^2 / 2."""
-        return gradient.square().sum((1, 2, 3)) / 2
+        return values.square().sum((1, 2, 3)) / 2
 
 
 class R2(Regularizer):
@@ -58,9 +60,9 @@ class R2(Regularizer):
 
     at = "fake"
 
-    def penalty(self, gradient: Images) -> PerSample:
+    def penalty(self, values: Tensor) -> PerSample:
         """|grad D(G(z))|^2 / 2."""
-        return gradient.square().sum((1, 2, 3)) / 2
+        return values.square().sum((1, 2, 3)) / 2
 
 
 class GradientPenalty(Regularizer):
@@ -71,8 +73,22 @@ class GradientPenalty(Regularizer):
 
     at = "between"
 
-    def penalty(self, gradient: Images) -> PerSample:
+    def penalty(self, values: Tensor) -> PerSample:
         """(|grad D(x)| - 1)^2."""
         # At a gradient of exactly 0 the norm has no derivative, and autograd would give NaN.
-        norm = (gradient.square().sum((1, 2, 3)) + 1e-12).sqrt()
+        norm = (values.square().sum((1, 2, 3)) + 1e-12).sqrt()
         return (norm - 1).square()
+
+
+class Drift(Regularizer):
+    """Squared logit of real images, which keeps a Wasserstein critic near zero (Karras et al. 2018, appendix A.1).
+
+    Their epsilon, 0.001, is `weight`.
+    """
+
+    at = "real"
+    of = "logits"
+
+    def penalty(self, values: Tensor) -> PerSample:
+        """D(x)^2."""
+        return values.square()

@@ -226,7 +226,14 @@ def test_a_shared_batch_is_played_as_two_halves_would_be():
     whole.training_step((images, labels), 0)
     halves = seated(tiny.game(regularizers=BOTH))
     losses = [
-        sum(halves.discriminator_terms(images[i : i + 4], labels[i : i + 4], halves._noise(i), BOTH).values())
+        sum(
+            halves.losses.discriminator(
+                images[i : i + 4],
+                labels[i : i + 4],
+                halves._draws(4, halves._noise(i), "discriminator", labels[i : i + 4]),
+                BOTH,
+            )[0].values()
+        )
         for i in (0, 4)
     ]
     weights = list(halves.discriminator.parameters())
@@ -318,8 +325,8 @@ def test_bf16_is_close_to_fp32_and_keeps_weights_and_losses_in_full():
     for precision in ("fp32", "bf16"):
         module = seated(dcgan_game(precision=precision, regularizers={"r1": R1(weight=1.0)}))
         images, labels = next(dcgan_batches(1, 16, torch.float32))
-        logits = module.score(images, labels)
-        fake = module.generate(*module.draw(16, module._noise(0), "x"))
+        logits = module.losses.score(images, labels)
+        fake = module.losses.generate(*module.draw(16, module._noise(0), "x"))
         module.training_step((images, labels), 0)
         gradient = torch.cat(
             [p.grad.flatten() for p in [*module.generator.parameters(), *module.discriminator.parameters()]]

@@ -63,12 +63,12 @@ def test_penalty_of_a_quadratic_discriminator_is_known(penalty, at):
 
 def test_mirror_flip_mirrors_half_the_images_left_to_right():
     images = torch.randn(2000, 2, 3, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    out = MirrorFlip()(images, Noise(0, 0), "x")
+    out = MirrorFlip()(images, MirrorFlip().draw(len(images), Noise(0, 0), "x"))
     mirrored = (out == images[..., [3, 2, 1, 0]]).all(3).all(2).all(1)
     kept = (out == images).all(3).all(2).all(1)
     assert (mirrored ^ kept).all()
     assert stats.binomtest(int(mirrored.sum()), 2000).pvalue > 1e-3
-    other = MirrorFlip()(images, Noise(0, 0), "y")
+    other = MirrorFlip()(images, MirrorFlip().draw(len(images), Noise(0, 0), "y"))
     assert not torch.equal(out, other)
     out.square().sum().backward()
     torch.testing.assert_close(images.grad, 2 * images.detach())

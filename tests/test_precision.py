@@ -79,8 +79,8 @@ def test_a_penalty_runs_the_discriminator_in_float32_and_nothing_else_does(preci
     inside, logits = [], []
     for layer in (model.discriminator.layers[0], model.discriminator.layers[3]):  # two convolutions
         layer.register_forward_hook(lambda layer, inputs, output: inside.append(output.dtype))
-    score = model.score
-    model.score = lambda *args, **kwargs: logits.append(score(*args, **kwargs)) or logits[-1]
+    score = model.losses.score
+    model.losses.score = lambda *args, **kwargs: logits.append(score(*args, **kwargs)) or logits[-1]
     images, labels = torch.rand(BATCH, 1, 16, 16) * 2 - 1, torch.full((BATCH,), -1)
     passes = {"real": [torch.float32, dtype], "fake": [dtype, torch.float32], "between": [dtype, dtype, torch.float32]}
     for expected in (passes[of], [dtype, dtype]):  # the penalty is due in the first move, and not in the second

@@ -2,8 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -16,13 +15,14 @@ from ganlab.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from ganlab.clock import Clock
 from ganlab.layers.batchnorm import gather_statistics
 from ganlab.layers.spectral import iterate_power
+from ganlab.models.losses import Draws, Losses
 from ganlab.models.player import LossScale, Player
 from ganlab.models.statistics import Statistics
 from ganlab.objectives import Objective
-from ganlab.regularizers import Regularizer, input_gradient
+from ganlab.regularizers import Regularizer
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise, key
-from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, PerSample, Phase, Precision, UserError
+from ganlab.types import Images, ImageSpec, Labels, Latents, Phase, Precision, UserError
 
 SAMPLE_BATCH = 64
 """Samples are always made this many at a time, so that image i of a seed is the same whatever is asked for."""
@@ -41,12 +41,15 @@ class GANModule(pl.LightningModule):
         objective: the adversarial loss.
         optimizers: for "generator" and "discriminator", a callable that takes parameters (`functools.partial(Adam,
             lr=2e-4)`) and `fused`. Adam, AdamW and SGD have the fused form, in which a non-finite move is masked.
-        regularizers: penalties on the discriminator's input gradient, by name.
+        regularizers: penalties on the discriminator, by name.
         augment: applied to the reals and the fakes of both players.
         rate_schedule: factor on both learning rates; None leaves them constant.
         discriminator_moves: discriminator moves per generator move.
         generator_batch: the generator's batch as a ratio to the discriminator's.
         ema_half_life: of the generator's average, in real images shown.
+        fake_labels: drawn uniformly over the classes, or those of the reals in the batch.
+        dequantize: turn a uint8 level v of a real into (v + u) / 128 - 1 with u uniform in [0, 1), instead of
+            v / 127.5 - 1.
         group: consecutive samples that stay on one rank and share a key of the noise; must divide every rank's batch.
         seed: of latents, labels and augmentation.
         micro_batch: images per process and forward pass, a multiple of `group`; None puts all of them through at once.
@@ -71,6 +74,8 @@ class GANModule(pl.LightningModule):
         discriminator_moves: int = 1,
         generator_batch: float = 1.0,
         ema_half_life: float = 10_000.0,
+        fake_labels: Literal["uniform", "data"] = "uniform",
+        dequantize: bool = False,
         group: int = 4,
         seed: int = 0,
         attempt: int = 0,
@@ -87,13 +92,23 @@ class GANModule(pl.LightningModule):
             raise UserError(f"{', '.join(wrong)}: must be more than 0")
         if micro_batch is not None and micro_batch % group:
             raise UserError(f"train.micro_batch: {micro_batch} is no multiple of model.group, {group}")
+        if fake_labels == "data" and generator_batch % 1:
+            raise UserError(f"model.generator_batch: {generator_batch}: with fake_labels: data, write a whole number")
         if taken := {"loss", "real_logit", "fake_logit", "not_finite"} & set(regularizers or {}):
             raise UserError(f"regularizers: {min(taken)} is the name of a statistic; choose another")
         self.image = image
         self.generator, self.discriminator = generator, discriminator
         self.ema = copy.deepcopy(generator).eval().requires_grad_(False)
         self.latent, self.classes = int(generator.latent), int(generator.classes)  # type: ignore[arg-type]
-        self.objective, self.regularizers, self.augment = objective, dict(regularizers or {}), augment
+        self.regularizers, self.augment = dict(regularizers or {}), augment
+        self.losses = Losses(
+            generator=generator,
+            discriminator=discriminator,
+            objective=objective,
+            augment=augment,
+            precision=precision,
+        )
+        self.fake_labels, self.dequantize = fake_labels, dequantize
         self.optimizer_makers, self.rate_schedule = optimizers, rate_schedule
         self.moves_every = {"discriminator": 1, "generator": discriminator_moves}  # in the order of play
         self.generator_batch, self.ema_half_life = generator_batch, ema_half_life
@@ -103,7 +118,7 @@ class GANModule(pl.LightningModule):
         self.players: dict[str, Player] = {}
         self.statistics = Statistics()
         self.loss_scales = nn.ModuleDict({name: LossScale() for name in self.moves_every if precision == "fp16"})
-        self.real_dtype = torch.float64 if precision == "fp64" else torch.float32
+        self.real_dtype = self.losses.real_dtype
         self.to(self.real_dtype)
 
     # --- Lightning's side
@@ -125,7 +140,10 @@ class GANModule(pl.LightningModule):
         """Play: `batch` is (images, labels), the images as uint8 or as floats in [-1, 1]."""
         pixels, labels = batch
         images = pixels.to(self.real_dtype)
-        if pixels.dtype == torch.uint8:
+        if pixels.dtype == torch.uint8 and self.dequantize:
+            noise = self._noise(distributed.rank() * self._in_groups("discriminator", len(pixels)))
+            images = images.add(noise.uniform("dequantization", *pixels.shape)).div(128.0).sub(1.0)
+        elif pixels.dtype == torch.uint8:
             images = images.div(127.5).sub(1.0)
         play = self.clock.moves["discriminator"] + 1
         for player, every in self.moves_every.items():
@@ -150,24 +168,22 @@ class GANModule(pl.LightningModule):
     def move(self, name: str, real: Images, labels: Labels) -> None:
         """Make one move of one player, given this rank's share of the reals. Works without a Trainer."""
         player = self.players[name]
-        n = len(real) if name == "discriminator" else round(len(real) * self.generator_batch)
-        if not n or n % self.group:
-            raise UserError(
-                f"{name}: a batch of {n} images per process is no whole number of groups; "
-                f"make it a multiple of model.group, {self.group} (of a DataLoader, drop the last batch)"
-            )
+        n = self._in_groups(name, len(real) if name == "discriminator" else round(len(real) * self.generator_batch))
         due = {key: r for key, r in self.regularizers.items() if self.clock.moves[name] % r.every == 0}
         self.discriminator.requires_grad_(name == "discriminator")  # the generator's move only passes through it
         player.begin(1.0 if self.rate_schedule is None else self.rate_schedule(self.clock.nimg))
         if name == "discriminator":
             iterate_power(self.discriminator)
         for start, size in self._pieces(n):
+            piece = slice(start, start + size)
             noise = self._noise(distributed.rank() * n + start)
+            draws = self._draws(size, noise, name, labels.repeat_interleave(n // len(real))[piece])
             if name == "discriminator":
-                piece = slice(start, start + size)
-                terms = self.discriminator_terms(real[piece], labels[piece], noise, due)
+                terms, logits = self.losses.discriminator(real[piece], labels[piece], draws, due)
+                for at in ("real", "fake"):
+                    self.statistics.record(f"discriminator/{at}_logit", logits[at])
             else:
-                terms = self.generator_terms(size, noise)
+                terms = self.losses.generator(draws)
             player.backward(torch.stack(list(terms.values())).sum() / n, last=start + size == n)
             for term, values in terms.items():
                 self.statistics.record(f"{name}/{term}", values)
@@ -178,52 +194,12 @@ class GANModule(pl.LightningModule):
             self.clock.nimg += n * distributed.world_size()
         self.clock.moves[name] += 1
 
-    def discriminator_terms(
-        self, real: Images, labels: Labels, noise: Noise, due: Mapping[str, Regularizer]
-    ) -> dict[str, PerSample]:
-        """Return the discriminator's loss and due penalties on as many fakes as reals."""
-        with torch.no_grad():
-            latents, fake_labels = self.draw(len(real), noise, "discriminator")
-            fake = self.generate(latents, fake_labels)
-        real = self._augmented(real, noise, "discriminator real")
-        fake = self._augmented(fake, noise, "discriminator fake")
-        points = {"real": (real, labels), "fake": (fake, fake_labels)}
-        if any(penalty.at == "between" for penalty in due.values()):
-            points["between"] = real.lerp(fake, noise.uniform("between", len(real), 1, 1, 1)), labels
-        logits, terms = {}, {}
-        for at, (images, classes) in points.items():
-            penalties = {name: r for name, r in due.items() if r.at == at}
-            if penalties:
-                gradient, logits[at] = input_gradient(partial(self.score, labels=classes, full=True), images)
-                terms.update({name: penalty.term(gradient) for name, penalty in penalties.items()})
-            else:
-                logits[at] = self.score(images, classes)
-        for at in ("real", "fake"):
-            self.statistics.record(f"discriminator/{at}_logit", logits[at])
-        return {"loss": self.objective.discriminator(logits["real"], logits["fake"]), **terms}
-
-    def generator_terms(self, n: int, noise: Noise) -> dict[str, PerSample]:
-        """Return the generator's loss on `n` fakes."""
-        latents, labels = self.draw(n, noise, "generator")
-        fake = self._augmented(self.generate(latents, labels), noise, "generator fake")
-        return {"loss": self.objective.generator(self.score(fake, labels))}
-
     def draw(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
         """Draw latents, and labels uniformly (-1 where the generator takes none)."""
         latents = noise.normal(f"{name} latents", n, self.latent)
         if not self.classes:
             return latents, torch.full((n,), -1, device=latents.device)
         return latents, noise.classes(f"{name} labels", n, self.classes)
-
-    def generate(self, latents: Latents, labels: Labels) -> Images:
-        """Run the live generator under the run's precision."""
-        with self._autocast():
-            return self.generator(latents, labels).to(self.real_dtype)  # type: ignore[no-any-return]
-
-    def score(self, images: Images, labels: Labels, full: bool = False) -> Logits:
-        """Run the discriminator under the run's precision, or for a penalty in full; the logits come back in full."""
-        with self._autocast(off=full):
-            return self.discriminator(images, labels).to(self.real_dtype)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def sample(self, n: int, seed: int = 0, labels: Sequence[int] | None = None) -> Tensor:
@@ -274,17 +250,29 @@ class GANModule(pl.LightningModule):
         seed = key(self.seed, "attempt", self.attempt) if self.attempt else self.seed
         return Noise(seed, self.clock.nimg, start, self.group, self.device, self.real_dtype)
 
+    def _in_groups(self, name: str, n: int) -> int:
+        if not n or n % self.group:
+            raise UserError(
+                f"{name}: a batch of {n} images per process is no whole number of groups; "
+                f"make it a multiple of model.group, {self.group} (of a DataLoader, drop the last batch)"
+            )
+        return n
+
+    def _draws(self, n: int, noise: Noise, name: str, of_reals: Labels) -> Draws:
+        latents, labels = self.draw(n, noise, name)
+        if self.fake_labels == "data":
+            labels = of_reals  # each real's repeated in place: the same for sample i on any number of ranks
+        mixes = name == "discriminator" and any(r.at == "between" for r in self.regularizers.values())
+        between = noise.uniform("between", n, 1, 1, 1) if mixes else None
+        if self.augment is None:
+            return Draws(latents, labels, between)
+        real, fake = (self.augment.draw(n, noise, f"{name} {kind}") for kind in ("real", "fake"))
+        return Draws(latents, labels, between, real, fake)
+
     def _pieces(self, n: int) -> Iterator[tuple[int, int]]:
         size = self.micro_batch or n
         for start in range(0, n, size):
             yield start, min(size, n - start)
-
-    def _augmented(self, images: Images, noise: Noise, name: str) -> Images:
-        return images if self.augment is None else self.augment(images, noise, name)
-
-    def _autocast(self, off: bool = False) -> torch.autocast:
-        low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        return torch.autocast(self.device.type, low, enabled=low is not None and not off)
 
     def _average_generator(self, images: int) -> None:
         weight = 1 - 0.5 ** (images / self.ema_half_life)
