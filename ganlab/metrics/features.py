@@ -23,21 +23,17 @@ class Extractor(nn.Module, ABC):
 
     Args:
         name: of the network, for people.
-        path: of its weights.
+        sha256: of its weights.
         protocol: what else decides the features: resize, range of the input, layer.
     """
 
-    def __init__(self, name: str, path: Path, **protocol: Any) -> None:
+    def __init__(self, name: str, sha256: str, **protocol: Any) -> None:
         super().__init__()
-        if not path.is_file():
-            raise UserError(
-                f"{path}: no such file; put the weights of {name} there, or name where they are "
-                "(evaluation.extractor.path, or --extractor for a TorchScript file)"
-            )
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         self.protocol = {"extractor": name, "weights_sha256": sha256, **protocol}
         self.name = f"{name}.{sha256[:8]}"
+
+    classifies = False
+    """It returns logits."""
 
     @property
     def fingerprint(self) -> str:
@@ -74,7 +70,7 @@ class TorchScriptFeatures(Extractor):
     """
 
     def __init__(self, *, path: str) -> None:
-        super().__init__(Path(path).stem, Path(path), resize="its own", input_range="0..255")
+        super().__init__(Path(path).stem, hash_of(path, Path(path).stem), resize="its own", input_range="0..255")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # the files that everybody has are of this format
@@ -82,11 +78,11 @@ class TorchScriptFeatures(Extractor):
         except RuntimeError as error:
             raise UserError(f"{path}: not a TorchScript file: {str(error).splitlines()[0]}") from None
         arguments = {argument.name for argument in self.network.forward.schema.arguments}
-        self.switches = {"return_features", "no_output_bias"} <= arguments
+        self.classifies = {"return_features", "no_output_bias"} <= arguments
 
     def outputs(self, images: Pixels) -> tuple[Tensor, Tensor | None]:
         """See `Extractor`."""
-        if not self.switches:
+        if not self.classifies:
             return self.network(images), None
         return self.network(images, return_features=True), self.network(images, no_output_bias=True).log()
 
@@ -99,12 +95,16 @@ class InceptionV3(Extractor):
         download: fetch them from where torch-fidelity does, if the file is not there.
     """
 
+    classifies = True
+
     def __init__(self, *, path: str, download: bool = False) -> None:
         fidelity = optional("torch_fidelity.feature_extractor_inceptionv3", "torch-fidelity")
         if download and not Path(path).exists():
             url = fidelity.URL_INCEPTION_V3
             torch.hub.download_url_to_file(url, path, hash_prefix=url.rpartition("-")[2].removesuffix(".pth"))
-        super().__init__("inceptionv3", Path(path), resize="bilinear 299, as TensorFlow 1", input_range="-1..1")
+        super().__init__(
+            "inceptionv3", hash_of(path, "inceptionv3"), resize="bilinear 299, as TensorFlow 1", input_range="-1..1"
+        )
         read_weights(path)  # torch-fidelity would unpickle anything
         layers = ["2048", "logits_unbiased"]
         self.network = fidelity.FeatureExtractorInceptionV3("inception", layers, feature_extractor_weights_path=path)
@@ -122,7 +122,7 @@ class ImageNetNetwork(Extractor):
 
     def __init__(self, name: str, path: str, size: int) -> None:
         super().__init__(
-            name, Path(path), resize=f"bicubic {size} antialias", input_range="ImageNet's mean and deviation"
+            name, hash_of(path, name), resize=f"bicubic {size} antialias", input_range="ImageNet's mean and deviation"
         )
         self.size = size
 
@@ -142,6 +142,8 @@ class TorchvisionFeatures(ImageNetNetwork):
         path: of its weights.
         size: height and width it is given, px.
     """
+
+    classifies = True
 
     def __init__(self, *, model: str, path: str, size: int = 224) -> None:
         super().__init__(model, path, size)
@@ -180,6 +182,17 @@ class TimmFeatures(ImageNetNetwork):
     def outputs(self, images: Pixels) -> tuple[Tensor, Tensor | None]:
         """See `Extractor`."""
         return self.network(self.prepared(images)), None
+
+
+def hash_of(path: str, name: str) -> str:
+    """Return the sha256 of a file of weights; UserError says what to put where."""
+    if not Path(path).is_file():
+        raise UserError(
+            f"{path}: no such file; put the weights of {name} there, or name where they are "
+            "(evaluation.extractor.path, or --extractor for a TorchScript file)"
+        )
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def optional(module: str, package: str) -> ModuleType:

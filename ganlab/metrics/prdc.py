@@ -47,9 +47,9 @@ def radii_of(features: Features, k: int) -> Tensor:
     return torch.cat(radii)
 
 
-def nearest(queries: Features, features: Features) -> tuple[Tensor, Tensor]:
-    """Return the distance to, and the number of, each query's nearest neighbour, both [n]: is it a memory of one?"""
-    found = [distances.min(1) for _, distances in distances_in_rows(queries, features)]
+def nearest(queries: Features, features: Features, k: int) -> tuple[Tensor, Tensor]:
+    """Return the distances to, and the numbers of, each query's k nearest neighbours, both [n, k], nearest first."""
+    found = [distances.topk(k, largest=False) for _, distances in distances_in_rows(queries, features)]
     return torch.cat([item.values for item in found]), torch.cat([item.indices for item in found])
 
 

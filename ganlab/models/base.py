@@ -218,13 +218,20 @@ class GANModule(pl.LightningModule):
                 raise UserError(f"labels: {wrong} are not classes; write numbers from 0 to {self.image.classes - 1}")
         batches = []
         for start in range(0, n, SAMPLE_BATCH):
-            noise = Noise(seed, 0, start, dtype=self.real_dtype)  # drawn on the CPU: the same on every machine
-            latents, classes = self.draw(SAMPLE_BATCH, noise, "sample")
-            if labels is not None:
-                classes = torch.tensor([labels[i % len(labels)] for i in range(start, start + SAMPLE_BATCH)])
-            images = self.ema(latents.to(self.device), classes.to(self.device))
+            images, _ = self.synthesize(start, seed, "sample", labels)
             batches.append(pictures.to_uint8(images[: n - start]))
         return torch.cat(batches)
+
+    @torch.no_grad()
+    def synthesize(
+        self, start: int, seed: int, name: str, labels: Sequence[int] | None = None
+    ) -> tuple[Images, Labels]:
+        """Make the `SAMPLE_BATCH` images from number `start` on with the averaged generator; `start` is a multiple."""
+        noise = Noise(seed, 0, start, dtype=self.real_dtype)  # drawn on the CPU: the same on every machine
+        latents, classes = self.draw(SAMPLE_BATCH, noise, name)
+        if labels is not None:
+            classes = torch.tensor([labels[i % len(labels)] for i in range(start, start + SAMPLE_BATCH)])
+        return self.ema(latents.to(self.device), classes.to(self.device)), classes
 
     def settle(self) -> None:
         """Make the ranks agree on what each has averaged for itself; to be called on all of them before it is read."""

@@ -1,0 +1,122 @@
+"""One evaluation: fakes against reals by several metrics, shared by all ranks."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganlab import distributed
+from ganlab.evaluation.images import BLOCK, ImageSet
+from ganlab.evaluation.measures import METRICS
+from ganlab.evaluation.protocol import name_of, protocol_of, row_of
+from ganlab.evaluation.side import PATCH_IMAGES, Side
+from ganlab.metrics.features import Extractor
+from ganlab.metrics.prdc import nearest
+from ganlab.parts import build, resolve
+from ganlab.pictures import grid, save_png
+from ganlab.types import UserError
+
+SEED = 0
+"""Of the samples: the same for every evaluation, so that their noise does not hide a difference."""
+LEAST = 16
+"""Images on each side, below which nothing can be said."""
+QUERIES = 10
+NEIGHBOURS = 7
+
+
+def evaluate(
+    fakes: ImageSet,
+    reals: ImageSet,
+    metrics: Sequence[str],
+    extractor: Extractor | None,
+    device: torch.device,
+    *,
+    about: Mapping[str, Any],
+    pictures: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Return a row of results for each value, on rank 0; to be called on all ranks, with a settled generator.
+
+    Args:
+        fakes: what is judged.
+        reals: what it is judged by.
+        metrics: names of `METRICS`.
+        extractor: on `device`; None where no metric needs one.
+        device: where features are made and compared.
+        about: `circumstances`, for every row.
+        pictures: folder for the picture of nearest neighbours; None draws none.
+    """
+    check(metrics, fakes, reals, extractor)
+    start = time.monotonic()
+    patch_images = min(len(fakes), len(reals), PATCH_IMAGES)
+    sides = [Side(images, extractor, device, patch_images) for images in (fakes, reals)]
+    chosen = {name: METRICS[name] for name in metrics}
+    alone = [metric for name, metric in chosen.items() if metric.fakes_alone]
+    for side, concerned in zip(sides, (chosen.values(), [m for m in chosen.values() if m not in alone]), strict=True):
+        side.prepare(frozenset().union(*(metric.needs for metric in concerned)))
+    fake, real = sides
+    rows = []
+    for name, metric in chosen.items() if distributed.rank() == 0 else ():
+        protocol = protocol_of(metric, fake, real)
+        for key, found in metric.measure(fake, real).items():
+            if not math.isfinite(found.value):
+                raise UserError(f"{key}: {found.value}: constant images, or too few of them, have no such distance")
+            full = name_of(key, found.biased, metric, fake, real)
+            rows.append(row_of(full, key, found, protocol))
+        if name == "neighbours" and pictures is not None:
+            draw_neighbours(fake, real, pictures / "neighbours.png")
+    fake.drop()
+    seconds = round(time.monotonic() - start, 3)
+    return [{**row, **about, "seed": SEED, "seconds": seconds} for row in rows]
+
+
+def make_extractor(part: Any, trust: Sequence[str]) -> Extractor | None:
+    """Make the extractor of a config; UserError where it is none, or its files are not there."""
+    if part is None:
+        return None
+    if not (isinstance(part, dict) and "_target_" in part and issubclass(resolve(part["_target_"], trust), Extractor)):
+        raise UserError(
+            "evaluation.extractor: no extractor; write for example "
+            "{_target_: ganlab.metrics.features.TorchScriptFeatures, path: weights/inception.pt}"
+        )
+    extractor: Extractor = build(part, trust=trust)
+    return extractor
+
+
+def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: Extractor | None) -> None:
+    """Refuse what cannot be measured, before anything is: on every rank."""
+    if not metrics or (unknown := [name for name in metrics if name not in METRICS]):
+        raise UserError(f"metrics: {', '.join(unknown) if metrics else 'none'}; choose from {', '.join(METRICS)}")
+    for name in metrics:
+        needs = METRICS[name].needs
+        if needs & {"moments", "features"} and extractor is None:
+            raise UserError(
+                f"{name}: needs an extractor; name a TorchScript file with --extractor, or a part in "
+                "evaluation.extractor (swd and msssim need none)"
+            )
+        if "labels" in needs and (without := [images.name for images in (reals, fakes) if not images.classes]):
+            raise UserError(f"{name}: needs labels, and {without[0]} has none; leave the metric out")
+        if "logits" in needs and extractor is not None and not extractor.classifies:
+            raise UserError(f"{name}: needs a classifier, and {extractor.name} returns no logits; leave it out")
+    for images in (fakes, reals):
+        if len(images) < LEAST:
+            raise UserError(f"{images.name}: {len(images)} images; give at least {LEAST}")
+
+
+def draw_neighbours(fakes: Side, reals: Side, path: Path) -> None:
+    """Write a picture: the first fakes, one a row, and to the right of each the reals nearest to it."""
+    queries = fakes.read("features", "features")[:QUERIES]
+    _, numbers = nearest(queries, reals.read("features", "features"), NEIGHBOURS)
+    cells = []
+    for query, found in enumerate(numbers.tolist()):
+        cells += [picture_of(fakes, query), *(picture_of(reals, number) for number in found)]
+    save_png(grid(torch.stack(cells), 1 + NEIGHBOURS), path)
+
+
+def picture_of(side: Side, number: int) -> Tensor:
+    """Return one image [c, h, w]."""
+    images, _ = side.images.block(number // BLOCK * BLOCK)
+    return images[number % BLOCK].cpu()
