@@ -77,7 +77,7 @@ class Ticks(EveryImages):
         self._write({"nimg": nimg, "seconds": round(time.monotonic() - self.first_time, 3), **values})
         self.row = {**self.row, **values}
 
-    def _write(self, row: Mapping[str, float]) -> None:
+    def _write(self, row: Mapping[str, int | float]) -> None:
         finite = {k: v if math.isfinite(v) else None for k, v in row.items()}  # JSON has no NaN
         with self.file.open("a") as file:
             file.write(json.dumps(finite) + "\n")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganlab import distributed
-from ganlab.evaluation.images import BLOCK, ImageSet
+from ganlab.evaluation.images import BLOCK, ImageSet, Samples
 from ganlab.evaluation.measures import METRICS
 from ganlab.evaluation.protocol import name_of, protocol_of, row_of
 from ganlab.evaluation.side import PATCH_IMAGES, Side
@@ -68,7 +68,8 @@ def evaluate(
             rows.append(row_of(full, key, found, protocol))
         if name == "neighbours" and pictures is not None:
             draw_neighbours(fake, real, pictures / "neighbours.png")
-    fake.drop()
+    if isinstance(fakes, Samples):  # they can be made again, and nobody will ask for them
+        fake.drop()
     seconds = round(time.monotonic() - start, 3)
     return [{**row, **about, "seed": SEED, "seconds": seconds} for row in rows]
 

@@ -52,7 +52,7 @@ class Store:
 
     def __init__(self, what: str, key: Mapping[str, Any], count: int, compute: Callable[[int], Tensors]) -> None:
         self.what, self.count, self.compute = what, count, compute
-        self.key = json.dumps({"format": FORMAT, "count": count, **key}, sort_keys=True)
+        self.key = json.dumps({"format": FORMAT, "count": count, "chunk": CHUNK, **key}, sort_keys=True)
         self.folder = cache() / hashlib.sha256(self.key.encode()).hexdigest()[:24]
         self.chunks = [self.folder / f"{number:06d}.safetensors" for number in range(-(-count // CHUNK))]
         self.total = self.folder / "moments.safetensors"

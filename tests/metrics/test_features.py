@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from torch import Tensor, nn
+from extractors import Classifier, Maps, Toy, script
+from torch import Tensor
 from torch_fidelity import feature_extractor_inceptionv3 as inception
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -18,59 +19,31 @@ from ganlab.types import UserError
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class Means(nn.Module):
-    """Channel means and deviations."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        deviation, mean = torch.std_mean(images.float(), dim=(2, 3))
-        return torch.cat([mean, deviation], 1)
-
-
-class Switches(nn.Module):
-    """The calling convention of the usual Inception file: probabilities unless features are asked for."""
-
-    def forward(self, images: Tensor, return_features: bool = False, no_output_bias: bool = False) -> Tensor:
-        means = images.float().mean((2, 3))
-        if return_features:
-            return means
-        return torch.softmax(means if no_output_bias else means + 1, 1)
-
-
-class Maps(nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        return images.float()
-
-
-def script(network: nn.Module, path: Path) -> str:
-    torch.jit.script(network).save(str(path))
-    return str(path)
-
-
 def pixels(n: int = 3, channels: int = 3, size: int = 8) -> Tensor:
     draw = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (n, channels, size, size), generator=draw, dtype=torch.uint8)
 
 
 def test_torchscript_by_path(tmp_path: Path) -> None:
-    extractor = TorchScriptFeatures(path=script(Means(), tmp_path / "means.pt"))
-    assert re.fullmatch(r"means\.[0-9a-f]{8}", extractor.name)
+    extractor = TorchScriptFeatures(path=str(script(Toy(), tmp_path / "toy.pt")))
+    assert re.fullmatch(r"toy\.[0-9a-f]{8}", extractor.name)
     features, logits = extractor(pixels())
-    torch.testing.assert_close(features, Means()(pixels()))
+    torch.testing.assert_close(features, Toy()(pixels()))
     assert logits is None
     grey, _ = extractor(pixels(channels=1))
-    torch.testing.assert_close(grey, Means()(pixels(channels=1).expand(-1, 3, -1, -1)))
+    torch.testing.assert_close(grey, Toy()(pixels(channels=1).expand(-1, 3, -1, -1)))
 
 
 def test_the_usual_inception_file_gives_features_and_logits(tmp_path: Path) -> None:
-    features, logits = TorchScriptFeatures(path=script(Switches(), tmp_path / "s.pt"))(pixels())
-    means = pixels().float().mean((2, 3))
-    torch.testing.assert_close(features, means)
-    torch.testing.assert_close(logits.softmax(1), means.softmax(1))
+    features, logits = TorchScriptFeatures(path=str(script(Classifier(), tmp_path / "classifier.pt")))(pixels())
+    expected = Toy()(pixels())
+    torch.testing.assert_close(features, expected)
+    torch.testing.assert_close(logits.softmax(1), expected.softmax(1))
 
 
 def test_a_fingerprint_is_the_file_s(tmp_path: Path) -> None:
-    one, same = (TorchScriptFeatures(path=script(Means(), tmp_path / "means.pt")) for _ in range(2))
-    other = TorchScriptFeatures(path=script(Switches(), tmp_path / "switches.pt"))
+    one, same = (TorchScriptFeatures(path=str(script(Toy(), tmp_path / "toy.pt"))) for _ in range(2))
+    other = TorchScriptFeatures(path=str(script(Classifier(), tmp_path / "classifier.pt")))
     assert one.fingerprint == same.fingerprint != other.fingerprint
 
 
@@ -143,9 +116,9 @@ def test_bad_files_and_bad_images_are_one_clear_error_each(tmp_path: Path) -> No
     assert "torchvision has no 'resnet'" in refusal(lambda: TorchvisionFeatures(model="resnet", path=text))
     torch.save({"a": torch.zeros(1)}, text)
     assert "not weights of this network" in refusal(lambda: TorchvisionFeatures(model="resnet18", path=text))
-    torch.save({"a": Means()}, text)  # pickled code
+    torch.save({"a": Toy()}, text)  # pickled code
     assert "not a file of weights" in refusal(lambda: InceptionV3(path=text))
-    means = TorchScriptFeatures(path=script(Means(), tmp_path / "means.pt"))
-    assert "images of 4 channels; extractors take grey or RGB" in refusal(lambda: means(pixels(channels=4)))
-    maps = TorchScriptFeatures(path=script(Maps(), tmp_path / "maps.pt"))
+    toy = TorchScriptFeatures(path=str(script(Toy(), tmp_path / "toy.pt")))
+    assert "images of 4 channels; extractors take grey or RGB" in refusal(lambda: toy(pixels(channels=4)))
+    maps = TorchScriptFeatures(path=str(script(Maps(), tmp_path / "maps.pt")))
     assert "features of shape [3, 3, 8, 8] from 3 images" in refusal(lambda: maps(pixels()))
