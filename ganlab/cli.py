@@ -115,7 +115,9 @@ def sample(
 @main.command()
 @click.argument("target", type=FOLDER, metavar="RUN_OR_IMAGES")
 @click.argument("images", type=FOLDER, required=False)
-@click.option("--metrics", help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas. Default: the run's, or fid.")
+@click.option(
+    "--metrics", help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe. Default: the run's, or fid."
+)
 @click.option("--data", help="The reals: shards or image files. Default: IMAGES, evaluation.data or the training data.")
 @click.option("--extractor", type=FOLDER, help="TorchScript file: bytes [n, c, h, w] to features [n, d].")
 @click.option("-n", type=click.IntRange(min=1), help="Images judged. Default: 50,000 of a run, all of a folder.")

@@ -1,10 +1,12 @@
 """Extractors small enough for tests, as TorchScript files."""
 
+import hashlib
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 
 class Toy(nn.Module):
@@ -53,3 +55,21 @@ def script(network: nn.Module, path: Path) -> Path:
     """Save a network as TorchScript."""
     torch.jit.script(network).save(str(path))
     return path
+
+
+class RandomInception(FeatureExtractorInceptionV3):
+    """Keeps its random weights."""
+
+    def load_state_dict(self, *_: object, **__: object) -> None:
+        pass
+
+
+def random_inception(folder: Path) -> Path:
+    """Write random weights for torch-fidelity's Inception, with part of their sha256 in the name as in its own."""
+    path = folder / "weights.pth"
+    torch.save({}, path)
+    torch.manual_seed(0)
+    torch.save(RandomInception("inception", ["2048"], feature_extractor_weights_path=str(path)).state_dict(), path)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return path.rename(path.with_name(f"inception-{sha256[:8]}.pth"))

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ganlab import distributed
+from ganlab.evaluation.discriminator import DiscriminatorFeatures
 from ganlab.evaluation.images import BLOCK, ImageSet, Samples
-from ganlab.evaluation.measures import METRICS
+from ganlab.evaluation.measures import METRICS, Metric
 from ganlab.evaluation.protocol import name_of, protocol_of, row_of
 from ganlab.evaluation.side import PATCH_IMAGES, Side
 from ganlab.metrics.features import Extractor
@@ -51,27 +52,40 @@ def evaluate(
     """
     check(metrics, fakes, reals, extractor)
     start = time.monotonic()
-    patch_images = min(len(fakes), len(reals), PATCH_IMAGES)
-    sides = [Side(images, extractor, device, patch_images) for images in (fakes, reals)]
     chosen = {name: METRICS[name] for name in metrics}
-    alone = [metric for name, metric in chosen.items() if metric.fakes_alone]
-    for side, concerned in zip(sides, (chosen.values(), [m for m in chosen.values() if m not in alone]), strict=True):
-        side.prepare(frozenset().union(*(metric.needs for metric in concerned)))
-    fake, real = sides
+    patch_images = min(len(fakes), len(reals), PATCH_IMAGES)
+    fake, real = (Side(images, extractor, device, patch_images) for images in (fakes, reals))
+    fake.prepare(needs_of(chosen.values(), "both", "fakes"))
+    real.prepare(needs_of(chosen.values(), "both"))
+    passing = [fake] if isinstance(fakes, Samples) else []
+    if isinstance(fakes, Samples) and "probe" in chosen:
+        passing.append(Side(reals, DiscriminatorFeatures(fakes.model), device, patch_images))
+        passing[-1].prepare(chosen["probe"].needs)
     rows = []
     for name, metric in chosen.items() if distributed.rank() == 0 else ():
-        protocol = protocol_of(metric, fake, real)
-        for key, found in metric.measure(fake, real).items():
-            if not math.isfinite(found.value):
-                raise UserError(f"{key}: {found.value}: constant images, or too few of them, have no such distance")
-            full = name_of(key, found.biased, metric, fake, real)
-            rows.append(row_of(full, key, found, protocol))
+        judge = passing[-1] if metric.of == "discriminator" else real
+        rows += rows_of(metric, fake, judge)
         if name == "neighbours" and pictures is not None:
             draw_neighbours(fake, real, pictures / "neighbours.png")
-    if isinstance(fakes, Samples):  # they can be made again, and nobody will ask for them
-        fake.drop()
+    for side in passing:  # they can be made again, and nobody will ask for them
+        side.drop()
     seconds = round(time.monotonic() - start, 3)
     return [{**row, **about, "seed": SEED, "seconds": seconds} for row in rows]
+
+
+def needs_of(metrics: Iterable[Metric], *of: str) -> frozenset[str]:
+    """Return what some metrics need."""
+    return frozenset().union(*(metric.needs for metric in metrics if metric.of in of))
+
+
+def rows_of(metric: Metric, fakes: Side, reals: Side) -> list[dict[str, Any]]:
+    """Measure, and return a row for each value; UserError where one is no number."""
+    protocol, rows = protocol_of(metric, fakes, reals), []
+    for key, found in metric.measure(fakes, reals).items():
+        if not math.isfinite(found.value):
+            raise UserError(f"{key}: {found.value}: constant images, or too few of them, have no such distance")
+        rows.append(row_of(name_of(key, found.biased, protocol), key, found, protocol))
+    return rows
 
 
 def make_extractor(part: Any, trust: Sequence[str]) -> Extractor | None:
@@ -92,13 +106,17 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
     if not metrics or (unknown := [name for name in metrics if name not in METRICS]):
         raise UserError(f"metrics: {', '.join(unknown) if metrics else 'none'}; choose from {', '.join(METRICS)}")
     for name in metrics:
-        needs = METRICS[name].needs
-        if needs & {"moments", "features"} and extractor is None:
+        needs, probing = METRICS[name].needs, METRICS[name].of == "discriminator"
+        if probing and (not isinstance(fakes, Samples) or distributed.world_size() > 1):
+            raise UserError(f"{name}: needs a run, and one process; leave it out of the metrics")
+        if needs & {"moments", "features"} and extractor is None and not probing:
             raise UserError(
                 f"{name}: needs an extractor; name a TorchScript file with --extractor, or a part in "
                 "evaluation.extractor (swd and msssim need none)"
             )
-        if "labels" in needs and (without := [images.name for images in (reals, fakes) if not images.classes]):
+        if "labels" in needs and (
+            without := [images.name for images in ((reals,) if probing else (reals, fakes)) if not images.classes]
+        ):
             raise UserError(f"{name}: needs labels, and {without[0]} has none; leave the metric out")
         if "logits" in needs and extractor is not None and not extractor.classifies:
             raise UserError(f"{name}: needs a classifier, and {extractor.name} returns no logits; leave it out")

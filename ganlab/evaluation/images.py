@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ganlab import pictures
 from ganlab.data.loader import Reader
@@ -58,11 +59,7 @@ class Samples(ImageSet):
     def __init__(self, model: GANModule, n: int, seed: int = 0) -> None:
         self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
         self.name = f"{model.clock.nimg} images"
-        digest = hashlib.sha256(repr((seed, model.latent, model.classes)).encode())
-        for name, tensor in model.ema.state_dict().items():
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        self.fingerprint = digest.hexdigest()
+        self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}"
         averaged = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
         self.origin = {
             "weights": "ema",
@@ -169,6 +166,15 @@ def _state_of(folder: Path) -> str:
     stats = ((str(file.relative_to(folder)), file.stat()) for file in sorted(folder.rglob("*")))
     lines = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def hash_of_weights(network: nn.Module) -> str:
+    """Hash parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def open_images(path: str, n: int | None = None) -> Decoded:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -44,8 +44,8 @@ class Metric:
     needs: frozenset[str]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """What else decides the values: part of the protocol."""
-    fakes_alone: bool = False
-    """No real is looked at."""
+    of: Literal["both", "fakes", "discriminator"] = "both"
+    """Whom it looks at: the discriminator's own features of reals are no fake's business."""
 
 
 def fid(fakes: Side, reals: Side) -> dict[str, Value]:
@@ -132,15 +132,13 @@ def classification_accuracy_score(fakes: Side, reals: Side) -> dict[str, Value]:
     """Accuracy on reals of a linear probe trained on fakes; the floor's is trained on half of the reals."""
     (fake, fake_labels), (real, labels) = labelled(fakes), labelled(reals)
     accuracy = probe_accuracy(fake, fake_labels, real, labels, classes=reals.images.classes)
-    return {"cas": Value(accuracy, floor=probe(fakes, reals)["probe"].value)}
+    return {"cas": Value(accuracy, floor=probe(reals))}
 
 
-def probe(fakes: Side, reals: Side) -> dict[str, Value]:
+def probe(reals: Side) -> float:
     """Accuracy on half of the reals of a linear probe trained on the other half."""
     real, labels = labelled(reals)
-    return {
-        "probe": Value(probe_accuracy(real[0::2], labels[0::2], real[1::2], labels[1::2], classes=reals.images.classes))
-    }
+    return probe_accuracy(real[0::2], labels[0::2], real[1::2], labels[1::2], classes=reals.images.classes)
 
 
 def labelled(side: Side) -> tuple[Tensor, Tensor]:
@@ -152,12 +150,18 @@ METRICS = {
     "fid": Metric(fid, frozenset({"moments"})),
     "kid": Metric(kid, frozenset({"features"}), {"subsets": 100, "subset_size": 1000, "kernel": "(x.y/d + 1)^3"}),
     "prdc": Metric(prdc, frozenset({"features"}), {"neighbours": 3, "neighbours_dc": 5}),
-    "is": Metric(score, frozenset({"features", "logits"}), {"splits": 10}, fakes_alone=True),
+    "is": Metric(score, frozenset({"features", "logits"}), {"splits": 10}, of="fakes"),
     "intra_fid": Metric(intra_fid, frozenset({"features", "labels"})),
     "swd": Metric(swd, frozenset({"patches"}), {"patches": 128, "directions": 512}),
     "msssim": Metric(msssim, frozenset({"pairs"})),
     "neighbours": Metric(memory, frozenset({"features"})),
     "cas": Metric(classification_accuracy_score, frozenset({"features", "labels"}), {"classifier": "linear probe"}),
+    "probe": Metric(
+        lambda _, reals: {"probe": Value(probe(reals))},
+        frozenset({"features", "labels"}),
+        {"classifier": "linear probe"},
+        of="discriminator",
+    ),
 }
 
 HIGHER_IS_BETTER = frozenset({"is", "precision", "recall", "density", "coverage", "cas", "probe"})

@@ -24,13 +24,11 @@ PACKAGES = ("ganlab", "torch", "torchvision", "numpy", "pytorch-lightning")
 def protocol_of(metric: Metric, fakes: Side, reals: Side) -> dict[str, Any]:
     """Return all that two values must share to be comparable."""
     patches = "patches" in metric.needs
-    about = {
-        "fakes": fakes.stores["patches"].count if patches else len(fakes),
-        **{f"fakes_{name}": value for name, value in fakes.images.origin.items()},
-        "pixels": "uint8, clipped and rounded",
-        **metric.parameters,
-    }
-    if not metric.fakes_alone:
+    about: dict[str, Any] = {"pixels": "uint8, clipped and rounded", **metric.parameters}
+    if metric.of != "discriminator":
+        about["fakes"] = fakes.stores["patches"].count if patches else len(fakes)
+        about |= {f"fakes_{name}": value for name, value in fakes.images.origin.items()}
+    if metric.of != "fakes":
         about |= {
             "reals": reals.images.name,
             "reals_fingerprint": reals.images.fingerprint,
@@ -39,25 +37,26 @@ def protocol_of(metric: Metric, fakes: Side, reals: Side) -> dict[str, Any]:
         }
     if metric.needs & {"moments", "features"} and reals.extractor is not None:
         about |= reals.extractor.protocol
+        if metric.of == "discriminator":  # it is what is judged
+            del about["weights_sha256"]
     return about
 
 
-def name_of(value: str, biased: bool, metric: Metric, fakes: Side, reals: Side) -> str:
+def name_of(value: str, biased: bool, protocol: Mapping[str, Any]) -> str:
     """Return the name of a value: what, of how many fakes, against which reals, seen by whom, made how.
 
     `fid50k_cifar10-full50k_inceptionv3.6726825d_ema_bn-running`; `biased-` is put before it where the images are too
     few for their dimensions.
     """
-    about = protocol_of(metric, fakes, reals)
-    dash = "-" if value[-1].isdigit() else ""
-    parts = [f"{'biased-' * biased}{value}{dash}{short(about['fakes'])}"]
-    if "reals" in about:
-        whole = "full" if about["reals_images"] == about["reals_total"] else "first"
-        parts.append(f"{about['reals']}-{whole}{short(about['reals_images'])}")
-    if "extractor" in about and reals.extractor is not None:
-        parts.append(reals.extractor.name)
-    if "fakes_weights" in about:
-        parts += [about["fakes_weights"], f"bn-{about['fakes_batch_norm']}"]
+    count = short(protocol["fakes"]) if "fakes" in protocol else ""
+    parts = [f"{'biased-' * biased}{value}{'-' * value[-1].isdigit()}{count}"]
+    if "reals" in protocol:
+        whole = "full" if protocol["reals_images"] == protocol["reals_total"] else "first"
+        parts.append(f"{protocol['reals']}-{whole}{short(protocol['reals_images'])}")
+    if "extractor" in protocol:
+        parts.append(".".join([protocol["extractor"], protocol.get("weights_sha256", "")[:8]]).rstrip("."))
+    if "fakes_weights" in protocol:
+        parts += [protocol["fakes_weights"], f"bn-{protocol['fakes_batch_norm']}"]
     return "_".join(parts)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.linalg import sqrtm
 
 import ganlab
+from ganlab.data.pack import pack
 from ganlab.evaluation.images import Files, Shards, open_images
 from ganlab.metrics.inception_score import inception_score
 from ganlab.metrics.kernel import kernel_distance
@@ -92,6 +93,22 @@ def test_metrics_without_an_extractor_and_with_labels(run: Path, toy: Path) -> N
     assert 0 <= rows["cas"]["value"] <= 1
     with Image.open(run / "neighbours.png") as picture:
         assert picture.size == (8 * 50 + 2, 10 * 50 + 2)
+
+
+def test_the_discriminator_s_features_tell_classes(run: Path, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    labels = np.arange(120) % 3
+    shade = np.array([20, 120, 220])[labels][:, None, None]
+    np.savez(
+        tmp_path / "shades.npz", images=(shade + draw.integers(0, 30, (120, 16, 16))).astype(np.uint8), labels=labels
+    )
+    pack(tmp_path / "shades.npz", tmp_path / "shades", size=16)
+    done(run, "--metrics", "probe", "--data", tmp_path / "shades")
+    row = results(run)["probe"]
+    assert row["value"] == 1.0 and row["name"] == "probe_shades-full120_discriminator"
+    noise = runs.pack_noise(tmp_path, classes=3)
+    done(run, "--metrics", "probe", "--data", noise)
+    assert 0.15 < results(run)["probe"]["value"] < 0.55  # of three classes that are all noise
 
 
 def test_inception_score_needs_no_reals(run: Path, tmp_path: Path) -> None:

@@ -37,14 +37,13 @@ def launch(processes: int, run: Path, toy: Path, cache: Path, blocks: int = 1_00
 def test_one_two_and_four_processes_and_a_kill(finished: Path, toy: Path, tmp_path: Path) -> None:
     code, one = launch(1, finished, toy, tmp_path / "1")
     assert code == 0 and len(one["values"]) == 19
-    for processes in (2, 4):
-        _, found = launch(processes, finished, toy, tmp_path / f"{processes}")
-        assert_same(found["values"], one["values"])
+    _, two = launch(2, finished, toy, tmp_path / "2")
+    assert_same(two["values"], one["values"])
     code, _ = launch(2, finished, toy, tmp_path / "killed", blocks=3)
     assert code != 0
-    _, resumed = launch(4, finished, toy, tmp_path / "killed")
-    assert_same(resumed["values"], one["values"])
-    assert resumed["made"] < found["made"]  # by rank 0 of four: what the killed ones had made was there
+    _, four = launch(4, finished, toy, tmp_path / "killed")  # goes on with what two had made
+    assert_same(four["values"], one["values"])
+    assert four["made"] == 2  # by rank 0, whose two blocks of features were there: its two of pairs
 
 
 def assert_same(values: dict, others: dict) -> None:

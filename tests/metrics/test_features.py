@@ -1,6 +1,5 @@
 """Extractors: torch-fidelity's and torchvision's own networks, files that are not there, and files that are wrong."""
 
-import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from extractors import Classifier, Maps, Toy, script
+from extractors import Classifier, Maps, Toy, random_inception, script
 from torch import Tensor
 from torch_fidelity import feature_extractor_inceptionv3 as inception
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -47,23 +46,9 @@ def test_a_fingerprint_is_the_file_s(tmp_path: Path) -> None:
     assert one.fingerprint == same.fingerprint != other.fingerprint
 
 
-class RandomInception(FeatureExtractorInceptionV3):
-    """Keeps its random weights."""
-
-    def load_state_dict(self, *_: object, **__: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of random weights for torch-fidelity's Inception, under the name that its own has."""
-    path = tmp_path_factory.mktemp("inception") / "weights.pth"
-    torch.save({}, path)
-    torch.manual_seed(0)
-    torch.save(RandomInception("inception", ["2048"], feature_extractor_weights_path=str(path)).state_dict(), path)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return path.rename(path.with_name(f"inception-{sha256[:8]}.pth"))
+    return random_inception(tmp_path_factory.mktemp("inception"))
 
 
 def test_inception_is_torch_fidelity_s(inception_file: Path) -> None:
