@@ -130,14 +130,18 @@ class Store:
         return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
 
     def _sum(self, device: torch.device) -> Tensor:
-        total = torch.zeros(PARTS, 1, 1, dtype=torch.float64, device=device)
+        total = torch.zeros(PARTS, 0, 0, dtype=torch.float64, device=device)
         for tensors in self._share():
             features = tensors["features"].to(device)
-            total = total + torch.stack([Moments.of(features[part::PARTS]).total for part in range(PARTS)])
+            if not total.numel():
+                total = total.new_zeros(PARTS, 1 + features.shape[1], 1 + features.shape[1])
+            for part in range(PARTS):
+                total[part] += Moments.of(features[part::PARTS]).total
         if dist.is_initialized():
             size = torch.tensor(total.shape[-1], device=device)
-            dist.all_reduce(size, dist.ReduceOp.MAX)  # a rank may have had no chunk
-            total = total.expand(PARTS, int(size), int(size)).contiguous()
+            dist.all_reduce(size, dist.ReduceOp.MAX)
+            if not total.numel():  # a rank that had no chunk
+                total = total.new_zeros(PARTS, int(size), int(size))
             dist.all_reduce(total)
         return total
 
