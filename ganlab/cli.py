@@ -128,10 +128,10 @@ def evaluate(target: Path, images: Path | None, metrics: str | None, **options: 
     The name of a number says how it was made. A run keeps its numbers in results.jsonl. Statistics of the reals are
     kept in $GANLAB_CACHE, or ~/.cache/ganlab.
     """
-    from ganlab.evaluate import evaluate_and_print
+    from ganlab.evaluate import evaluate_paths
 
     chosen = [name.strip() for name in metrics.split(",")] if metrics else []
-    for line in evaluate_and_print(target, images, metrics=chosen, **options):
+    for line in evaluate_paths(target, images, metrics=chosen, **options):
         click.echo(line)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ganlab.config import differences
-from ganlab.evaluation.protocol import best, read
+from ganlab.evaluation.protocol import best, error, read
 from ganlab.types import UserError
 
 
@@ -55,8 +55,5 @@ def shared_protocol(metric: str, results: Mapping[Path, Sequence[Mapping[str, An
 
 def value_of(row: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
     """Return the last value and the best."""
-    error = "" if row["standard_error"] is None else f"± {row['standard_error']:.3g}"
-    found = best(history, row)
-    at = "" if found is None or found["nimg"] is None else f"best {found['value']:.4g} at {found['nimg']:,}"
     seen = "" if row["nimg"] is None else f"at {row['nimg']:,}"
-    return f"{row['value']:>10.4g} {error:<10} {seen:<16} {at:<28}"
+    return f"{row['value']:>10.4g} {error(row):<10} {seen:<16} {best(history, row):<28}"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from ganlab import distributed
 from ganlab.config import Config, Machine, from_yaml
 from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
 from ganlab.evaluation.images import Samples, open_images
-from ganlab.evaluation.protocol import append, best, circumstances, read
+from ganlab.evaluation.protocol import append, best, circumstances, error, read
 from ganlab.sample import GENERATOR, load
 from ganlab.types import UserError
 
 SAMPLES = 50_000
 METRICS = ("fid",)
+PATIENCE = timedelta(days=1)
+"""Rank 0 computes distances while the others wait."""
 
 
-def evaluate_and_print(
+def evaluate_paths(
     target: Path,
     images: Path | None,
     *,
@@ -85,11 +88,9 @@ def table(rows: Sequence[dict[str, Any]], history: Sequence[dict[str, Any]]) -> 
     """Return a line for each value: with its error, its floor, the run's best so far, and its full name."""
     lines = []
     for row in rows:
-        error = "" if row["standard_error"] is None else f"± {row['standard_error']:.3g}"
         floor = "" if row["floor"] is None else f"floor {row['floor']:.4g} ({row['floor_images']:,} a side)"
-        found = best(history, row)
-        at = "" if found is None or found["nimg"] is None else f"best {found['value']:.4g} at {found['nimg']:,}"
-        lines.append(f"{row['metric']:<11} {row['value']:>10.4g} {error:<10} {floor:<32} {at:<28} {row['name']}")
+        value = f"{row['metric']:<11} {row['value']:>10.4g} {error(row):<10}"
+        lines.append(f"{value} {floor:<32} {best(history, row):<28} {row['name']}")
     return [line.rstrip() for line in lines]
 
 
@@ -102,7 +103,7 @@ def group() -> Iterator[torch.device]:
     if cuda:
         torch.cuda.set_device(device)
     if distributed.world_size() > 1:
-        dist.init_process_group("nccl" if cuda else "gloo")
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield device
     finally:

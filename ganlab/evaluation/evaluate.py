@@ -25,6 +25,8 @@ SEED = 0
 """Of the samples: the same for every evaluation, so that their noise does not hide a difference."""
 LEAST = 16
 """Images on each side, below which nothing can be said."""
+ALIKE = frozenset({"swd", "neighbours"})
+"""Metrics that need fakes and reals of one shape."""
 QUERIES = 10
 NEIGHBOURS = 7
 
@@ -123,6 +125,13 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
     for images in (fakes, reals):
         if len(images) < LEAST:
             raise UserError(f"{images.name}: {len(images)} images; give at least {LEAST}")
+    if alike := ALIKE & set(metrics):
+        (_, *fake), (_, *real) = fakes.block(0)[0].shape, reals.block(0)[0].shape
+        if fake != real:
+            raise UserError(
+                f"{min(alike)}: {fakes.name} and {reals.name} have images of [c, h, w] {fake} and {real}; "
+                "bring them to one size with `ganlab data pack`, or leave the metric out"
+            )
 
 
 def draw_neighbours(fakes: Side, reals: Side, path: Path) -> None:

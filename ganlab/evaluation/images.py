@@ -58,7 +58,7 @@ class Samples(ImageSet):
 
     def __init__(self, model: GANModule, n: int, seed: int = 0) -> None:
         self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
-        self.name = f"{model.clock.nimg} images"
+        self.name = "samples"
         self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}"
         averaged = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
         self.origin = {

@@ -129,10 +129,16 @@ def read(run: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the best of a run's results under a row's protocol; None for what has no better and worse."""
+def best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
+    """Return the best of a run's results under a row's protocol, for people; nothing where none is better."""
     same = [other for other in rows if other["metric"] == row["metric"] and other["protocol"] == row["protocol"]]
     if row["metric"] in NEITHER:
-        return None
+        return ""
     choose = max if row["metric"] in HIGHER_IS_BETTER else min
-    return choose(same, key=lambda other: other["value"])
+    found = choose(same, key=lambda other: other["value"])
+    return "" if found["nimg"] is None else f"best {found['value']:.4g} at {found['nimg']:,}"
+
+
+def error(row: Mapping[str, Any]) -> str:
+    """Return the standard error as a person reads it."""
+    return "" if row["standard_error"] is None else f"± {row['standard_error']:.3g}"

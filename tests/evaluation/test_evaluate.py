@@ -218,10 +218,14 @@ def test_bad_input_is_one_clear_error_each(run: Path, dataset: Path, toy: Path, 
     assert "intra_fid: needs labels, and plain has none" in refusal(plain, dataset, "--metrics", "intra_fid", *with_toy)
     clear = pictures("clear", noise[:20].expand(-1, 4, -1, -1))
     assert "images of 4 channels" in refusal(clear, dataset, *with_toy)
+    small = pictures("small", noise[:20, :, :12, :12])
+    assert "swd: small and shards have images of [c, h, w] [1, 12, 12] and [1, 16, 16]" in refusal(
+        small, dataset, "--metrics", "swd"
+    )
+    assert "-n, and it has 20" in refusal(small, dataset, "-n", 21, *with_toy)
     mixed = pictures("mixed", noise[:20])
     Image.new("L", (9, 9)).save(mixed / "00005.png")
     assert "00005.png: 9x9 px in 1 channel, but the first image has 16x16 px" in refusal(mixed, dataset, *with_toy)
-    assert "240 images asked for" not in refusal(mixed, dataset, "-n", 21, *with_toy)
     maps, broken = (
         script(network, tmp_path / f"{network.__class__.__name__}.pt") for network in (Maps(), NotANumber())
     )

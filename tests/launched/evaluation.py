@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from ganlab import distributed
-from ganlab.evaluate import evaluate_and_print
+from ganlab.evaluate import evaluate_paths
 from ganlab.evaluation import store
 from ganlab.models import GANModule
 
@@ -31,7 +31,7 @@ def main(run: Path, extractor: Path, out: Path, blocks: int) -> None:
         return synthesize(model, *arguments)
 
     GANModule.synthesize = counted  # type: ignore[assignment,method-assign]
-    table = evaluate_and_print(run, None, metrics=METRICS, data=None, extractor=extractor, n=500, trust=())
+    table = evaluate_paths(run, None, metrics=METRICS, data=None, extractor=extractor, n=500, trust=())
     if distributed.rank() == 0:
         assert table
         rows = map(json.loads, (run / "results.jsonl").read_text().splitlines())
