@@ -113,6 +113,39 @@ def sample(
 
 
 @main.command()
+@click.argument("target", type=FOLDER, metavar="RUN_OR_IMAGES")
+@click.argument("images", type=FOLDER, required=False)
+@click.option(
+    "--metrics", help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe. Default: the run's, or fid."
+)
+@click.option("--data", help="The reals: shards or image files. Default: IMAGES, evaluation.data or the training data.")
+@click.option("--extractor", type=FOLDER, help="TorchScript file: bytes [n, c, h, w] to features [n, d].")
+@click.option("-n", type=click.IntRange(min=1), help="Images judged. Default: 50,000 of a run, all of a folder.")
+@TRUST
+def evaluate(target: Path, images: Path | None, metrics: str | None, **options: Any) -> None:
+    """Judge a run, a dataset or a folder or zip of images by IMAGES; under torchrun, all processes share the work.
+
+    The name of a number says how it was made. A run keeps its numbers in results.jsonl. Statistics of the reals are
+    kept in $GANLAB_CACHE, or ~/.cache/ganlab.
+    """
+    from ganlab.evaluate import evaluate_paths
+
+    chosen = [name.strip() for name in metrics.split(",")] if metrics else []
+    for line in evaluate_paths(target, images, metrics=chosen, **options):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("runs", type=FOLDER, nargs=-1, required=True, metavar="RUN...")
+def compare(runs: tuple[Path, ...]) -> None:
+    """Print the results of RUNs side by side; refused where they were measured by different protocols."""
+    from ganlab.compare import compare
+
+    for line in compare(runs):
+        click.echo(line)
+
+
+@main.command()
 @click.argument("run", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="Folder to write.")
 @TRUST

@@ -117,6 +117,23 @@ class Logging:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """How the generator is judged."""
+
+    every_nimg: int | None = None
+    """An evaluation every so many images, a multiple of train.checkpoint_every_nimg so that each has its checkpoint;
+    None: never while it trains."""
+    metrics: tuple[str, ...] = ("fid",)
+    """Of fid, kid, prdc, is, intra_fid, swd, msssim, neighbours, cas."""
+    data: str | None = None
+    """The reals: a folder of shards, or image files; None takes the training data."""
+    extractor: Any = None
+    """A part, such as ganlab.metrics.features.TorchScriptFeatures with its path; None is enough for swd and msssim."""
+    samples: int = 50_000
+    """Images made for an evaluation while it trains."""
+
+
+@dataclass(frozen=True)
 class Config:
     """One run, whole."""
 
@@ -134,6 +151,8 @@ class Config:
     """Where it happens; a machine file may say it."""
     logging: Logging = field(default_factory=Logging)
     """Who is told; a machine file may say it."""
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    """How the generator is judged; changes nothing of what is trained."""
     trust: tuple[str, ...] = ()
     """Packages outside ganlab whose classes may be targets; given with --trust, never in a file."""
 
@@ -147,7 +166,8 @@ class Config:
 MACHINE_FILE_KEYS = frozenset({"machine", "logging"})
 
 FREE_ON_RESUME = re.compile(
-    r"run$|trust|machine\.|logging\.|data\.(cache|max_bad)|train\.(total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best)$"
+    r"run$|trust|machine\.|logging\.|evaluation\.|data\.(cache|max_bad)|"
+    r"train\.(total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best)$"
 )
 """Keys that do not change what has been computed so far."""
 
@@ -195,7 +215,7 @@ def from_dict(values: dict[str, Any], place: str) -> Config:
         complaints.append("model: names no class; write for example `model: {_target_: ganlab.models.DCGAN}`")
     complaints += [
         f"{frame}.{name}: {value} is not positive"
-        for frame in ("train", "machine")
+        for frame in ("train", "machine", "evaluation")
         if isinstance(counts := values.get(frame), dict)
         for name, value in counts.items()
         if isinstance(value, int) and not isinstance(value, bool) and value < 1

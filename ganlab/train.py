@@ -15,6 +15,7 @@ from ganlab import checkpoints, distributed, sharding
 from ganlab.callbacks import (
     BadSamples,
     Checkpoints,
+    Evaluate,
     Guard,
     Heartbeat,
     NotFiniteError,
@@ -23,9 +24,12 @@ from ganlab.callbacks import (
     Tracker,
     WriterIO,
 )
+from ganlab.callbacks.evaluate import Judge
 from ganlab.config import Config
 from ganlab.data import ShardDataset
 from ganlab.data.module import ShardData
+from ganlab.evaluation.evaluate import make_extractor
+from ganlab.evaluation.images import open_images
 from ganlab.models import GANModule
 from ganlab.run import (
     agreed_image,
@@ -39,6 +43,7 @@ from ganlab.run import (
     make_run_folder,
     open_dataset,
 )
+from ganlab.types import UserError
 
 STOPPED_BY_SIGNAL = 75
 """Exit code of a run that a signal stopped and that has saved itself: run me again."""
@@ -78,6 +83,7 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
     check_batch(config, model)
     check_shard(config, model)
     check_labels(config, model, dataset)
+    judge = open_judge(config)
     newest = checkpoints.newest(run / "checkpoints")
     if newest is not None:
         path, saved = newest
@@ -90,30 +96,42 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
     plain = config.as_dict()
     tracker = Tracker(run, config.logging.wandb, config.logging.project, plain) if distributed.rank() == 0 else None
     try:
-        return play(config, run, model, data, newest and newest[0], tracker)
+        return play(config, run, model, data, judge, newest and newest[0], tracker)
     finally:
         if tracker is not None:
             tracker.finish()
 
 
 def play(
-    config: Config, run: Path, model: GANModule, data: ShardData, newest: Path | None, tracker: Tracker | None
+    config: Config,
+    run: Path,
+    model: GANModule,
+    data: ShardData,
+    judge: Judge | None,
+    newest: Path | None,
+    tracker: Tracker | None,
 ) -> int:
     """Train, and roll back as often as the config allows; return the exit code."""
     for _ in range(config.train.rollbacks if config.train.on_not_finite == "rollback" else 0):
         try:
-            return fit(config, run, model, data, newest, tracker)
+            return fit(config, run, model, data, judge, newest, tracker)
         except NotFiniteError as error:
             distributed.barrier()  # rank 0 may have been writing
             last = checkpoints.newest(run / "checkpoints")
             newest = last and last[0]
             announce(f"{error}; rolling back to {newest.name if newest else 'the start'}")
             model = build_model(config, attempt=model.attempt + 1)
-    return fit(config, run, model, data, newest, tracker)
+    return fit(config, run, model, data, judge, newest, tracker)
 
 
 def fit(
-    config: Config, run: Path, model: GANModule, data: ShardData, newest: Path | None, tracker: Tracker | None
+    config: Config,
+    run: Path,
+    model: GANModule,
+    data: ShardData,
+    judge: Judge | None,
+    newest: Path | None,
+    tracker: Tracker | None,
 ) -> int:
     """Hand the checked objects to Lightning; return the exit code."""
     every = config.train
@@ -131,6 +149,7 @@ def fit(
         ticks,
         BadSamples(run / "bad_samples.jsonl", every=every.tick_nimg, faults=data.dataset.faults, ticks=ticks),
         Samples(run / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker),
+        *([] if judge is None else [Evaluate(run, config=config, judge=judge, ticks=ticks)]),
         Checkpoints(
             run / "checkpoints",
             every=every.checkpoint_every_nimg,
@@ -148,6 +167,19 @@ def fit(
         return 130 if guard.signal == signal.SIGINT else STOPPED_BY_SIGNAL
     print_done(run, f"done: {model.clock.nimg:,} images")
     return 0
+
+
+def open_judge(config: Config) -> Judge | None:
+    """Return what the generator is judged by while it trains, if it is."""
+    evaluation, every = config.evaluation, config.train.checkpoint_every_nimg
+    if evaluation.every_nimg is None:
+        return None
+    if evaluation.every_nimg % every:
+        raise UserError(
+            f"evaluation.every_nimg: {evaluation.every_nimg} is no multiple of train.checkpoint_every_nimg, {every}; "
+            "without a checkpoint of the same moment nobody could come back to what was judged"
+        )
+    return Judge(open_images(evaluation.data or config.data.url), make_extractor(evaluation.extractor, config.trust))
 
 
 def make_trainer(config: Config, callbacks: list[pl.Callback], writer: checkpoints.Writer | None = None) -> pl.Trainer:

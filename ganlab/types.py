@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 Images = Float[Tensor, "n channels height width"]
@@ -14,6 +14,10 @@ Labels = Int[Tensor, " n"]
 Logits = Float[Tensor, " n"]
 PerSample = Float[Tensor, " n"]
 """One number a sample: a loss or a penalty before its mean is taken."""
+Pixels = UInt8[Tensor, "n channels height width"]
+"""Images as bytes."""
+Features = Float[Tensor, "_ dims"]
+"""What an extractor makes of images."""
 
 
 Precision = Literal["fp64", "fp32", "tf32", "bf16", "fp16"]

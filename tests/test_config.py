@@ -360,5 +360,5 @@ def leaves(frame, prefix=""):
 
 @pytest.mark.parametrize("key", [*leaves(Config), "model.width", "train.total_nimg_2", "runs", "data.image.height"])
 def test_only_what_changes_no_weight_is_free_on_resume(key):
-    free = key in FREE or key.startswith(("machine.", "logging.", "data.cache.", "data.max_bad"))
+    free = key in FREE or key.startswith(("machine.", "logging.", "evaluation.", "data.cache.", "data.max_bad"))
     assert bool(FREE_ON_RESUME.match(key)) == free

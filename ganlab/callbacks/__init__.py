@@ -2,6 +2,7 @@
 
 from ganlab.callbacks.bad_samples import BadSamples
 from ganlab.callbacks.checkpoint import Checkpoints, WriterIO
+from ganlab.callbacks.evaluate import Evaluate
 from ganlab.callbacks.guard import Guard
 from ganlab.callbacks.heartbeat import Heartbeat
 from ganlab.callbacks.samples import Samples
@@ -11,6 +12,7 @@ from ganlab.callbacks.tracker import Tracker
 __all__ = [
     "BadSamples",
     "Checkpoints",
+    "Evaluate",
     "Guard",
     "Heartbeat",
     "NotFiniteError",

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +66,23 @@ class Ticks(EveryImages):
             losses = {player: row.get(f"{player}/loss") for player in module.players}  # None: no move in this tick
             facts = " ".join(f"{player} {loss:.3f}" for player, loss in losses.items() if loss is not None)
             self.progress.update(nimg - self.last_nimg, facts)
-            finite = {k: v if math.isfinite(v) else None for k, v in row.items()}  # JSON has no NaN
-            with self.file.open("a") as file:
-                file.write(json.dumps(finite) + "\n")
-            if self.tracker is not None:
-                self.tracker.log(nimg, row)
+            self._write(row)
         self.last_nimg, self.last_time = nimg, now
         self._check_finite(module, means)
         if distributed.world_size() > 1 and (names := distributed.differing(module.state_dict().items())):
             raise RuntimeError(f"at {nimg:,} images the ranks hold different values of {', '.join(names[:5])}")
+
+    def add(self, nimg: int, values: Mapping[str, float]) -> None:
+        """Add a line of what else was found at `nimg`; on rank 0. The next checkpoint tells it too."""
+        self._write({"nimg": nimg, "seconds": round(time.monotonic() - self.first_time, 3), **values})
+        self.row = {**self.row, **values}
+
+    def _write(self, row: Mapping[str, int | float]) -> None:
+        finite = {k: v if math.isfinite(v) else None for k, v in row.items()}  # JSON has no NaN
+        with self.file.open("a") as file:
+            file.write(json.dumps(finite) + "\n")
+        if self.tracker is not None:
+            self.tracker.log(int(row["nimg"]), dict(row))
 
     def _check_finite(self, module: GANModule, means: dict[str, float]) -> None:
         for name, player in module.players.items():

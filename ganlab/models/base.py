@@ -222,16 +222,24 @@ class GANModule(pl.LightningModule):
             if wrong := [label for label in labels if not 0 <= label < self.image.classes]:
                 raise UserError(f"labels: {wrong} are not classes; write numbers from 0 to {self.image.classes - 1}")
         batches = []
-        sharding.gather(self.ema)
         for start in range(0, n, SAMPLE_BATCH):
-            noise = Noise(seed, 0, start, dtype=self.real_dtype)  # drawn on the CPU: the same on every machine
-            latents, classes = self.draw(SAMPLE_BATCH, noise, "sample")
-            if labels is not None:
-                classes = torch.tensor([labels[i % len(labels)] for i in range(start, start + SAMPLE_BATCH)])
-            images = self.averaged(latents.to(self.device), classes.to(self.device))
+            images, _ = self.synthesize(start, seed, "sample", labels)
             batches.append(pictures.to_uint8(images[: n - start]))
-        sharding.release(self.ema)
         return torch.cat(batches)
+
+    @torch.no_grad()
+    def synthesize(
+        self, start: int, seed: int, name: str, labels: Sequence[int] | None = None
+    ) -> tuple[Images, Labels]:
+        """Make the `SAMPLE_BATCH` images from number `start` on with the averaged generator; `start` is a multiple."""
+        noise = Noise(seed, 0, start, dtype=self.real_dtype)  # drawn on the CPU: the same on every machine
+        latents, classes = self.draw(SAMPLE_BATCH, noise, name)
+        if labels is not None:
+            classes = torch.tensor([labels[i % len(labels)] for i in range(start, start + SAMPLE_BATCH)])
+        sharding.gather(self.ema)
+        images = self.averaged(latents.to(self.device), classes.to(self.device))
+        sharding.release(self.ema)
+        return images, classes
 
     def averaged(self, latents: Latents, labels: Labels) -> Images:
         """Run the averaged generator: images of the full size, whatever size the moves are at."""

@@ -1,0 +1,111 @@
+"""The verb `evaluate`: a run, a dataset or image files against reals, on one process or many."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from ganlab import distributed
+from ganlab.config import Config, Machine, from_yaml
+from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
+from ganlab.evaluation.images import Samples, open_images
+from ganlab.evaluation.protocol import append, best, circumstances, error, read
+from ganlab.sample import GENERATOR, load
+from ganlab.types import UserError
+
+SAMPLES = 50_000
+METRICS = ("fid",)
+PATIENCE = timedelta(days=1)
+"""Rank 0 computes distances while the others wait."""
+
+
+def evaluate_paths(
+    target: Path,
+    images: Path | None,
+    *,
+    metrics: Sequence[str],
+    data: str | None,
+    extractor: Path | None,
+    n: int | None,
+    trust: Sequence[str],
+) -> list[str]:
+    """Evaluate, add rows to a run's `results.jsonl`, and return the lines of a table (none but on rank 0)."""
+    is_run = (target / "checkpoints").is_dir() or (target / GENERATOR).exists()
+    config = from_yaml(target / "config.yaml", trust) if is_run else None
+    with group() as device:
+        network = make_extractor(extractor_part(target, extractor, config), trust)
+        if network is not None:
+            network.to(device)
+        reals = open_images(str(data or images or of_reals(target, config)))
+        fakes, nimg = (
+            fakes_of_run(target, n or SAMPLES, device, trust)
+            if config is not None
+            else (open_images(str(target), n), None)
+        )
+        chosen = metrics or (config.evaluation.metrics if config else METRICS)
+        about = circumstances(device, nimg, config)
+        pictures = target if is_run else None
+        rows = evaluate(fakes, reals, chosen, network, device, about=about, pictures=pictures)
+    if not rows or not is_run:
+        return table(rows, rows)
+    append(target / "results.jsonl", rows)
+    return [*table(rows, read(target)), f"{target / 'results.jsonl'}"]
+
+
+def fakes_of_run(run: Path, n: int, device: torch.device, trust: Sequence[str]) -> tuple[Samples, int | None]:
+    """Return a run's samples and the images it had seen; an exported one does not know."""
+    model = load(run, trust).to(device)
+    return Samples(model, n, SEED), model.clock.nimg or None
+
+
+def of_reals(target: Path, config: Config | None) -> str:
+    """Return the reals that a run names: those of `evaluation.data`, else its training data."""
+    if config is None:
+        raise UserError(f"{target}: against what? Give a second folder of images, or --data")
+    return config.evaluation.data or config.data.url
+
+
+def extractor_part(target: Path, path: Path | None, config: Config | None) -> Any:
+    """Return the part that was asked for on the command line, else the run's."""
+    if path is not None:
+        return {"_target_": "ganlab.metrics.features.TorchScriptFeatures", "path": str(path)}
+    part = config.evaluation.extractor if config is not None else None
+    named = Path(str(part["path"])) if isinstance(part, dict) and "path" in part else None
+    if named is not None and named.resolve().is_relative_to(target.resolve()):
+        raise UserError(
+            f"{named}: lies in the run's own folder, and could be any program; if you trust it, name it "
+            "with --extractor"
+        )
+    return part
+
+
+def table(rows: Sequence[dict[str, Any]], history: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each value: with its error, its floor, the run's best so far, and its full name."""
+    lines = []
+    for row in rows:
+        floor = "" if row["floor"] is None else f"floor {row['floor']:.4g} ({row['floor_images']:,} a side)"
+        value = f"{row['metric']:<11} {row['value']:>10.4g} {error(row):<10}"
+        lines.append(f"{value} {floor:<32} {best(history, row):<28} {row['name']}")
+    return [line.rstrip() for line in lines]
+
+
+@contextmanager
+def group() -> Iterator[torch.device]:
+    """Join the other processes, where a launcher started some; give this one's device."""
+    distributed.join(Machine())
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if distributed.world_size() > 1:
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+    try:
+        yield device
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()

@@ -1,0 +1,1 @@
+"""Generated images against real ones, on all ranks, with the protocol in every number's name."""

@@ -1,0 +1,150 @@
+"""One evaluation: fakes against reals by several metrics, shared by all ranks."""
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganlab import distributed
+from ganlab.evaluation.discriminator import DiscriminatorFeatures
+from ganlab.evaluation.images import BLOCK, ImageSet, Samples
+from ganlab.evaluation.measures import METRICS, Metric
+from ganlab.evaluation.protocol import name_of, protocol_of, row_of
+from ganlab.evaluation.side import PATCH_IMAGES, Side
+from ganlab.metrics.features import Extractor
+from ganlab.metrics.prdc import nearest
+from ganlab.parts import build, resolve
+from ganlab.pictures import grid, save_png
+from ganlab.types import UserError
+
+SEED = 0
+"""Of the samples: the same for every evaluation, so that their noise does not hide a difference."""
+LEAST = 16
+"""Images on each side, below which nothing can be said."""
+ALIKE = frozenset({"swd", "neighbours"})
+"""Metrics that need fakes and reals of one shape."""
+QUERIES = 10
+NEIGHBOURS = 7
+
+
+def evaluate(
+    fakes: ImageSet,
+    reals: ImageSet,
+    metrics: Sequence[str],
+    extractor: Extractor | None,
+    device: torch.device,
+    *,
+    about: Mapping[str, Any],
+    pictures: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Return a row of results for each value, on rank 0; to be called on all ranks, with a settled generator.
+
+    Args:
+        fakes: what is judged.
+        reals: what it is judged by.
+        metrics: names of `METRICS`.
+        extractor: on `device`; None where no metric needs one.
+        device: where features are made and compared.
+        about: `circumstances`, for every row.
+        pictures: folder for the picture of nearest neighbours; None draws none.
+    """
+    check(metrics, fakes, reals, extractor)
+    start = time.monotonic()
+    chosen = {name: METRICS[name] for name in metrics}
+    patch_images = min(len(fakes), len(reals), PATCH_IMAGES)
+    fake, real = (Side(images, extractor, device, patch_images) for images in (fakes, reals))
+    fake.prepare(needs_of(chosen.values(), "both", "fakes"))
+    real.prepare(needs_of(chosen.values(), "both"))
+    passing = [fake] if isinstance(fakes, Samples) else []
+    if isinstance(fakes, Samples) and "probe" in chosen:
+        passing.append(Side(reals, DiscriminatorFeatures(fakes.model), device, patch_images))
+        passing[-1].prepare(chosen["probe"].needs)
+    rows = []
+    for name, metric in chosen.items() if distributed.rank() == 0 else ():
+        judge = passing[-1] if metric.of == "discriminator" else real
+        rows += rows_of(metric, fake, judge)
+        if name == "neighbours" and pictures is not None:
+            draw_neighbours(fake, real, pictures / "neighbours.png")
+    for side in passing:  # they can be made again, and nobody will ask for them
+        side.drop()
+    seconds = round(time.monotonic() - start, 3)
+    return [{**row, **about, "seed": SEED, "seconds": seconds} for row in rows]
+
+
+def needs_of(metrics: Iterable[Metric], *of: str) -> frozenset[str]:
+    """Return what some metrics need."""
+    return frozenset().union(*(metric.needs for metric in metrics if metric.of in of))
+
+
+def rows_of(metric: Metric, fakes: Side, reals: Side) -> list[dict[str, Any]]:
+    """Measure, and return a row for each value; UserError where one is no number."""
+    protocol, rows = protocol_of(metric, fakes, reals), []
+    for key, found in metric.measure(fakes, reals).items():
+        if not math.isfinite(found.value):
+            raise UserError(f"{key}: {found.value}: constant images, or too few of them, have no such distance")
+        rows.append(row_of(name_of(key, found.biased, protocol), key, found, protocol))
+    return rows
+
+
+def make_extractor(part: Any, trust: Sequence[str]) -> Extractor | None:
+    """Make the extractor of a config; UserError where it is none, or its files are not there."""
+    if part is None:
+        return None
+    if not (isinstance(part, dict) and "_target_" in part and issubclass(resolve(part["_target_"], trust), Extractor)):
+        raise UserError(
+            "evaluation.extractor: no extractor; write for example "
+            "{_target_: ganlab.metrics.features.TorchScriptFeatures, path: weights/inception.pt}"
+        )
+    extractor: Extractor = build(part, trust=trust)
+    return extractor
+
+
+def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: Extractor | None) -> None:
+    """Refuse what cannot be measured, before anything is: on every rank."""
+    if not metrics or (unknown := [name for name in metrics if name not in METRICS]):
+        raise UserError(f"metrics: {', '.join(unknown) if metrics else 'none'}; choose from {', '.join(METRICS)}")
+    for name in metrics:
+        needs, probing = METRICS[name].needs, METRICS[name].of == "discriminator"
+        if probing and (not isinstance(fakes, Samples) or distributed.world_size() > 1):
+            raise UserError(f"{name}: needs a run, and one process; leave it out of the metrics")
+        if needs & {"moments", "features"} and extractor is None and not probing:
+            raise UserError(
+                f"{name}: needs an extractor; name a TorchScript file with --extractor, or a part in "
+                "evaluation.extractor (swd and msssim need none)"
+            )
+        if "labels" in needs and (
+            without := [images.name for images in ((reals,) if probing else (reals, fakes)) if not images.classes]
+        ):
+            raise UserError(f"{name}: needs labels, and {without[0]} has none; leave the metric out")
+        if "logits" in needs and extractor is not None and not extractor.classifies:
+            raise UserError(f"{name}: needs a classifier, and {extractor.name} returns no logits; leave it out")
+    for images in (fakes, reals):
+        if len(images) < LEAST:
+            raise UserError(f"{images.name}: {len(images)} images; give at least {LEAST}")
+    if alike := ALIKE & set(metrics):
+        (_, *fake), (_, *real) = fakes.block(0)[0].shape, reals.block(0)[0].shape
+        if fake != real:
+            raise UserError(
+                f"{min(alike)}: {fakes.name} and {reals.name} have images of [c, h, w] {fake} and {real}; "
+                "bring them to one size with `ganlab data pack`, or leave the metric out"
+            )
+
+
+def draw_neighbours(fakes: Side, reals: Side, path: Path) -> None:
+    """Write a picture: the first fakes, one a row, and to the right of each the reals nearest to it."""
+    queries = fakes.read("features", "features")[:QUERIES]
+    _, numbers = nearest(queries, reals.read("features", "features"), NEIGHBOURS)
+    cells = []
+    for query, found in enumerate(numbers.tolist()):
+        cells += [picture_of(fakes, query), *(picture_of(reals, number) for number in found)]
+    save_png(grid(torch.stack(cells), 1 + NEIGHBOURS), path)
+
+
+def picture_of(side: Side, number: int) -> Tensor:
+    """Return one image [c, h, w]."""
+    images, _ = side.images.block(number // BLOCK * BLOCK)
+    return images[number % BLOCK].cpu()

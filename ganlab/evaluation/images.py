@@ -1,0 +1,182 @@
+"""What is measured: shards, image files, or what a generator makes; all by number, in blocks."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ganlab import pictures
+from ganlab.data import ShardDataset
+from ganlab.data.shards import sha256_of
+from ganlab.data.sources import open_source
+from ganlab.metrics.features import full_float32
+from ganlab.models import GANModule
+from ganlab.models.base import SAMPLE_BATCH
+from ganlab.types import Labels, Pixels, UserError
+
+BLOCK = SAMPLE_BATCH
+"""Images are always made and measured so many at a time: rounding may depend on the size of a batch, numbers not."""
+THREADS = 2
+"""That decode, one block ahead of its use."""
+
+
+class ImageSet(ABC):
+    """Images [0, n), each the same whoever asks for it."""
+
+    name: str
+    fingerprint: str
+    """Changes when any image does."""
+    classes: int
+    """0 without labels."""
+    total: int
+    """As many as there are to choose from."""
+    origin: Mapping[str, Any]
+    """How they were made: part of the protocol."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def block(self, start: int) -> tuple[Pixels, Labels]:
+        """Return the images [start, start + BLOCK), fewer at the end; `start` is a multiple of BLOCK."""
+
+
+class Samples(ImageSet):
+    """What the averaged generator makes of a seed's latents: the first `n` of as many as there are numbers.
+
+    Args:
+        model: settled, so that all ranks hold the same.
+        n: how many.
+        seed: of latents and labels; evaluation and sampling draw different ones.
+    """
+
+    def __init__(self, model: GANModule, n: int, seed: int = 0) -> None:
+        self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
+        self.name = "samples"
+        self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}"
+        averaged = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
+        self.origin = {
+            "weights": "ema",
+            "batch_norm": "running" if averaged else "none",
+            "truncation": None,
+            "labels": "uniform" if model.classes else None,
+        }
+
+    def __len__(self) -> int:
+        return self.n
+
+    def block(self, start: int) -> tuple[Pixels, Labels]:
+        """Make them; UserError for a generator whose images are not numbers."""
+        with full_float32():
+            images, labels = self.model.synthesize(start, self.seed, "evaluation")
+        if not images.isfinite().all():
+            raise UserError(f"images {start:,} to {start + BLOCK:,} of the generator hold infinities or NaN")
+        return pictures.to_uint8(images)[: self.n - start], labels[: self.n - start]
+
+
+class Decoded(ImageSet):
+    """Images that are read, by threads, a block ahead."""
+
+    def __init__(self, n: int | None, total: int, name: str) -> None:
+        if n is not None and n > total:
+            raise UserError(f"{name}: {n:,} images asked for with -n, and it has {total:,}")
+        self.name, self.n, self.total = name, n or total, total
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="decode")
+        self.ahead: dict[int, list[Future[tuple[np.ndarray, int]]]] = {}
+
+    def __len__(self) -> int:
+        return self.n
+
+    @abstractmethod
+    def read(self, i: int) -> tuple[np.ndarray, int]:
+        """Decode one image, uint8 [h, w, c], and return its label, -1 for none."""
+
+    def block(self, start: int) -> tuple[Pixels, Labels]:
+        """Return what was read ahead, and begin the next."""
+        ahead = self.ahead.get(start) or self._begin(start)
+        self.ahead = {start + BLOCK: self._begin(start + BLOCK)}
+        found = [future.result() for future in ahead]
+        return torch.from_numpy(np.stack([image for image, _ in found])).permute(0, 3, 1, 2), torch.tensor(
+            [label for _, label in found]
+        )
+
+    def _begin(self, start: int) -> list[Future[tuple[np.ndarray, int]]]:
+        return [self.pool.submit(self.read, i) for i in range(start, min(start + BLOCK, len(self)))]
+
+
+class Shards(Decoded):
+    """A packed dataset, in the order of its shards, which was shuffled when it was packed."""
+
+    def __init__(self, url: str, n: int | None = None) -> None:
+        self.dataset = ShardDataset(url)
+        super().__init__(n, len(self.dataset), Path(url).resolve().name)
+        self.fingerprint, self.classes = self.dataset.index.fingerprint, self.dataset.image.classes
+        self.origin = {"files": "shards"}
+
+    def read(self, i: int) -> tuple[np.ndarray, int]:
+        """Decode one; a bad one is an error, since its replacement would be counted twice."""
+        image = self.dataset.image
+        out = np.empty((image.height, image.width, image.channels), np.uint8)
+        return out, self.dataset.read(i, out)
+
+
+class Files(Decoded):
+    """A folder or zip of images, an idx file or an array; all of one size."""
+
+    def __init__(self, path: Path, n: int | None = None) -> None:
+        self.source = open_source(path)
+        super().__init__(n, len(self.source), path.resolve().stem)
+        self.fingerprint = sha256_of(path) if path.is_file() else _state_of(path)
+        self.classes = len(self.source.class_names)
+        self.origin = {"files": "images"}
+        self.shape = self._pixels(0).shape
+
+    def read(self, i: int) -> tuple[np.ndarray, int]:
+        """Decode one."""
+        pixels = self._pixels(i)
+        if pixels.shape != self.shape:
+            raise UserError(
+                f"{self.source.describe(i)}: {_size(pixels.shape)}, but the first image has {_size(self.shape)}; "
+                "bring all to one size, for example with `ganlab data pack`"
+            )
+        return pixels, -1 if self.source.labels is None else self.source.labels[i]
+
+    def _pixels(self, i: int) -> np.ndarray:
+        picture = self.source.image(i)
+        if picture.mode not in ("L", "RGB", "RGBA"):
+            picture = picture.convert("RGB")
+        pixels = np.array(picture)
+        return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    height, width, channels = shape
+    return f"{height}x{width} px in {channels} channel{'s' * (channels > 1)}"
+
+
+def _state_of(folder: Path) -> str:
+    """Hash names, sizes and times of all files: reading 50,000 images twice would cost more than it tells."""
+    stats = ((str(file.relative_to(folder)), file.stat()) for file in sorted(folder.rglob("*")))
+    lines = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def hash_of_weights(network: nn.Module) -> str:
+    """Hash parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def open_images(path: str, n: int | None = None) -> Decoded:
+    """Open a dataset of shards, or images by file; the first `n` of them. UserError if there are fewer."""
+    packed = "://" in path or (Path(path) / "index.json").is_file() or any(Path(path).glob("*.tar"))
+    return Shards(path, n) if packed else Files(Path(path), n)

@@ -1,0 +1,169 @@
+"""What each metric needs of the two sides, and the values that it gives."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ganlab.evaluation.side import Side
+from ganlab.metrics.frechet import frechet_distance
+from ganlab.metrics.inception_score import inception_score
+from ganlab.metrics.kernel import kernel_distance
+from ganlab.metrics.moments import Moments
+from ganlab.metrics.prdc import nearest, precision_recall_density_coverage
+from ganlab.metrics.probe import probe_accuracy
+from ganlab.metrics.swd import sliced_wasserstein
+from ganlab.types import UserError
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number."""
+
+    value: float
+    standard_error: float | None = None
+    """None where it is not cheap to have."""
+    floor: float | None = None
+    """The same of reals against reals: of their two halves, the images of even and of odd number."""
+    biased: bool = False
+    """The images are too few for their dimensions."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that a person can ask for.
+
+    `needs` are moments, features, logits, patches or pairs of both sides, and labels.
+    """
+
+    measure: Callable[[Side, Side], dict[str, Value]]
+    """Fakes and reals to values by name."""
+    needs: frozenset[str]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What else decides the values: part of the protocol."""
+    of: Literal["both", "fakes", "discriminator"] = "both"
+    """Whom it looks at: the discriminator's own features of reals are no fake's business."""
+
+
+def fid(fakes: Side, reals: Side) -> dict[str, Value]:
+    """Fréchet distance; the standard error is that of the mean of four quarters of the fakes."""
+    real = reals.total()
+    quarters = torch.tensor([frechet_distance(real, part) for part in fakes.moments])
+    return {
+        "fid": Value(
+            frechet_distance(real, fakes.total()),
+            float(quarters.std() / math.sqrt(len(quarters))),
+            frechet_distance(*reals.halves()),
+            biased=min(len(fakes), len(reals)) <= len(real.mean),
+        )
+    }
+
+
+def kid(fakes: Side, reals: Side) -> dict[str, Value]:
+    """Kernel distance."""
+    real = reals.read("features", "features")
+    mean, error = kernel_distance(fakes.read("features", "features"), real)
+    return {"kid": Value(mean, error, kernel_distance(real[0::2], real[1::2])[0])}
+
+
+def prdc(fakes: Side, reals: Side) -> dict[str, Value]:
+    """Precision, recall, density and coverage."""
+    real = reals.read("features", "features")
+    found = precision_recall_density_coverage(fakes.read("features", "features"), real)
+    floor = precision_recall_density_coverage(real[0::2], real[1::2])
+    return {name: Value(value, floor=floor[name]) for name, value in found.items()}
+
+
+def score(fakes: Side, reals: Side) -> dict[str, Value]:
+    """Inception score over ten splits."""
+    mean, deviation = inception_score(fakes.read("features", "logits"))
+    return {"is": Value(mean, deviation / math.sqrt(10))}
+
+
+def intra_fid(fakes: Side, reals: Side) -> dict[str, Value]:
+    """The mean over classes of the Fréchet distance within each (Miyato & Koyama 2018, section 6)."""
+    (fake, fake_labels), (real, real_labels) = labelled(fakes), labelled(reals)
+    distances, floors, least = [], [], len(real)
+    for label in range(reals.images.classes):
+        f, r = fake[fake_labels == label], real[real_labels == label]
+        if min(len(f), len(r) // 2) < 2:
+            raise UserError(
+                f"intra_fid: class {label} has {len(f)} fakes and {len(r)} reals, too few for a covariance; "
+                "ask for more with -n, or leave the metric out"
+            )
+        distances.append(frechet_distance(Moments.of(r), Moments.of(f)))
+        floors.append(frechet_distance(Moments.of(r[0::2]), Moments.of(r[1::2])))
+        least = min(least, len(f), len(r))
+    mean, floor = (math.fsum(values) / len(values) for values in (distances, floors))
+    return {"intra_fid": Value(mean, floor=floor, biased=least <= real.shape[1])}
+
+
+def swd(fakes: Side, reals: Side) -> dict[str, Value]:
+    """Sliced Wasserstein distance of each level, finest first, and their mean."""
+    levels = {}
+    for level in reals.stores["patches"].names():  # one at a time: a level of 16,384 images takes 1.2 GB a side
+        fake, real = (side.read("patches", level) for side in (fakes, reals))  # n patches c 7 7
+        even, odd = (real[part : len(real) // 2 * 2 : 2].flatten(0, 1) for part in (0, 1))
+        distance = sliced_wasserstein(fake.flatten(0, 1), real.flatten(0, 1))
+        levels[f"swd_level{level}"] = Value(distance, floor=sliced_wasserstein(even, odd))
+    values, floors = zip(*((level.value, level.floor or 0.0) for level in levels.values()), strict=True)
+    return {"swd": Value(math.fsum(values) / len(levels), floor=math.fsum(floors) / len(levels)), **levels}
+
+
+def msssim(fakes: Side, reals: Side) -> dict[str, Value]:
+    """Mean similarity of pairs of fakes of a class (Odena et al. 2017, section 4.2), and as its floor that of reals."""
+    fake, real = (side.read("pairs", "similarity") for side in (fakes, reals))
+    fake, real = fake[fake >= 0], real[real >= 0]
+    return {"msssim": Value(float(fake.mean()), float(fake.std() / math.sqrt(len(fake))), float(real.mean()))}
+
+
+def memory(fakes: Side, reals: Side) -> dict[str, Value]:
+    """Median distance of a fake to its nearest real; far below the floor, fakes are copies."""
+    real = reals.read("features", "features")
+    distance, _ = nearest(fakes.read("features", "features"), real, 1)
+    floor, _ = nearest(real[0::2], real[1::2], 1)
+    return {"neighbours": Value(float(distance.median()), floor=float(floor.median()))}
+
+
+def classification_accuracy_score(fakes: Side, reals: Side) -> dict[str, Value]:
+    """Accuracy on reals of a linear probe trained on fakes; the floor's is trained on half of the reals."""
+    (fake, fake_labels), (real, labels) = labelled(fakes), labelled(reals)
+    accuracy = probe_accuracy(fake, fake_labels, real, labels, classes=reals.images.classes)
+    return {"cas": Value(accuracy, floor=probe(reals))}
+
+
+def probe(reals: Side) -> float:
+    """Accuracy on half of the reals of a linear probe trained on the other half."""
+    real, labels = labelled(reals)
+    return probe_accuracy(real[0::2], labels[0::2], real[1::2], labels[1::2], classes=reals.images.classes)
+
+
+def labelled(side: Side) -> tuple[Tensor, Tensor]:
+    """Return features and labels."""
+    return side.read("features", "features"), side.read("features", "labels")
+
+
+METRICS = {
+    "fid": Metric(fid, frozenset({"moments"})),
+    "kid": Metric(kid, frozenset({"features"}), {"subsets": 100, "subset_size": 1000, "kernel": "(x.y/d + 1)^3"}),
+    "prdc": Metric(prdc, frozenset({"features"}), {"neighbours": 3, "neighbours_dc": 5}),
+    "is": Metric(score, frozenset({"features", "logits"}), {"splits": 10}, of="fakes"),
+    "intra_fid": Metric(intra_fid, frozenset({"features", "labels"})),
+    "swd": Metric(swd, frozenset({"patches"}), {"patches": 128, "directions": 512}),
+    "msssim": Metric(msssim, frozenset({"pairs"})),
+    "neighbours": Metric(memory, frozenset({"features"})),
+    "cas": Metric(classification_accuracy_score, frozenset({"features", "labels"}), {"classifier": "linear probe"}),
+    "probe": Metric(
+        lambda _, reals: {"probe": Value(probe(reals))},
+        frozenset({"features", "labels"}),
+        {"classifier": "linear probe"},
+        of="discriminator",
+    ),
+}
+
+HIGHER_IS_BETTER = frozenset({"is", "precision", "recall", "density", "coverage", "cas", "probe"})
+NEITHER = frozenset({"msssim", "neighbours"})
+"""Read beside their floors."""

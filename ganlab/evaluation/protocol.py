@@ -1,0 +1,144 @@
+"""What was done, beside every number: names that are derived from it, and rows that hold all of it."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganlab import distributed
+from ganlab.config import Config
+from ganlab.evaluation.measures import HIGHER_IS_BETTER, NEITHER, Metric, Value
+from ganlab.evaluation.side import Side
+
+FORMAT = 1
+PACKAGES = ("ganlab", "torch", "torchvision", "numpy", "pytorch-lightning")
+
+
+def protocol_of(metric: Metric, fakes: Side, reals: Side) -> dict[str, Any]:
+    """Return all that two values must share to be comparable."""
+    patches = "patches" in metric.needs
+    about: dict[str, Any] = {"pixels": "uint8, clipped and rounded", **metric.parameters}
+    if metric.of != "discriminator":
+        about["fakes"] = fakes.stores["patches"].count if patches else len(fakes)
+        about |= {f"fakes_{name}": value for name, value in fakes.images.origin.items()}
+    if metric.of != "fakes":
+        about |= {
+            "reals": reals.images.name,
+            "reals_fingerprint": reals.images.fingerprint,
+            "reals_images": reals.stores["patches"].count if patches else len(reals),
+            "reals_total": reals.images.total,
+        }
+    if metric.needs & {"moments", "features"} and reals.extractor is not None:
+        about |= reals.extractor.protocol
+        if metric.of == "discriminator":  # it is what is judged
+            del about["weights_sha256"]
+    return about
+
+
+def name_of(value: str, biased: bool, protocol: Mapping[str, Any]) -> str:
+    """Return the name of a value: what, of how many fakes, against which reals, seen by whom, made how.
+
+    `fid50k_cifar10-full50k_inceptionv3.6726825d_ema_bn-running`; `biased-` is put before it where the images are too
+    few for their dimensions.
+    """
+    count = short(protocol["fakes"]) if "fakes" in protocol else ""
+    parts = [f"{'biased-' * biased}{value}{'-' * value[-1].isdigit()}{count}"]
+    if "reals" in protocol:
+        whole = "full" if protocol["reals_images"] == protocol["reals_total"] else "first"
+        parts.append(f"{protocol['reals']}-{whole}{short(protocol['reals_images'])}")
+    if "extractor" in protocol:
+        parts.append(".".join([protocol["extractor"], protocol.get("weights_sha256", "")[:8]]).rstrip("."))
+    if "fakes_weights" in protocol:
+        parts += [protocol["fakes_weights"], f"bn-{protocol['fakes_batch_norm']}"]
+    return "_".join(parts)
+
+
+def short(count: int) -> str:
+    """Write 50000 as 50k."""
+    return f"{count // 1000}k" if count and count % 1000 == 0 else str(count)
+
+
+def row_of(name: str, key: str, found: Value, protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a line of `results.jsonl` says of one value."""
+    return {
+        "format": FORMAT,
+        "name": name,
+        "metric": key,
+        "value": found.value,
+        "standard_error": found.standard_error,
+        "floor": found.floor,
+        "floor_images": None if found.floor is None else protocol["reals_images"] // 2,
+        "biased": found.biased,
+        "protocol": dict(protocol),
+    }
+
+
+def circumstances(device: torch.device, nimg: int | None, config: Config | None) -> dict[str, Any]:
+    """Return what else it says: of which moment of which run it is, made by what, and where."""
+    text = None if config is None else json.dumps(config.as_dict(), sort_keys=True)
+    return {
+        "nimg": nimg,
+        "config_sha256": None if text is None else hashlib.sha256(text.encode()).hexdigest(),
+        "git_commit": git_commit(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+        "processes": distributed.world_size(),
+    }
+
+
+def git_commit() -> str | None:
+    """Return the commit of the repository that ganlab runs from, with a + where files differ; None without one."""
+    folder = Path(__file__).parents[2]
+    if not (folder / ".git").exists():
+        return None
+    git = ["git", "-C", str(folder)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + "+" * bool(changed)
+
+
+def append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add lines to a results file: all of them in one write, on disk before it returns."""
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(descriptor, text)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(run: Path) -> list[dict[str, Any]]:
+    """Read a run's results, oldest first; a line that a kill cut short is left out."""
+    file, rows = run / "results.jsonl", []
+    for line in file.read_text().splitlines() if file.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
+    """Return the best of a run's results under a row's protocol, for people; nothing where none is better."""
+    same = [other for other in rows if other["metric"] == row["metric"] and other["protocol"] == row["protocol"]]
+    if row["metric"] in NEITHER:
+        return ""
+    choose = max if row["metric"] in HIGHER_IS_BETTER else min
+    found = choose(same, key=lambda other: other["value"])
+    return "" if found["nimg"] is None else f"best {found['value']:.4g} at {found['nimg']:,}"
+
+
+def error(row: Mapping[str, Any]) -> str:
+    """Return the standard error as a person reads it."""
+    return "" if row["standard_error"] is None else f"± {row['standard_error']:.3g}"

@@ -1,0 +1,91 @@
+"""One side of a comparison: a set of images, and what the metrics want of it."""
+
+from collections.abc import Set
+
+import torch
+from torch import Tensor
+
+from ganlab.evaluation.images import ImageSet
+from ganlab.evaluation.store import Store, Tensors
+from ganlab.metrics import swd
+from ganlab.metrics.features import Extractor
+from ganlab.metrics.moments import Moments
+from ganlab.metrics.msssim import ms_ssim, scales_of
+from ganlab.types import UserError
+
+PATCH_IMAGES = 16_384
+"""Images whose patches are taken, at most (Karras et al. 2018, section 5)."""
+
+
+class Side:
+    """The features, patches and pairs of a set of images, made on all ranks before they are read on one.
+
+    Args:
+        images: the set.
+        extractor: None where no metric asks for features.
+        device: where features are used.
+        patch_images: the first so many images have their patches taken.
+    """
+
+    def __init__(self, images: ImageSet, extractor: Extractor | None, device: torch.device, patch_images: int) -> None:
+        self.images, self.extractor, self.device = images, extractor, device
+        key = {"images": images.fingerprint}
+        self.stores = {
+            "patches": Store(f"patches of {images.name}", {**key, "patches": 1}, patch_images, self._patches),
+            "pairs": Store(f"pairs of {images.name}", {**key, "pairs": 1}, len(images), self._pairs),
+        }
+        if extractor is not None:
+            key["extractor"] = extractor.fingerprint
+            self.stores["features"] = Store(f"features of {images.name}", key, len(images), self._features)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def prepare(self, needs: Set[str]) -> None:
+        """Make what is missing of the stores that are needed; of "moments" alone, no features are kept."""
+        for name in sorted(needs & self.stores.keys()):
+            self.stores[name].fill()
+        if "moments" in needs:
+            self.moments = self.stores["features"].moments(self.device, keep="features" in needs)
+
+    def read(self, store: str, name: str) -> Tensor:
+        """Return a tensor of all images."""
+        return self.stores[store].load(name).to(self.device)
+
+    def total(self) -> Moments:
+        """Return the moments of all images."""
+        first, *others = self.moments
+        return sum(others, first)
+
+    def halves(self) -> tuple[Moments, Moments]:
+        """Return the moments of the images of even and of odd number."""
+        return self.moments[0] + self.moments[2], self.moments[1] + self.moments[3]
+
+    def drop(self) -> None:
+        """Delete all that was made."""
+        for store in self.stores.values():
+            store.drop()
+
+    def _features(self, start: int) -> Tensors:
+        assert self.extractor is not None
+        images, labels = self.images.block(start)
+        features, logits = self.extractor(images.to(self.device))
+        return {"features": features, "labels": labels} | ({} if logits is None else {"logits": logits})
+
+    def _patches(self, start: int) -> Tensors:
+        images, _ = self.images.block(start)
+        levels = swd.descriptors(images.to(self.device), seed=start)
+        return {f"{number}": level.unflatten(0, (len(images), -1)) for number, level in enumerate(levels)}
+
+    def _pairs(self, start: int) -> Tensors:
+        """Compare neighbours after a sort by class; -1 for an image without a partner of its class."""
+        images, labels = self.images.block(start)
+        order = labels.argsort(stable=True)
+        first, second = order[0 : len(order) // 2 * 2 : 2], order[1::2]
+        same = labels[first] == labels[second]
+        similarity = torch.full((len(images),), -1.0, dtype=torch.float64)
+        if not scales_of(min(images.shape[-2:])):
+            raise UserError(f"msssim: {self.images.name} has images of {images.shape[2]}x{images.shape[3]} px; give 11")
+        first, second = first[same], second[same]
+        similarity[first] = ms_ssim(images[first].to(self.device), images[second].to(self.device)).cpu()
+        return {"similarity": similarity}

@@ -1,0 +1,176 @@
+"""Tensors made of many images, on all ranks, kept on disk: a killed pass goes on, and a dataset is measured once.
+
+A store is a folder named by the hash of its key, which holds everything that decides the tensors; each file in it
+carries the whole key, and one that carries another is never used. Chunk c belongs to rank c modulo their number, so a
+pass may go on with more or fewer ranks. The folder must be one that all ranks see.
+"""
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ganlab import distributed
+from ganlab.evaluation.images import BLOCK
+from ganlab.files import atomic_write
+from ganlab.metrics.moments import Moments
+from ganlab.progress import Progress
+from ganlab.types import UserError
+
+FORMAT = 1
+CHUNK = 16 * BLOCK
+"""Images in a file: what a killed pass makes again."""
+PARTS = 4
+"""Moments are kept of so many interleaved parts: for the floor between two halves, and for a standard error."""
+
+Tensors = dict[str, Tensor]
+
+
+def cache() -> Path:
+    """Return where stores lie: `$GANLAB_CACHE`, or `~/.cache/ganlab`."""
+    return Path(os.environ.get("GANLAB_CACHE") or Path.home() / ".cache" / "ganlab") / "features"
+
+
+class Store:
+    """The tensors of `count` images, in chunks.
+
+    Args:
+        what: is being made, for the line of progress.
+        key: all that decides the tensors.
+        compute: the tensors of the block of images that begins at a number.
+    """
+
+    def __init__(self, what: str, key: Mapping[str, Any], count: int, compute: Callable[[int], Tensors]) -> None:
+        self.what, self.count, self.compute = what, count, compute
+        self.key = json.dumps({"format": FORMAT, "count": count, "chunk": CHUNK, **key}, sort_keys=True)
+        self.folder = cache() / hashlib.sha256(self.key.encode()).hexdigest()[:24]
+        self.chunks = [self.folder / f"{number:06d}.safetensors" for number in range(-(-count // CHUNK))]
+        self.total = self.folder / "moments.safetensors"
+
+    def fill(self) -> None:
+        """Make what is missing; return on all ranks when all is there."""
+        for _ in self._share():
+            pass
+        distributed.barrier()
+        if missing := [path for path in self.chunks if not path.exists()]:
+            raise UserError(
+                f"{missing[0]}: made by another process and not seen by this one; "
+                "name a folder that all nodes share in GANLAB_CACHE"
+            )
+
+    def load(self, name: str) -> Tensor:
+        """Return one tensor of all images."""
+        found = []
+        for path in self.chunks:
+            with safe_open(path, "pt") as file:  # reads no other tensor
+                found.append(file.get_tensor(name))
+        return torch.cat(found)
+
+    def names(self) -> list[str]:
+        """Return the names of its tensors."""
+        return sorted(self._read(self.chunks[0]))
+
+    def moments(self, device: torch.device, *, keep: bool) -> list[Moments]:
+        """Return the moments of the features of images i with i % 4 = 0, 1, 2 and 3, over all ranks.
+
+        Without `keep` the features they were made of are deleted.
+
+        Raises `UserError` for features that are not numbers, or that are all the same.
+        """
+        there = torch.tensor(float(self._is_ours(self.total)), device=device)
+        if distributed.average(there) == 1:  # another process may just be writing it
+            total = self._read(self.total)["total"].to(device)
+        else:
+            total = self._sum(device)
+            self._check(total)
+            if distributed.rank() == 0:
+                self._write(self.total, {"total": total})
+            if not keep:
+                self._delete(self.chunks)
+        return [Moments(part) for part in total]
+
+    def drop(self) -> None:
+        """Delete everything."""
+        self._delete([*self.chunks, self.total])
+
+    def _delete(self, paths: list[Path]) -> None:
+        distributed.barrier()
+        if distributed.rank() == 0:
+            for path in paths:
+                path.unlink(missing_ok=True)
+            with suppress(OSError):  # absent, or not empty
+                self.folder.rmdir()
+
+    def _share(self) -> Iterator[Tensors]:
+        """Yield this rank's chunks: read where they are there, else made."""
+        own = range(distributed.rank(), len(self.chunks), distributed.world_size())
+        images = sum(min(CHUNK, self.count - number * CHUNK) for number in own)
+        with Progress(self.what, max(images, 1)) if distributed.rank() == 0 else nullcontext() as progress:
+            for number in own:
+                first, path = number * CHUNK, self.chunks[number]
+                if not self._is_ours(path):
+                    self._write(path, self._make(first, progress))
+                elif progress is not None:
+                    progress.update(min(CHUNK, self.count - first))
+                yield self._read(path)
+
+    def _make(self, first: int, progress: Progress | None) -> Tensors:
+        blocks = []
+        for start in range(first, min(first + CHUNK, self.count), BLOCK):
+            tensors = self.compute(start)
+            blocks.append({name: tensor[: self.count - start].cpu() for name, tensor in tensors.items()})
+            if progress is not None:
+                progress.update(min(BLOCK, self.count - start))
+        return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
+
+    def _sum(self, device: torch.device) -> Tensor:
+        total = torch.zeros(PARTS, 0, 0, dtype=torch.float64, device=device)
+        for tensors in self._share():
+            features = tensors["features"].to(device)
+            if not total.numel():
+                total = total.new_zeros(PARTS, 1 + features.shape[1], 1 + features.shape[1])
+            for part in range(PARTS):
+                total[part] += Moments.of(features[part::PARTS]).total
+        if dist.is_initialized():
+            size = torch.tensor(total.shape[-1], device=device)
+            dist.all_reduce(size, dist.ReduceOp.MAX)
+            if not total.numel():  # a rank that had no chunk
+                total = total.new_zeros(PARTS, int(size), int(size))
+            dist.all_reduce(total)
+        return total
+
+    def _check(self, total: Tensor) -> None:
+        moments = sum((Moments(part) for part in total[1:]), Moments(total[0]))
+        variance = moments.covariance.trace()
+        if not variance.isfinite():
+            raise UserError(f"{self.what}: hold infinities or NaN; look at the images, and at the extractor")
+        if variance <= 1e-12 * moments.mean.square().sum():
+            raise UserError(f"{self.what}: the same for all {self.count:,} images: are they constant, or one picture?")
+
+    def _is_ours(self, path: Path) -> bool:
+        try:
+            with safe_open(path, "pt") as file:
+                return bool(file.metadata()["key"] == self.key)
+        except (OSError, SafetensorError, TypeError, KeyError):
+            return False
+
+    def _read(self, path: Path) -> Tensors:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+
+    def _write(self, path: Path, tensors: Tensors) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        own = path.with_suffix(f".{socket.gethostname()}-{os.getpid()}")  # another run may be making the same
+        with atomic_write(own) as file:
+            file.write(save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {"key": self.key}))
+        own.replace(path)

@@ -1,0 +1,231 @@
+"""Extractors: what turns images into the features that distances are measured in. Nothing is downloaded unasked."""
+
+import hashlib
+import importlib
+import json
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganlab.types import Features, Pixels, UserError
+
+
+class Extractor(nn.Module, ABC):
+    """Images to features, in evaluation mode and full float32.
+
+    Args:
+        name: of the network, for people.
+        sha256: of its weights.
+        protocol: what else decides the features: resize, range of the input, layer.
+    """
+
+    def __init__(self, name: str, sha256: str, **protocol: Any) -> None:
+        super().__init__()
+        self.protocol = {"extractor": name, "weights_sha256": sha256, **protocol}
+        self.name = f"{name}.{sha256[:8]}"
+
+    classifies = False
+    """It returns logits."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when anything does that decides the features."""
+        return hashlib.sha256(json.dumps(self.protocol, sort_keys=True).encode()).hexdigest()
+
+    @abstractmethod
+    def outputs(self, images: Pixels) -> tuple[Tensor, Tensor | None]:
+        """Return features [n, d] of images [n, 3, h, w] and, of a classifier, logits [n, k]."""
+
+    @torch.no_grad()
+    def forward(self, images: Pixels) -> tuple[Features, Tensor | None]:
+        """Return features [n, d], and logits [n, k] where there are any, of grey or RGB images."""
+        if images.shape[1] not in (1, 3):
+            raise UserError(f"{self.name}: images of {images.shape[1]} channels; extractors take grey or RGB ones")
+        with full_float32():
+            features, logits = self.outputs(images.expand(-1, 3, -1, -1))
+        if features.ndim != 2 or len(features) != len(images):
+            raise UserError(
+                f"{self.name}: features of shape {list(features.shape)} from {len(images)} images; "
+                f"an extractor returns [n, d], here [{len(images)}, d]"
+            )
+        return features.float(), None if logits is None else logits.float()
+
+
+class TorchScriptFeatures(Extractor):
+    """A TorchScript file that takes bytes [n, 3, h, w], resizes them itself and returns features [n, d].
+
+    The usual Inception file, whose forward has the switches `return_features` and `no_output_bias`, gives its logits
+    too. A TorchScript file is a program: name only what you trust.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, *, path: str) -> None:
+        super().__init__(Path(path).stem, hash_of(path, Path(path).stem), resize="its own", input_range="0..255")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # the files that everybody has are of this format
+                self.network = torch.jit.load(path, map_location="cpu").eval()
+        except RuntimeError as error:
+            raise UserError(f"{path}: not a TorchScript file: {str(error).splitlines()[0]}") from None
+        arguments = {argument.name for argument in self.network.forward.schema.arguments}
+        self.classifies = {"return_features", "no_output_bias"} <= arguments
+
+    def outputs(self, images: Pixels) -> tuple[Tensor, Tensor | None]:
+        """See `Extractor`."""
+        if not self.classifies:
+            return self.network(images), None
+        return self.network(images, return_features=True), self.network(images, no_output_bias=True).log()
+
+
+class InceptionV3(Extractor):
+    """The Inception-v3 of the published distances, as torch-fidelity holds it (weights-inception-2015-12-05).
+
+    Args:
+        path: of torch-fidelity's weights.
+        download: fetch them from where torch-fidelity does, if the file is not there.
+    """
+
+    classifies = True
+
+    def __init__(self, *, path: str, download: bool = False) -> None:
+        fidelity = optional("torch_fidelity.feature_extractor_inceptionv3", "torch-fidelity")
+        if download and not Path(path).exists():
+            url = fidelity.URL_INCEPTION_V3
+            torch.hub.download_url_to_file(url, path, hash_prefix=url.rpartition("-")[2].removesuffix(".pth"))
+        super().__init__(
+            "inceptionv3", hash_of(path, "inceptionv3"), resize="bilinear 299, as TensorFlow 1", input_range="-1..1"
+        )
+        read_weights(path)  # torch-fidelity would unpickle anything
+        layers = ["2048", "logits_unbiased"]
+        self.network = fidelity.FeatureExtractorInceptionV3("inception", layers, feature_extractor_weights_path=path)
+
+    def outputs(self, images: Pixels) -> tuple[Tensor, Tensor | None]:
+        """See `Extractor`."""
+        features, logits = self.network(images)
+        return features, logits
+
+
+class ImageNetNetwork(Extractor):
+    """A network on images resized with antialiasing and normalised as ImageNet's usually are."""
+
+    MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+    def __init__(self, name: str, path: str, size: int) -> None:
+        super().__init__(
+            name, hash_of(path, name), resize=f"bicubic {size} antialias", input_range="ImageNet's mean and deviation"
+        )
+        self.size = size
+
+    def prepared(self, images: Pixels) -> Tensor:
+        """Resize, clip and normalise."""
+        shape = (self.size, self.size)
+        resized = F.interpolate(images.float(), shape, mode="bicubic", antialias=True).clamp(0, 255) / 255
+        mean, deviation = (resized.new_tensor(values)[:, None, None] for values in (self.MEAN, self.DEVIATION))
+        return (resized - mean) / deviation
+
+
+class TorchvisionFeatures(ImageNetNetwork):
+    """A classifier of torchvision: features are what goes into its last linear layer.
+
+    Args:
+        model: name in torchvision.models, for example resnet50.
+        path: of its weights.
+        size: height and width it is given, px.
+    """
+
+    classifies = True
+
+    def __init__(self, *, model: str, path: str, size: int = 224) -> None:
+        super().__init__(model, path, size)
+        models = importlib.import_module("torchvision.models")
+        if model not in (known := models.list_models()):
+            raise UserError(f"evaluation.extractor.model: torchvision has no {model!r}; it has {', '.join(known)}")
+        self.network = models.get_model(model, weights=None).eval()
+        load(self.network, path)
+        *_, last = (layer for layer in self.network.modules() if isinstance(layer, nn.Linear))
+        last.register_forward_pre_hook(self._remember)
+
+    def _remember(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
+        (self.features,) = inputs
+
+    def outputs(self, images: Pixels) -> tuple[Tensor, Tensor | None]:
+        """See `Extractor`."""
+        logits = self.network(self.prepared(images))
+        return self.features, logits
+
+
+class TimmFeatures(ImageNetNetwork):
+    """A network of timm without its head, such as DINOv2 (Oquab et al. 2023).
+
+    Args:
+        model: timm's name of it, for example vit_large_patch14_dinov2.
+        path: of its weights.
+        size: height and width it is given, px.
+    """
+
+    def __init__(self, *, model: str, path: str, size: int = 224) -> None:
+        timm = optional("timm", "timm")
+        super().__init__(model, path, size)
+        self.network = timm.create_model(model, pretrained=False, num_classes=0, dynamic_img_size=True).eval()
+        load(self.network, path)
+
+    def outputs(self, images: Pixels) -> tuple[Tensor, Tensor | None]:
+        """See `Extractor`."""
+        return self.network(self.prepared(images)), None
+
+
+def hash_of(path: str, name: str) -> str:
+    """Return the sha256 of a file of weights; UserError says what to put where."""
+    if not Path(path).is_file():
+        raise UserError(
+            f"{path}: no such file; put the weights of {name} there, or name where they are "
+            "(evaluation.extractor.path, or --extractor for a TorchScript file)"
+        )
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def optional(module: str, package: str) -> ModuleType:
+    """Import what only some extractors need."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UserError(f"evaluation.extractor: needs {package}; `pip install {package}`") from None
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """Read a state dict: tensors, and nothing that could run."""
+    try:
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler that refuses programs trips over other files in many ways
+        raise UserError(f"{path}: not a file of weights: {str(error).splitlines()[0]}") from None
+    return weights
+
+
+def load(network: nn.Module, path: str) -> None:
+    """Load weights that must be the network's."""
+    try:
+        network.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        raise UserError(f"{path}: not weights of this network: {' '.join(str(error).split())[:300]}") from None
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Keep GPUs from rounding to TensorFloat-32, which shows in a distance's third figure."""
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products

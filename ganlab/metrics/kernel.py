@@ -1,0 +1,35 @@
+"""The kernel distance: unbiased at any number of images."""
+
+import math
+
+import torch
+
+from ganlab.seeding import key
+from ganlab.types import Features
+
+
+def squared_mmd(x: Features, y: Features) -> float:
+    """Return the unbiased squared maximum mean discrepancy under (x.y / d + 1)^3 (Binkowski et al. 2018, section 4)."""
+    x, y = x.double(), y.double()
+    (n, dims), m = x.shape, len(y)
+    within_x, within_y, between = ((a @ b.T / dims + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+    pairs_x = (within_x.sum() - within_x.trace()) / (n * (n - 1))
+    pairs_y = (within_y.sum() - within_y.trace()) / (m * (m - 1))
+    return float(pairs_x + pairs_y - 2 * between.mean())
+
+
+def kernel_distance(
+    fake: Features, real: Features, *, subsets: int = 100, size: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the mean of the squared MMD over random subsets of `size` of each, and its standard error.
+
+    A side with fewer than `size` features is taken whole. The standard error is that of the subsets: it does not know
+    of the images that both sides lack.
+    """
+    draw = torch.Generator().manual_seed(key(seed, "kernel distance"))
+    values = []
+    for _ in range(subsets):
+        x, y = (side[torch.randperm(len(side), generator=draw)[:size].to(side.device)] for side in (fake, real))
+        values.append(squared_mmd(x, y))
+    found = torch.tensor(values, dtype=torch.float64)
+    return float(found.mean()), float(found.std() / math.sqrt(subsets))
