@@ -18,11 +18,13 @@ def gaussian_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covaria
     """Return the Fréchet distance between two Gaussians, given in float64: means [d], covariances [d, d].
 
     C1 C2 has the eigenvalues of F^T C2 F for any F F^T = C1, and that matrix is symmetric: no square root of a matrix
-    that is not, and no imaginary parts. F has a column for each direction in which C1 is not zero.
+    that is not, and no imaginary parts.
     """
-    values, vectors = torch.linalg.eigh(covariance1)
-    some = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
-    factor = vectors[:, some] * values[some].sqrt()  # d rank
+    factor, singular = torch.linalg.cholesky_ex(covariance1)
+    if singular:  # then a column for each direction in which C1 is not zero
+        values, vectors = torch.linalg.eigh(covariance1)
+        some = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
+        factor = vectors[:, some] * values[some].sqrt()  # d rank
     roots = torch.linalg.eigvalsh(factor.T @ covariance2 @ factor).clamp_min(0).sqrt()
     distance = (mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * roots.sum()
     return float(distance)

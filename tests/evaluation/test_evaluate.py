@@ -156,7 +156,7 @@ def test_statistics_of_the_reals_are_made_once_and_never_of_others(
     (foreign,) = set(cache.rglob("*.safetensors")) - {kept}
     shutil.copy(foreign, kept)  # a file of another dataset under this one's name
     done(*command)
-    assert results(run)["fid"]["value"] == pytest.approx(first, rel=1e-12)
+    assert results(run)["fid"]["value"] == pytest.approx(first, rel=1e-9)
     assert kept.read_bytes() != foreign.read_bytes()
 
 
@@ -179,7 +179,7 @@ def test_a_killed_pass_goes_on(run: Path, toy: Path, monkeypatch: pytest.MonkeyP
     done(*command)
     assert made == [0, 64, 128, 192, 192, 256]
     for name, row in results(run).items():
-        assert row["value"] == pytest.approx(undisturbed[name]["value"], rel=1e-12)
+        assert row["value"] == pytest.approx(undisturbed[name]["value"], rel=1e-9)  # sums in another order
 
 
 def test_compare_shows_like_and_refuses_unlike(run: Path, toy: Path, tmp_path: Path) -> None:
