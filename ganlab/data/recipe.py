@@ -50,8 +50,8 @@ class Recipe:
     def members(self, picture: Image.Image) -> dict[str, bytes]:
         """Make the members of a sample by suffix: the image, then its copies, each a box average of the image.
 
-        A copy is half as high as the one above it: the mean of 2x2 of its pixels, before it was rounded (the data of
-        Karras et al. 2018, appendix C).
+        A copy is half as high as the one above it: the mean of 2x2 of its pixels, before it was rounded (as the data
+        of Karras et al. 2018).
         """
         master = fit(picture, self.size, self.channels)
         suffix = SUFFIX[self.image_format]

@@ -6,8 +6,8 @@ from braceexpand import braceexpand
 
 from ganlab.data.sources.arrays import open_idx, open_numpy
 from ganlab.data.sources.base import Source
-from ganlab.data.sources.collections import open_torchvision
 from ganlab.data.sources.files import SUFFIXES, open_folder, open_lmdb, open_tars, open_zip
+from ganlab.data.sources.torchvision_sets import open_torchvision
 from ganlab.types import UserError
 
 ACCEPTED = (
