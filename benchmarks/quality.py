@@ -1,0 +1,136 @@
+"""Does it learn? Trains each family on real images, small enough for two CPU cores.
+
+Prints the kernel distance between samples of the averaged generator and the training images (lower is better) before,
+halfway and after, and writes the grids. It is computed from the features of the network in `../shared/weights`
+(MobileNetV2, ImageNet): compare it within this table, and never with a published one. `floor` is the distance between
+two disjoint halves of as many real images.
+"""
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+from torch import Tensor
+
+from ganlab import checkpoints
+from ganlab.config import load
+from ganlab.data import ShardDataset
+from ganlab.data.pack import pack
+from ganlab.metrics.features import TorchScriptFeatures
+from ganlab.metrics.kernel import kernel_distance
+from ganlab.models import GANModule
+from ganlab.pictures import grid, save_png
+from ganlab.run import build_model
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared"
+COUNT = 2000
+"""Fakes, and reals, of each distance."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One small run."""
+
+    config: str
+    source: str
+    """In `../shared/data`."""
+    size: int
+    pyramid: bool = False
+    changes: tuple[str, ...] = ()
+    """To the config."""
+
+
+FAMILIES = {
+    "dcgan": Family("fashion/dcgan.yaml", "fashion_mnist/train-images-idx3-ubyte.gz", 32),
+    "sngan": Family("fashion/sngan.yaml", "fashion_mnist/train-images-idx3-ubyte.gz", 32),
+    "wgan_gp": Family("fashion/wgan_gp.yaml", "fashion_mnist/train-images-idx3-ubyte.gz", 32),
+    "projection": Family(
+        "cifar10/projection.yaml",
+        "cifar10/cifar10-train.zip",
+        32,
+        changes=(
+            "model.generator_width=32",
+            "model.discriminator_width=32",
+            "model.rate=5e-4",
+            "model.discriminator_moves=2",
+            "model.generator_batch=1.0",
+            "model.rate_schedule.until_nimg=150_000",
+            "train.batch=32",
+            "train.total_nimg=150_000",
+        ),
+    ),
+    "progressive": Family("signs/progressive.yaml", "sign_digits/sign_digits.zip", 64, pyramid=True),
+}
+
+
+def features_of(images: Tensor, extractor: TorchScriptFeatures) -> Tensor:
+    """[n, c, h, w] uint8 to [n, d]."""
+    return torch.cat([extractor(batch)[0] for batch in images.split(100)])
+
+
+def reals(dataset: ShardDataset, count: int) -> Tensor:
+    """The first images of a packed dataset: packing has shuffled it."""
+    image = dataset.image
+    pixels = torch.empty(min(count, len(dataset)), image.height, image.width, image.channels, dtype=torch.uint8)
+    for number, out in enumerate(pixels.numpy()):
+        dataset.read(number, out)
+    return pixels.permute(0, 3, 1, 2)
+
+
+def stages(config_path: Path, overrides: list[str]) -> list[tuple[int, GANModule]]:
+    """The model before training, and at each checkpoint of the run."""
+    config = load(config_path, overrides)
+    found = [(0, build_model(config))]
+    for path in checkpoints.found(Path(config.run) / "checkpoints"):
+        saved, model = checkpoints.read(path), build_model(config)
+        model.load_state_dict(saved["state_dict"])
+        model.on_load_checkpoint(saved)
+        found.append((model.clock.nimg, model))
+    return found
+
+
+def measure(name: str, out: Path, extractor: TorchScriptFeatures) -> None:
+    """Train one family and print its row of the table."""
+    family = FAMILIES[name]
+    folder = out / f"{Path(family.config).parent}-{family.size}"
+    pack(SHARED / "data" / family.source, folder, size=family.size, pyramid=family.pyramid)
+    path, run = REPOSITORY / "configs" / family.config, out / name
+    overrides = [f"data.url={folder}", f"run={run}", "logging.wandb=disabled", "machine.threads=1", *family.changes]
+    total = load(path, overrides).train.total_nimg
+    overrides += [f"train.checkpoint_every_nimg={total // 2}", "train.keep_checkpoints=9"]
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-m", "ganlab", "train", path, *overrides], check=True, cwd=out)
+    seconds = time.monotonic() - start
+    real = features_of(reals(ShardDataset(folder), 2 * COUNT), extractor)
+    floor, _ = kernel_distance(real[::2], real[1::2])
+    cells = []
+    for nimg, model in stages(path, overrides):
+        samples = model.eval().sample(COUNT, seed=0)
+        distance, error = kernel_distance(features_of(samples, extractor), real[:COUNT])
+        cells.append(f"{distance:.4f} ± {error:.4f} at {nimg:,}")
+        conditional = list(range(model.image.classes)) if model.classes else None
+        save_png(
+            grid(model.sample(80, seed=1, labels=conditional), 10 if conditional else 8), out / f"{name}-{nimg}.png"
+        )
+    print(f"| {family.config} | {seconds / 60:.1f} min | {' | '.join(cells)} | {floor:.4f} |", flush=True)
+
+
+@click.command(help=__doc__)
+@click.argument("families", nargs=-1, type=click.Choice(list(FAMILIES)))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/quality"), show_default=True)
+def main(families: tuple[str, ...], out: Path) -> None:
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    extractor = TorchScriptFeatures(path=str(SHARED / "weights" / "mobilenet_v2_features.pt"))
+    print(f"kid{COUNT}, {extractor.name}, averaged generator, before, halfway and after; floor: real halves")
+    for name in families or FAMILIES:
+        measure(name, out, extractor)
+
+
+if __name__ == "__main__":
+    main()
