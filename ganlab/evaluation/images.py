@@ -17,7 +17,7 @@ from ganlab.data.shards import sha256_of
 from ganlab.data.sources import open_source
 from ganlab.metrics.features import full_float32
 from ganlab.models import GANModule
-from ganlab.models.base import SAMPLE_BATCH
+from ganlab.models.averaged import SAMPLE_BATCH
 from ganlab.types import Labels, Pixels, UserError
 
 BLOCK = SAMPLE_BATCH

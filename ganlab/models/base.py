@@ -1,20 +1,19 @@
 """The game: two players, their moves, and the clock, as a Lightning module."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganlab import distributed, pictures, sharding
+from ganlab import distributed, sharding
 from ganlab.augment import Augment
 from ganlab.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from ganlab.clock import Clock
-from ganlab.layers.batchnorm import Standardization, gather_statistics
+from ganlab.layers.batchnorm import Standardization
 from ganlab.layers.spectral import iterate_power
+from ganlab.models.averaged import Averaged
 from ganlab.models.losses import Draws, Losses
 from ganlab.models.player import LossScale, Player
 from ganlab.models.statistics import Statistics
@@ -22,13 +21,10 @@ from ganlab.objectives import Objective
 from ganlab.regularizers import Regularizer
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise, key
-from ganlab.types import Images, ImageSpec, Labels, Latents, Phase, Precision, UserError
-
-SAMPLE_BATCH = 64
-"""Samples are always made this many at a time, so that image i of a seed is the same whatever is asked for."""
+from ganlab.types import Images, ImageSpec, Labels, Phase, Precision, UserError
 
 
-class GANModule(pl.LightningModule):
+class GANModule(Averaged):
     """Two players and how they move; every part may be given.
 
     One `training_step` is a discriminator move on a fresh batch of reals, followed every `discriminator_moves`-th time
@@ -82,7 +78,8 @@ class GANModule(pl.LightningModule):
         micro_batch: int | None = None,
         precision: Precision = "fp32",
     ) -> None:
-        super().__init__()
+        dtype = torch.float64 if precision == "fp64" else torch.float32
+        super().__init__(generator, image, dtype)
         self.automatic_optimization = False
         if set(optimizers) != {"generator", "discriminator"}:
             raise UserError(f"model.optimizers: {', '.join(optimizers)}; give generator and discriminator")
@@ -99,10 +96,7 @@ class GANModule(pl.LightningModule):
             raise UserError(f"model.generator_batch: {generator_batch}: with fake_labels: data, write a whole number")
         if taken := {"loss", "real_logit", "fake_logit", "not_finite"} & set(regularizers or {}):
             raise UserError(f"regularizers: {min(taken)} is the name of a statistic; choose another")
-        self.image = image
-        self.generator, self.discriminator = generator, discriminator
-        self.ema = copy.deepcopy(generator).eval().requires_grad_(False)
-        self.latent, self.classes = int(generator.latent), int(generator.classes)  # type: ignore[arg-type]
+        self.discriminator = discriminator
         self.regularizers, self.augment = dict(regularizers or {}), augment
         self.losses = Losses(
             generator=generator,
@@ -121,8 +115,7 @@ class GANModule(pl.LightningModule):
         self.players: dict[str, Player] = {}
         self.statistics = Statistics()
         self.loss_scales = nn.ModuleDict({name: LossScale() for name in self.moves_every if precision == "fp16"})
-        self.real_dtype = self.losses.real_dtype
-        self.to(self.real_dtype)
+        self.to(dtype)
 
     # --- Lightning's side
 
@@ -194,61 +187,10 @@ class GANModule(pl.LightningModule):
         self.statistics.record(f"{name}/not_finite", player.finish()[None])
         sharding.release(self.generator, self.discriminator)
         if weight := self.ema_weight(name, len(real) * distributed.world_size()):
-            self._average_generator(weight)
+            self.follow(weight)
         if name == "discriminator":
             self.clock.nimg += n * distributed.world_size()
         self.clock.moves[name] += 1
-
-    def draw(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
-        """Draw latents, and labels uniformly (-1 where the generator takes none)."""
-        latents = noise.normal(f"{name} latents", n, self.latent)
-        if not self.classes:
-            return latents, torch.full((n,), -1, device=latents.device)
-        return latents, noise.classes(f"{name} labels", n, self.classes)
-
-    @torch.no_grad()
-    def sample(self, n: int, seed: int = 0, labels: Sequence[int] | None = None) -> Tensor:
-        """Make `n` uint8 images [n, c, h, w] with the averaged generator.
-
-        Image i of a seed is the same for any n. `labels` are repeated as often as needed; None draws them uniformly.
-        """
-        if n < 1:
-            raise UserError(f"n: {n} images; ask for at least 1")
-        if labels is not None:
-            if not self.classes:
-                raise UserError("labels: this generator takes none; it was trained without classes")
-            if not labels:
-                raise UserError("labels: none given; name at least one, or leave the argument out to draw them")
-            if wrong := [label for label in labels if not 0 <= label < self.image.classes]:
-                raise UserError(f"labels: {wrong} are not classes; write numbers from 0 to {self.image.classes - 1}")
-        batches = []
-        for start in range(0, n, SAMPLE_BATCH):
-            images, _ = self.synthesize(start, seed, "sample", labels)
-            batches.append(pictures.to_uint8(images[: n - start]))
-        return torch.cat(batches)
-
-    @torch.no_grad()
-    def synthesize(
-        self, start: int, seed: int, name: str, labels: Sequence[int] | None = None
-    ) -> tuple[Images, Labels]:
-        """Make the `SAMPLE_BATCH` images from number `start` on with the averaged generator; `start` is a multiple."""
-        noise = Noise(seed, 0, start, dtype=self.real_dtype)  # drawn on the CPU: the same on every machine
-        latents, classes = self.draw(SAMPLE_BATCH, noise, name)
-        if labels is not None:
-            classes = torch.tensor([labels[i % len(labels)] for i in range(start, start + SAMPLE_BATCH)])
-        sharding.gather(self.ema)
-        images = self.averaged(latents.to(self.device), classes.to(self.device))
-        sharding.release(self.ema)
-        return images, classes
-
-    def averaged(self, latents: Latents, labels: Labels) -> Images:
-        """Run the averaged generator: images of the full size, whatever size the moves are at."""
-        return self.ema(latents, labels)  # type: ignore[no-any-return]
-
-    def settle(self) -> None:
-        """Make the ranks agree on what each has averaged for itself; to be called on all of them before it is read."""
-        gather_statistics(self.generator)
-        self._copy_buffers()
 
     @property
     def phases(self) -> Sequence[Phase]:
@@ -299,13 +241,3 @@ class GANModule(pl.LightningModule):
         size = self.micro_batch or n
         for start in range(0, n, size):
             yield start, min(size, n - start)
-
-    def _average_generator(self, weight: float) -> None:
-        average, live = (sharding.local(network.parameters()) for network in (self.ema, self.generator))
-        with torch.no_grad():
-            torch._foreach_lerp_(average, live, weight)
-        self._copy_buffers()
-
-    def _copy_buffers(self) -> None:
-        for average, live in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
-            average.copy_(live)  # counts and statistics are no weights: never interpolated
