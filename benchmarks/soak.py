@@ -22,8 +22,9 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 from killed import undisturbed_and_killed  # noqa: E402
 
 from ganlab.checkpoints import newest  # noqa: E402
-from ganlab.config import Config, load  # noqa: E402
+from ganlab.config import load  # noqa: E402
 from ganlab.data.pack import pack  # noqa: E402
+from ganlab.frame import Config  # noqa: E402
 from ganlab.parts import resolve  # noqa: E402
 
 SIZE, IMAGES, BATCH = 16, 240, 16

@@ -18,7 +18,7 @@ import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
-from ganlab.files import atomic_write
+from ganlab.files import atomic_write, sha256_of
 from ganlab.types import UserError
 
 FORMAT = 1
@@ -62,8 +62,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises `UserError` for a file that is damaged, incomplete, or not one of ours.
     """
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = sha256_of(path)
         if (expected := facts_of(path).get("sha256", "nothing")) != sha256:
             raise UserError(f"{path}: damaged: its sha256 is {sha256}, and {path.stem}.json says {expected}")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

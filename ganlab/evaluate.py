@@ -11,10 +11,11 @@ import torch
 import torch.distributed as dist
 
 from ganlab import distributed
-from ganlab.config import Config, Machine, from_yaml
+from ganlab.config import from_yaml
 from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
 from ganlab.evaluation.images import Samples, open_images
 from ganlab.evaluation.protocol import append, best, circumstances, error, read
+from ganlab.frame import Config, Machine
 from ganlab.sample import GENERATOR, load
 from ganlab.types import UserError
 

@@ -9,9 +9,10 @@ import torch
 from torch.optim import Adam
 
 from ganlab import distributed
-from ganlab.config import FREE_ON_RESUME, Config, differences, to_yaml
+from ganlab.config import differences, to_yaml
 from ganlab.data import ShardDataset
 from ganlab.files import atomic_write
+from ganlab.frame import FREE_ON_RESUME, Config
 from ganlab.models import GANModule
 from ganlab.parts import build, resolve
 from ganlab.seeding import seed_everything

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ganlab import distributed
-from ganlab.config import Config, to_yaml
+from ganlab.config import to_yaml
 from ganlab.data import ShardDataset
+from ganlab.frame import Config
 from ganlab.models import GANModule
 from ganlab.run import agreed_image, build_model, check_batch, check_labels, open_dataset
 

@@ -25,11 +25,11 @@ from ganlab.callbacks import (
     WriterIO,
 )
 from ganlab.callbacks.evaluate import Judge
-from ganlab.config import Config
 from ganlab.data import ShardDataset
 from ganlab.data.module import ShardData
 from ganlab.evaluation.evaluate import make_extractor
 from ganlab.evaluation.images import open_images
+from ganlab.frame import Config
 from ganlab.models import GANModule
 from ganlab.run import (
     agreed_image,

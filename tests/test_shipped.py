@@ -10,7 +10,7 @@ import tiny_runs as runs
 import torch
 from repository import REPOSITORY
 
-from ganlab import config as frame
+from ganlab import frame
 from ganlab.config import load
 from ganlab.parts import resolve
 from ganlab.run import build_model

@@ -7,10 +7,10 @@ import pytorch_lightning as pl
 
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
-from ganlab.config import Config
 from ganlab.evaluation.evaluate import SEED, check, evaluate
 from ganlab.evaluation.images import ImageSet, Samples
 from ganlab.evaluation.protocol import append, circumstances
+from ganlab.frame import Config
 from ganlab.metrics.features import Extractor
 from ganlab.models import GANModule
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from ganlab.data.dataset import ShardDataset
 from ganlab.data.decode import decode_into
 from ganlab.data.location import parse
-from ganlab.data.shards import Contents, Index, sha256_of, walk
+from ganlab.data.shards import Index
 from ganlab.data.show import class_table, counts_of, draw_sheet, sheet_of
 from ganlab.data.store import Store
+from ganlab.data.tars import Contents, walk
+from ganlab.files import sha256_of
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
 

@@ -31,8 +31,9 @@ from ganlab.data.decode import MAX_PIXELS, decode_into
 from ganlab.data.faults import BadSample, BadSampleError, Faults
 from ganlab.data.location import Location, parse
 from ganlab.data.order import WINDOW, Order
-from ganlab.data.shards import REMEDY, Index
+from ganlab.data.shards import Index
 from ganlab.data.store import CachedStore, Store, disk_error, locked, write_at
+from ganlab.data.tars import REMEDY
 from ganlab.data.transfer import Patience, download, fetch
 from ganlab.files import atomic_write
 from ganlab.types import ImageSpec, UserError

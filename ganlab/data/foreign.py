@@ -13,8 +13,10 @@ from typing import IO, Any
 import numpy as np
 
 from ganlab.data.location import Location, parse, redact
-from ganlab.data.shards import LEVEL, SAMPLE, Index, Shard, label_of, members_in, sha256_of, write_index
+from ganlab.data.shards import Index, Shard, write_index
+from ganlab.data.tars import LEVEL, SAMPLE, label_of, members_in
 from ganlab.data.transfer import Patience, RemoteFile, list_shards
+from ganlab.files import sha256_of
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
 

@@ -12,10 +12,11 @@ import numpy as np
 from webdataset import TarWriter
 
 from ganlab.data.recipe import ImageFormat, Recipe, encoded, heights
-from ganlab.data.shards import Contents, Index, Shard, sha256_of, walk, write_index
+from ganlab.data.shards import Index, Shard, write_index
 from ganlab.data.sources import open_source
 from ganlab.data.sources.base import Source
-from ganlab.files import atomic_write
+from ganlab.data.tars import Contents, walk
+from ganlab.files import atomic_write, sha256_of
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
 

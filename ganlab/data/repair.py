@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganlab.data.decode import decode
-from ganlab.data.shards import REMEDY, Contents, Index, Shard, read_json, sha256_of, walk, write_index
+from ganlab.data.shards import Index, Shard, read_json, write_index
+from ganlab.data.tars import REMEDY, Contents, walk
+from ganlab.files import sha256_of
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from ganlab import pictures
 from ganlab.data import ShardDataset
-from ganlab.data.shards import sha256_of
 from ganlab.data.sources import open_source
+from ganlab.files import sha256_of
 from ganlab.metrics.features import full_float32
 from ganlab.models import GANModule
 from ganlab.models.averaged import SAMPLE_BATCH

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from ganlab import distributed
-from ganlab.config import Config
 from ganlab.evaluation.measures import HIGHER_IS_BETTER, NEITHER, Metric, Value
 from ganlab.evaluation.side import Side
+from ganlab.frame import Config
 
 FORMAT = 1
 PACKAGES = ("ganlab", "torch", "torchvision", "numpy", "pytorch-lightning")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganlab.files import sha256_of
 from ganlab.types import Features, Pixels, UserError
 
 
@@ -191,8 +192,7 @@ def hash_of(path: str, name: str) -> str:
             f"{path}: no such file; put the weights of {name} there, or name where they are "
             "(evaluation.extractor.path, or --extractor for a TorchScript file)"
         )
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(Path(path))
 
 
 def optional(module: str, package: str) -> ModuleType:

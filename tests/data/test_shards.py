@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ganlab.data.pack import pack
-from ganlab.data.shards import MEMBER, SAMPLE, Index, Shard, sha256_of, walk, write_index
+from ganlab.data.shards import Index, Shard, write_index
+from ganlab.data.tars import MEMBER, SAMPLE, walk
+from ganlab.files import sha256_of
 from ganlab.types import ImageSpec, UserError
 
 

@@ -12,8 +12,9 @@ import torch
 import torch.distributed as dist
 
 from ganlab import distributed
-from ganlab.config import Config, from_dict
+from ganlab.config import from_dict
 from ganlab.data.module import ShardData
+from ganlab.frame import Config
 from ganlab.models import GANModule
 from ganlab.run import build_model
 from ganlab.train import make_trainer

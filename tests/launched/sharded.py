@@ -17,7 +17,8 @@ from parity import BATCH, CASES, config_of, game, part, penalty, play
 from torch.distributed.tensor import DTensor
 
 from ganlab import distributed, sharding
-from ganlab.config import Config, load
+from ganlab.config import load
+from ganlab.frame import Config
 from ganlab.models import GANModule
 from ganlab.models.player import Player
 from ganlab.train import train

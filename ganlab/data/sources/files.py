@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from ganlab.data.shards import label_of, members_of
 from ganlab.data.sources.base import Source, checked_labels, checked_names, stamp_of
+from ganlab.data.tars import label_of, members_of
 from ganlab.types import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif")

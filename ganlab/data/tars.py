@@ -1,0 +1,119 @@
+"""One shard: which images, classes and smaller copies its members are, found without decoding any."""
+
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlab.types import UserError
+
+SAMPLE = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4"), ("label", "<i4")])
+"""Where an image's bytes lie in its shard, their crc32, and its class (-1: none)."""
+MEMBER = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4")])
+"""The same for a smaller copy of an image."""
+IMAGE_SUFFIXES = ("png", "jpg", "webp")
+LEVEL = re.compile(r"r(\d{3,})\.(png|jpg|webp)")
+"""How a member `KEY.r032.png` says that it is its image at a height of 32 px."""
+REMEDY = "copy it again from where it was packed, or pack the dataset anew"
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What the members of one shard are."""
+
+    keys: list[str]
+    samples: NDArray[Any]
+    """A `SAMPLE` for each image [n]."""
+    pyramid: tuple[int, ...]
+    members: NDArray[Any]
+    """A `MEMBER` for each image at each height of the pyramid [n, levels]."""
+
+
+def walk(path: Path) -> Contents:
+    """List the images of one shard, decoding none.
+
+    UserError, with shard and member, for a damaged tar, one of other things, and images of differing pyramids.
+    """
+    copies: dict[int, dict[str, tuple[int, int, int]]] = {0: {}}  # by height; 0 is the image itself
+    labels: dict[str, int] = {}
+    for key, suffix, member, read in members_of(path):
+        level = LEVEL.fullmatch(suffix)
+        if suffix == "cls":
+            if key in labels:
+                raise _bad(path, member.name, f"a second class for key {key}")
+            labels[key] = label_of(path, member, read())
+        elif suffix in IMAGE_SUFFIXES or level:
+            data = read()
+            images = copies.setdefault(int(level[1]) if level else 0, {})
+            if key in images or not data:
+                raise _bad(path, member.name, f"a second image for key {key}" if data else "an image of 0 bytes")
+            images[key] = (member.offset_data, len(data), zlib.crc32(data))
+    images = copies.pop(0)
+    if orphans := labels.keys() - images.keys():
+        raise _bad(path, min(orphans) + ".cls", "a class without an image")
+    for height, others in copies.items():
+        if differing := others.keys() ^ images.keys():
+            key = min(differing)
+            raise _bad(path, f"{key}.r{height:03d}", "a copy without its image" if key in others else "is missing")
+    pyramid = tuple(sorted(copies))
+    samples = np.array([(*place, labels.get(key, -1)) for key, place in images.items()], SAMPLE)
+    small = np.array([[copies[height][key] for height in pyramid] for key in images], MEMBER)
+    return Contents(list(images), samples, pyramid, small.reshape(len(images), len(pyramid)))
+
+
+def members_of(path: Path) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
+    """Yield key, suffix, header and a way to the bytes of each member; unlike `tarfile`, to the tar's very end."""
+    with path.open("rb") as file:
+        yield from members_in(file, path)
+
+
+def members_in(file: IO[bytes], path: object) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
+    """Do the same for an open tar; `path` is its name in messages."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+
+            def read() -> bytes:
+                file.seek(member.offset_data)
+                return file.read(member.size)
+
+            for member in tar:
+                tar.members = []  # type: ignore[attr-defined]  # it would remember them all
+                if member.isdir():
+                    continue
+                parts = member.name.split("/")
+                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or ".." in parts or not parts[0]:
+                    raise _bad(path, member.name, "not an ordinary file inside the folder")
+                if not 0 <= member.size <= size - member.offset_data:
+                    raise _bad(path, member.name, f"{member.size:,} bytes at {member.offset_data:,}, past the end")
+                stem, _, suffix = parts[-1].partition(".")
+                yield "/".join([*parts[:-1], stem]), suffix, member, read
+            # tarfile takes a damaged header for the end of the archive, and would drop the rest in silence.
+            file.seek(tar.offset)
+            padded = size - tar.offset >= 2 * tarfile.BLOCKSIZE and not any(
+                map(any, iter(partial(file.read, 2**20), b""))
+            )
+    except tarfile.TarError as error:
+        raise UserError(f"{path}: damaged ({error}); {REMEDY}") from error
+    if not padded:
+        raise UserError(f"{path}: no valid header at byte {tar.offset:,} of {size:,}; {REMEDY}")
+
+
+def label_of(path: object, member: tarfile.TarInfo, data: bytes) -> int:
+    """Read the class in a .cls member."""
+    if not data.isdigit() or len(data) > 9:
+        raise _bad(path, member.name, f"{data[:20]!r} where one class is expected, as digits")
+    return int(data)
+
+
+def _bad(path: object, member: str, cause: str) -> UserError:
+    return UserError(f"{path}: member {member}: {cause}; {REMEDY}")
