@@ -42,3 +42,9 @@ def sha256_of(path: Path) -> str:
     """Hash a whole file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return where to keep what can be made again: $GANLAB_CACHE, else ganlab in $XDG_CACHE_HOME or ~/.cache."""
+    chosen, general = os.environ.get("GANLAB_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    return Path(chosen) if chosen else Path(general or Path.home() / ".cache") / "ganlab"

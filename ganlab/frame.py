@@ -15,7 +15,7 @@ class Cache:
     """Where a node keeps shards that lie elsewhere."""
 
     folder: str | None = None
-    """Shared by the processes of a node; None is `ganlab` in $XDG_CACHE_HOME, or in ~/.cache."""
+    """Shared by the processes of a node; None is $GANLAB_CACHE, or ganlab in ~/.cache."""
     bytes: int = 50_000_000_000
     """It holds no more; the least recently used shards leave it."""
 

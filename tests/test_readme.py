@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -71,6 +72,24 @@ def test_the_python_example(photos: Path, monkeypatch: pytest.MonkeyPatch) -> No
     exec(example.replace("max_steps=100", "max_steps=4, enable_progress_bar=False, logger=False"), names)
     assert names["model"].clock.nimg == 4 * 64  # type: ignore[attr-defined]
     assert Image.open("samples.png").size == (8 * 50 + 2, 8 * 50 + 2)
+
+
+def test_the_loop_without_lightning(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    import numpy as np
+
+    from ganlab.data.pack import pack
+
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 16, 16), np.uint8)
+    np.savez("loop.npz", images=pixels, labels=np.arange(70) % 10)
+    pack("loop.npz", Path("data/loop"), size=16)
+    names: dict[str, Any] = {}
+    exec(next(b for b in blocks("python") if "BatchLoader" in b).replace("data/digits", "data/loop"), names)
+    assert names["step"] == 10_000 // 64 - 1
+    assert names["images"].shape == (64, 1, 16, 16) and names["images"].dtype == torch.uint8
+    place = 64 * names["step"] % 70  # an epoch is 70 images, all of them
+    epoch = names["dataset"].order(0)(np.arange(64 * names["step"] - place, 64 * names["step"] - place + 70))
+    assert sorted(epoch.tolist()) == list(range(70))
 
 
 def test_the_config_read_line_by_line_is_the_shipped_one() -> None:

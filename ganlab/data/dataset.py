@@ -35,7 +35,7 @@ from ganlab.data.shards import Index
 from ganlab.data.store import CachedStore, Store, disk_error, locked, write_at
 from ganlab.data.tars import REMEDY
 from ganlab.data.transfer import Patience, download, fetch
-from ganlab.files import atomic_write
+from ganlab.files import atomic_write, cache_folder
 from ganlab.types import ImageSpec, UserError
 
 CACHE_BYTES = 50_000_000_000
@@ -50,7 +50,7 @@ class ShardDataset:
     Args:
         url: a folder, or its URL (file, http, https, or what fsspec reads: s3, gs, ...), with the index beside the
             shards; or some of its shards, `{000..009}` for a range and `{a,b}` or `a.tar,b.tar` for a list.
-        cache: folder on this node for shards that lie elsewhere; None is `ganlab` in $XDG_CACHE_HOME, or in ~/.cache.
+        cache: folder on this node for shards that lie elsewhere; None is $GANLAB_CACHE, or ganlab in ~/.cache.
         cache_bytes: it holds no more.
         window: shards that are shuffled together.
         max_pixels: an image of more is bad.
@@ -76,7 +76,7 @@ class ShardDataset:
         if window < 1:
             raise UserError(f"data.window: {window} shards hold no images; write at least 1")
         place, names = parse(str(url))
-        cache = Path(cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganlab").expanduser()
+        cache = Path(cache).expanduser() if cache else cache_folder()
         patience = patience or Patience()
         whole = _fetch_index(place, cache, patience) if place.scheme else Index.read(place.base)
         self.index = index = whole.only(names) if names else whole

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ganlab import distributed
 from ganlab.evaluation.images import BLOCK
-from ganlab.files import atomic_write
+from ganlab.files import atomic_write, cache_folder
 from ganlab.metrics.moments import Moments
 from ganlab.progress import Progress
 from ganlab.types import UserError
@@ -34,11 +34,6 @@ PARTS = 4
 """Moments are kept of so many interleaved parts: for the floor between two halves, and for a standard error."""
 
 Tensors = dict[str, Tensor]
-
-
-def cache() -> Path:
-    """Return where stores lie: `$GANLAB_CACHE`, or `~/.cache/ganlab`."""
-    return Path(os.environ.get("GANLAB_CACHE") or Path.home() / ".cache" / "ganlab") / "features"
 
 
 class Store:
@@ -53,7 +48,7 @@ class Store:
     def __init__(self, what: str, key: Mapping[str, Any], count: int, compute: Callable[[int], Tensors]) -> None:
         self.what, self.count, self.compute = what, count, compute
         self.key = json.dumps({"format": FORMAT, "count": count, "chunk": CHUNK, **key}, sort_keys=True)
-        self.folder = cache() / hashlib.sha256(self.key.encode()).hexdigest()[:24]
+        self.folder = cache_folder() / "features" / hashlib.sha256(self.key.encode()).hexdigest()[:24]
         self.chunks = [self.folder / f"{number:06d}.safetensors" for number in range(-(-count // CHUNK))]
         self.total = self.folder / "moments.safetensors"
 
