@@ -30,6 +30,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 COUNT = 2000
 """Fakes, and reals, of each distance."""
+SUBSETS = 10
+"""Of 1,000 images, over which it is averaged."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,9 @@ FAMILIES = {
             "model.rate=5e-4",
             "model.discriminator_moves=2",
             "model.generator_batch=1.0",
-            "model.rate_schedule.until_nimg=150_000",
+            "model.rate_schedule.until_nimg=100_000",
             "train.batch=32",
-            "train.total_nimg=150_000",
+            "train.total_nimg=100_000",
         ),
     ),
     "progressive": Family("signs/progressive.yaml", "sign_digits/sign_digits.zip", 64, pyramid=True),
@@ -107,11 +109,11 @@ def measure(name: str, out: Path, extractor: TorchScriptFeatures) -> None:
     subprocess.run([sys.executable, "-m", "ganlab", "train", path, *overrides], check=True, cwd=out)
     seconds = time.monotonic() - start
     real = features_of(reals(ShardDataset(folder), 2 * COUNT), extractor)
-    floor, _ = kernel_distance(real[::2], real[1::2])
+    floor, _ = kernel_distance(real[::2], real[1::2], subsets=SUBSETS)
     cells = []
     for nimg, model in stages(path, overrides):
         samples = model.eval().sample(COUNT, seed=0)
-        distance, error = kernel_distance(features_of(samples, extractor), real[:COUNT])
+        distance, error = kernel_distance(features_of(samples, extractor), real[:COUNT], subsets=SUBSETS)
         cells.append(f"{distance:.4f} ± {error:.4f} at {nimg:,}")
         conditional = list(range(model.image.classes)) if model.classes else None
         save_png(

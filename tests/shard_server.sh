@@ -7,6 +7,7 @@
 #   /busy/?p=0.6                  503 for a share of requests, the same ones each time
 #   /cut/?bytes=B&times=K         the connection is cut after about B bytes; /cutwhole/ the same without Range
 #   /stall/?times=K               silence after the first 64 KiB; /stallwhole/ the same without Range
+#   /trickle/                     200 B/s after the first 64 KiB
 #   /flip/?at=A&times=K           byte A of what is sent is another one
 set -euo pipefail
 
@@ -46,6 +47,7 @@ http {
         location /plain/ { alias $folder/; }
         location /whole/ { alias $folder/; max_ranges 0; }
         location /slow/ { alias $folder/; limit_rate 300k; }
+        location /trickle/ { alias $folder/; limit_rate 200; limit_rate_after 64k; }
         location /locked/ { return 403; }
         location /busy/ {
             alias $folder/;
@@ -81,5 +83,5 @@ CONF
 case "${1:-}" in
 up) up "$2" "$3" "$4" ;;
 down) kill "$(cat "$2/pid")" ;;
-*) sed -n '2,12s/^# \?//p' "$0" ;;
+*) sed -n '2,13s/^# \?//p' "$0" ;;
 esac

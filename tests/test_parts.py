@@ -27,7 +27,7 @@ from ganlab.types import ImageSpec, UserError
         ("torch.nn.parallel.distributed.os.system", "cannot import 'torch.nn.parallel.distributed.os'"),
         ("ganlab.config.Path", "leads to pathlib, which is not trusted"),
         ("ganlab.files.Path", "leads to pathlib, which is not trusted"),
-        ("ganlab.models.base.partial", "leads to functools, which is not trusted"),
+        ("ganlab.models.dcgan.partial", "leads to functools, which is not trusted"),
         ("torch.optim.adam.Tensor", "leads to torch, which is not trusted"),
         ("torch.nn.functional.relu", "is not a class"),
         ("ganlab.sample.load", "is not a class"),

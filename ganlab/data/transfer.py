@@ -30,6 +30,8 @@ TRY_AGAIN = (408, 425, 429)
 STRANGE = 3
 """Times that an error of no known kind is tried again."""
 LONGEST_PAUSE = 10.0
+LEAST = 2**14
+"""Bytes that count as an answer: a source that sends one now and then would never be given up."""
 CHECKS = 3
 """Downloads of a file whose checksum is wrong before it is called damaged."""
 
@@ -47,9 +49,9 @@ class Patience:
     """How long a source may take. All are seconds."""
 
     answer: float = 30.0
-    """Until it answers, or sends the next bytes of an answer."""
+    """Until it answers, or sends the next 16 KiB of an answer."""
     total: float = 300.0
-    """Without a new byte, over all attempts: a slow source may take longer, a dead one not."""
+    """Without 16 KiB of news, over all attempts: a slow source may take longer, a dead one not."""
     pause: float = 0.2
     """Before the second attempt; doubled before each further one, up to ten seconds, and varied by half."""
     stopped: Event = field(default_factory=Event)
@@ -59,7 +61,7 @@ class Patience:
 def persist(place: str, attempt: Callable[[], T], patience: Patience, progress: Callable[[], int] = lambda: 0) -> T:
     """Make attempts until one succeeds; UserError, naming `place`, for a refusal or when patience is at an end.
 
-    `progress` says how many bytes have come so far: new ones renew the patience.
+    `progress` says how many bytes have come so far: enough new ones renew the patience.
     """
     best, since, tries = progress(), time.monotonic(), 0
     while not patience.stopped.is_set():
@@ -70,7 +72,7 @@ def persist(place: str, attempt: Callable[[], T], patience: Patience, progress: 
         except (UserError, Stopped):
             raise
         except Exception as error:  # fsspec's file systems raise what their libraries do
-            if (now := progress()) > best:
+            if (now := progress()) >= best + LEAST:
                 best, since, tries = now, time.monotonic(), 0
             tries += 1
             pause = min(LONGEST_PAUSE, patience.pause * 2 ** (tries - 1)) * random.uniform(0.5, 1.5)  # noqa: S311
@@ -78,7 +80,7 @@ def persist(place: str, attempt: Callable[[], T], patience: Patience, progress: 
             known = isinstance(error, OSError | http.client.HTTPException)
             if time.monotonic() + pause - since > patience.total or (not known and tries > STRANGE):
                 raise UserError(
-                    f"{place}: {_say(error)}; given up after {tries} attempts without a new byte; "
+                    f"{place}: {_say(error)}; given up after {tries} attempts without news; "
                     "is the source up, and the network?"
                 ) from error
             patience.stopped.wait(pause)
@@ -149,11 +151,16 @@ def _from_web(url: str, start: int, patience: Patience) -> Iterator[tuple[int, b
     with _ask(url, {"Range": f"bytes={start}-"} if start else {}, patience) as answer:
         expected = answer.length
         offset = first = start if answer.status == http.client.PARTIAL_CONTENT else 0
+        noted, since = offset, time.monotonic()
         while data := answer.read1(BLOCK):
             yield offset, data
             offset += len(data)
             if patience.stopped.is_set():
                 raise Stopped
+            if offset - noted >= LEAST:
+                noted, since = offset, time.monotonic()
+            elif time.monotonic() - since > patience.answer:
+                raise TimeoutError(f"{offset - noted:,} bytes in {patience.answer:g} s")
         if expected is not None and offset - first < expected:
             raise ConnectionError(f"{offset - first:,} of {expected:,} bytes came")
 
