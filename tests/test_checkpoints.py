@@ -8,7 +8,6 @@ import pickle
 import random
 import re
 import shutil
-import subprocess
 import time
 
 import pytest
@@ -157,30 +156,20 @@ def test_a_file_of_torch_that_is_no_checkpoint_of_ours(tmp_path, content):
         read(path)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("a small file system can be mounted by root only")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_full_disk_is_one_clear_error_and_spares_the_checkpoint_before(small_disk):
+    folder = small_disk("1m")
     writer = Writer(keep=1)
-    writer.submit(state(1), path_at(small_disk, 1))
+    writer.submit(state(1), path_at(folder, 1))
     large = state(2)
     large["state_dict"]["w"] = torch.zeros(400_000)
-    writer.submit(large, path_at(small_disk, 2))
+    writer.submit(large, path_at(folder, 2))
     with pytest.raises(
         UserError, match=r"cannot be written: No space left on device; the checkpoints before it are whole"
     ):
         writer.wait()
-    assert newest(small_disk)[0] == path_at(small_disk, 1)
-    assert not list(small_disk.glob("*.tmp"))
-    assert {path.stem for path in small_disk.iterdir()} == {"nimg-000000000001"}
+    assert newest(folder)[0] == path_at(folder, 1)
+    assert not list(folder.glob("*.tmp"))
+    assert {path.stem for path in folder.iterdir()} == {"nimg-000000000001"}
 
 
 def test_the_game_waits_for_a_copy_and_not_for_the_disk(tmp_path, monkeypatch):

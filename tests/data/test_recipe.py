@@ -179,26 +179,14 @@ def test_kill_9_with_workers_leaves_none_behind_and_resumes_to_the_same_bytes(tm
     assert Index.open(tmp_path / "d").pyramid == (4, 8, 16, 32, 64)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
-def test_a_disk_that_fills_up_is_one_clear_error_and_the_pack_goes_on_when_there_is_room(tmp_path):
-    source, disk = noise(tmp_path / "a.npy", count=300), tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(disk)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this root may not mount")
-    try:
-        with pytest.raises(
-            UserError, match=r"d: cannot be written \(No space left on device\); make room there"
-        ) as error:
-            pack(source, disk / "d", size=32, shard_samples=50)
-        assert "\n" not in str(error.value)
-        left = sorted(contents(disk / "d"))
-        assert left[:2] == ["pack.json", "pack.lock"] and left[2:] == [
-            f"shard-00000{i}.tar" for i in range(len(left) - 2)
-        ]
-        assert 0 < len(left) - 2 < 6
-        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
-        found = pack(source, disk / "d", size=32, shard_samples=50)
-        assert found.fingerprint == pack(source, tmp_path / "whole", size=32, shard_samples=50).fingerprint
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+def test_a_disk_that_fills_up_is_one_clear_error_and_the_pack_goes_on_when_there_is_room(small_disk, tmp_path):
+    source, disk = noise(tmp_path / "a.npy", count=300), small_disk("600k")
+    with pytest.raises(UserError, match=r"d: cannot be written \(No space left on device\); make room there") as error:
+        pack(source, disk / "d", size=32, shard_samples=50)
+    assert "\n" not in str(error.value)
+    left = sorted(contents(disk / "d"))
+    assert left[:2] == ["pack.json", "pack.lock"] and left[2:] == [f"shard-00000{i}.tar" for i in range(len(left) - 2)]
+    assert 0 < len(left) - 2 < 6
+    subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+    found = pack(source, disk / "d", size=32, shard_samples=50)
+    assert found.fingerprint == pack(source, tmp_path / "whole", size=32, shard_samples=50).fingerprint

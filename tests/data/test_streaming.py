@@ -263,32 +263,22 @@ def test_a_cache_folder_that_cannot_be_written(served, tmp_path):
         served("plain", cache=tmp_path / "file")
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 420 kB, room for four shards."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=420k", "none", folder], capture_output=True).returncode:
-        pytest.skip("file systems may not be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
 def test_a_full_disk(served, local, small_disk):
+    disk = small_disk("420k")  # room for four shards
     with pytest.raises(UserError, match=r"of which the disk has \d{3},\d{3}, but the 6 shards"):
-        served("plain", cache=small_disk, window=6)
-    dataset = served("plain", cache=small_disk)
-    (small_disk / "others").write_bytes(bytes(10_000))  # another program takes what was free a moment ago
+        served("plain", cache=disk, window=6)
+    dataset = served("plain", cache=disk)
+    (disk / "others").write_bytes(bytes(10_000))  # another program takes what was free a moment ago
     assert stream(dataset) == local
     dataset.close()
     shutil.rmtree(dataset.store.folder)
-    dataset = served("plain", cache=small_disk)
-    (small_disk / "others").write_bytes(bytes(350_000))
+    dataset = served("plain", cache=disk)
+    (disk / "others").write_bytes(bytes(350_000))
     with pytest.raises(UserError, match=r"\.part: No space left on device; name another folder"):
         stream(dataset)
     dataset.close()
     jobs.wait_for("the other downloads have stopped", lambda: dataset.store.fetching == 0)
-    assert left_over(small_disk) == []
+    assert left_over(disk) == []
 
 
 def test_an_index_of_another_dataset_is_refused(server, root, tmp_path, local):
