@@ -1,9 +1,9 @@
 """Does it learn? Trains each family on real images, small enough for two CPU cores.
 
 Prints the kernel distance between samples of the averaged generator and the training images (lower is better) before,
-halfway and after, and writes the grids. It is computed from the features of the network in `../shared/weights`
-(MobileNetV2, ImageNet): compare it within this table, and never with a published one. `floor` is the distance between
-two disjoint halves of as many real images.
+halfway and after; the grids are in the runs' folders. It is computed from the features of the network in
+`../shared/weights` (MobileNetV2, ImageNet): compare it within this table, and never with a published one. `floor` is
+the distance between two disjoint halves of as many real images.
 """
 
 import subprocess
@@ -23,7 +23,6 @@ from ganlab.data.pack import pack
 from ganlab.metrics.features import TorchScriptFeatures
 from ganlab.metrics.kernel import kernel_distance
 from ganlab.models import GANModule
-from ganlab.pictures import grid, save_png
 from ganlab.run import build_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -115,10 +114,6 @@ def measure(name: str, out: Path, extractor: TorchScriptFeatures) -> None:
         samples = model.eval().sample(COUNT, seed=0)
         distance, error = kernel_distance(features_of(samples, extractor), real[:COUNT], subsets=SUBSETS)
         cells.append(f"{distance:.4f} ± {error:.4f} at {nimg:,}")
-        conditional = list(range(model.image.classes)) if model.classes else None
-        save_png(
-            grid(model.sample(80, seed=1, labels=conditional), 10 if conditional else 8), out / f"{name}-{nimg}.png"
-        )
     print(f"| {family.config} | {seconds / 60:.1f} min | {' | '.join(cells)} | {floor:.4f} |", flush=True)
 
 
