@@ -131,7 +131,7 @@ def test_the_schedule_for_eight_gpus_is_shared_by_eight_processes_in_whole_group
         check_batch(config, model)
         sizes = [phase.image.height for phase in model.phases]
         assert sizes == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
-        assert [phase.batch for phase in model.phases] == [512, 512, 256, 128, 64, 32, 32, 32, 32]
+        assert [phase.batch for phase in model.phases] == [512, 256, 128, 64, 32, 32, 32, 32, 32]
         assert [phase.from_nimg for phase in model.phases] == [0, *range(600_000, 9_600_000, 1_200_000)]
         factors = [model.rate_schedule(phase.from_nimg) for phase in model.phases]
         assert factors == [1, 1, 1, 1, 1, 1.5, 2, 3, 3]
