@@ -28,7 +28,8 @@ from ganlab.frame import Config  # noqa: E402
 from ganlab.parts import resolve  # noqa: E402
 
 SIZE, IMAGES, BATCH = 16, 240, 16
-SMALL = {"width": 8, "latent": 8}
+SMALL = dict.fromkeys(("width", "generator_width", "discriminator_width", "width_max", "latent"), 8)
+SMALL |= {"train_nimg": 100 * BATCH, "fade_nimg": 100 * BATCH}
 MOVES_PER_KILL, LEAST_MOVES = 10, 100
 COMPARED = ("state_dict", "optimizer_states", "ganlab", "global_step")
 
@@ -104,13 +105,14 @@ def end_of(run: Path) -> dict[str, Any]:
 
 
 @click.command()
+@click.argument("configs", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--kills", default=100, show_default=True, type=click.IntRange(min=1), help="Of each model's run.")
 @click.option("--seed", default=0, show_default=True, help="Of the moments.")
-def soak(kills: int, seed: int) -> None:
-    """Print the table; end with 1 if a run was not the same."""
+def soak(configs: tuple[Path, ...], kills: int, seed: int) -> None:
+    """Print the table, of all shipped CONFIGS unless some are named; end with 1 if a run was not the same."""
     print("| config | kills | of them in a checkpoint's writing | bit-identical |\n|---|---|---|---|", flush=True)
     all_same = True
-    for path in shipped():
+    for path in [path.resolve() for path in configs] or shipped():
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             made = undisturbed_and_killed(path, shrinking(load(path), folder, kills), folder, kills, seed)
