@@ -19,12 +19,12 @@ from ganlab.checkpoints import newest
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 
-from sharded import GAMES
+from sharded import GAMES, MOVES
 
 pytestmark = [pytest.mark.slow, pytest.mark.multi]
 
 TOLERANCE = {"fp64": 1e-10, "bf16": 1e-4, "fp16": 1e-4}
-"""Of a weight after 30 moves; the gradients are summed in another order, which Adam makes a step of where they are
+"""Of a weight after 32 moves; the gradients are summed in another order, which Adam makes a step of where they are
 nothing but rounding."""
 
 LONGER = """
@@ -107,7 +107,7 @@ def test_an_infinity_in_one_ranks_share_masks_the_move_on_all(found, player):
     for rank in good:
         assert rank["finite here"] and rank["masked"] == 0 and rank["culprits"] == {}
         assert good[0]["victim"] in rank["moved"]
-    assert bad[0]["steps"] == {30} and good[0]["steps"] == good[1]["steps"] == {31}
+    assert bad[0]["steps"] == {MOVES} and good[0]["steps"] == good[1]["steps"] == {MOVES + 1}
 
 
 def test_the_ranks_still_compare_what_is_not_sharded(found):

@@ -23,7 +23,7 @@ from ganlab.models import GANModule
 from ganlab.models.player import Player
 from ganlab.train import train
 
-MOVES = 30
+MOVES = 32
 
 MORE: dict[str, dict[str, object]] = {
     "decaying weights": {
@@ -70,7 +70,7 @@ def shapes(model: GANModule) -> dict[str, list[tuple[torch.Size, torch.Size, int
     """Of each network's parameters, and the players' gradients and moments: the shape, what is here, and its memory."""
     held: dict[str, list[Any]] = {name: list(getattr(model, name).parameters()) for name in (*model.players, "ema")}
     for name, player in model.players.items():
-        held[f"{name}'s gradients"] = [parameter.grad for parameter in player.network.parameters()]
+        held[f"{name}'s gradients"] = [p.grad for p in player.network.parameters() if p.grad is not None]
         held[f"{name}'s moments"] = [
             value for state in player.optimizer.state.values() for at, value in state.items() if at != "step"
         ]
