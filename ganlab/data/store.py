@@ -162,22 +162,29 @@ class CachedStore(Store):
         part = path.with_name(f"{shard.name}.{shard.bytes}.part")  # what it will take of the cache
         try:
             while not path.exists():
-                when, failure = self.failed.get(shard.name, (-math.inf, None))
-                if failure is not None and time.monotonic() - when < self.patience.total:
-                    raise failure  # another thread has just lost its patience
                 with locked(self.cache, self.patience):
-                    descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
-                    self._evict(part, self.limit)
+                    new = 0 if part.exists() else shard.bytes
+                    self._evict(part, self.limit - new)
+                    room = not new or sum(size for _, size, _ in self._held()) + new <= self.limit
+                    descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644) if room else -1
+                if not room:  # until a shard that nobody will read any more, but that is still coming, is there
+                    if self.patience.stopped.wait(0.02):
+                        raise Stopped
+                    continue
                 try:
                     lock(descriptor, self.patience)
                     if not _is_at(descriptor, part):
                         continue  # its last owner has renamed it, or has failed and removed it
+                    when, failure = self.failed.get(shard.name, (-math.inf, None))
                     try:
+                        if failure is not None and time.monotonic() - when < self.patience.total:
+                            raise failure  # another thread has just lost its patience
                         if not path.exists():
                             self._download(shard, part, descriptor)
                             part.rename(path)
                     except UserError as error:
-                        self.failed[shard.name] = (time.monotonic(), error)
+                        if error is not failure:
+                            self.failed[shard.name] = (time.monotonic(), error)
                         raise
                     finally:
                         part.unlink(missing_ok=True)
