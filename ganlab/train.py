@@ -3,9 +3,10 @@
 import logging
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -96,45 +97,36 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
     plain = config.as_dict()
     tracker = Tracker(run, config.logging.wandb, config.logging.project, plain) if distributed.rank() == 0 else None
     try:
-        return play(config, run, model, data, judge, newest and newest[0], tracker)
+        return play(partial(fit, config, data, judge, tracker), config, model, newest and newest[0])
     finally:
         if tracker is not None:
             tracker.finish()
 
 
-def play(
-    config: Config,
-    run: Path,
-    model: GANModule,
-    data: ShardData,
-    judge: Judge | None,
-    newest: Path | None,
-    tracker: Tracker | None,
-) -> int:
+def play(fit: Callable[[GANModule, Path | None], int], config: Config, model: GANModule, newest: Path | None) -> int:
     """Train, and roll back as often as the config allows; return the exit code."""
     for _ in range(config.train.rollbacks if config.train.on_not_finite == "rollback" else 0):
         try:
-            return fit(config, run, model, data, judge, newest, tracker)
+            return fit(model, newest)
         except NotFiniteError as error:
             distributed.barrier()  # rank 0 may have been writing
-            last = checkpoints.newest(run / "checkpoints")
+            last = checkpoints.newest(Path(config.run) / "checkpoints")
             newest = last and last[0]
             announce(f"{error}; rolling back to {newest.name if newest else 'the start'}")
             model = build_model(config, attempt=model.attempt + 1)
-    return fit(config, run, model, data, judge, newest, tracker)
+    return fit(model, newest)
 
 
 def fit(
     config: Config,
-    run: Path,
-    model: GANModule,
     data: ShardData,
     judge: Judge | None,
-    newest: Path | None,
     tracker: Tracker | None,
+    model: GANModule,
+    newest: Path | None,
 ) -> int:
     """Hand the checked objects to Lightning; return the exit code."""
-    every = config.train
+    run, every = Path(config.run), config.train
     guard, writer = Guard(every.total_nimg), checkpoints.Writer(every.keep_checkpoints, every.keep_best)
     ticks = Ticks(
         run / "metrics.jsonl",

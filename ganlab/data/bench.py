@@ -46,8 +46,7 @@ class Bench:
         self.dataset, self.threads = dataset, threads
         self.image = replace(whole, height=height, width=whole.width * height // whole.height)
         self.chosen = dataset.order(0)(np.arange(BATCH * BATCHES)).tolist()
-        stored = min((level for level in dataset.index.pyramid if level >= height), default=whole.height)
-        self.stored = None if dataset.index.resize else (stored, whole.width * stored // whole.height)
+        self.stored = dataset.index.stored(height)
         self.data = [self.read(i) for i in self.chosen]
 
     def read(self, i: int) -> bytes:

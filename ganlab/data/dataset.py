@@ -120,15 +120,13 @@ class ShardDataset:
         number = index.locate(i)
         shard = index.shards[number]
         offset, size, crc32 = index.member(i, height)
-        stored = min((level for level in index.pyramid if level >= height), default=index.image.height)
         data = self.store.read(number, offset, size)
         try:
             if len(data) < size:
                 raise ValueError(f"the shard ends after {len(data):,} of its {size:,} bytes")
             if shard.sha256 and (found := zlib.crc32(data)) != crc32:
                 raise ValueError(f"its crc32 is {found:08x}, the index says {crc32:08x}")
-            width = index.image.width * stored // index.image.height
-            decode_into(data, out, None if index.resize else (stored, width), self.max_pixels)
+            decode_into(data, out, index.stored(height), self.max_pixels)
         except ValueError as error:
             name = self.store.read(number, max(0, offset - HEADER), 100).split(b"\0")[0].decode(errors="replace")
             raise BadSampleError(BadSample(i, self.store.place(number), name, offset, str(error))) from error

@@ -59,11 +59,7 @@ def index(
         UserError: a tar is damaged, holds other things than one image a key, or `out` is needed or taken.
     """
     place, names = parse(url)
-    dest = out if out is not None else Path(place.base)
-    if place.scheme and out is None:
-        raise UserError(f"{place}: nothing can be written there; name a folder for the index with --out FOLDER")
-    if (dest / "index.json").exists():
-        raise UserError(f"{dest}: has an index.json; delete it to index anew, or name another folder with --out")
+    dest = _destination(place, out)
     names = names or list_shards(place)
     with Progress("indexing", len(names), unit="shards") as progress, ThreadPoolExecutor(AT_ONCE) as pool:
 
@@ -89,6 +85,15 @@ def index(
     except OSError as error:
         raise UserError(f"{dest}: cannot be written ({error.strerror}); name another folder with --out") from error
     return Index.read(dest)
+
+
+def _destination(place: Location, out: Path | None) -> Path:
+    if place.scheme and out is None:
+        raise UserError(f"{place}: nothing can be written there; name a folder for the index with --out FOLDER")
+    dest = out if out is not None else Path(place.base)
+    if (dest / "index.json").exists():
+        raise UserError(f"{dest}: has an index.json; delete it to index anew, or name another folder with --out")
+    return dest
 
 
 def _look(place: Location, name: str, labels: str | None, patience: Patience) -> Found:

@@ -80,6 +80,14 @@ class Index:
         row = self.members[i, level] if level < len(self.pyramid) else self.samples[i]
         return int(row["offset"]), int(row["size"]), int(row["crc32"])
 
+    def stored(self, height: int) -> tuple[int, int] | None:
+        """Height and width of the pixels that `member` leads to; None where they are of any size."""
+        if self.resize:
+            return None
+        level = bisect.bisect_left(self.pyramid, height)
+        found = self.pyramid[level] if level < len(self.pyramid) else self.image.height
+        return found, self.image.width * found // self.image.height
+
     def only(self, names: Sequence[str]) -> "Index":
         """Return the index of some of the shards, in this order; UserError for one that it does not have."""
         numbers = {shard.name: number for number, shard in enumerate(self.shards)}

@@ -81,21 +81,6 @@ class GANModule(Averaged):
         dtype = torch.float64 if precision == "fp64" else torch.float32
         super().__init__(generator, image, dtype)
         self.automatic_optimization = False
-        if set(optimizers) != {"generator", "discriminator"}:
-            raise UserError(f"model.optimizers: {', '.join(optimizers)}; give generator and discriminator")
-        least = {"group": group, "discriminator_moves": discriminator_moves, "ema_half_life": ema_half_life}
-        least |= {f"regularizers.{name}.every": penalty.every for name, penalty in (regularizers or {}).items()}
-        if wrong := [f"model.{name}: {value}" for name, value in least.items() if value <= 0]:
-            raise UserError(f"{', '.join(wrong)}: must be more than 0")
-        norms = [m for n in (generator, discriminator) for m in n.modules() if isinstance(m, Standardization)]
-        if wrong_groups := [norm.group for norm in norms if norm.group is not None and group % norm.group]:
-            raise UserError(f"model.group: {group} is no multiple of {wrong_groups[0]}, the group of a batch norm")
-        if micro_batch is not None and micro_batch % group:
-            raise UserError(f"train.micro_batch: {micro_batch} is no multiple of model.group, {group}")
-        if fake_labels == "data" and generator_batch % 1:
-            raise UserError(f"model.generator_batch: {generator_batch}: with fake_labels: data, write a whole number")
-        if taken := {"loss", "real_logit", "fake_logit", "not_finite"} & set(regularizers or {}):
-            raise UserError(f"regularizers: {min(taken)} is the name of a statistic; choose another")
         self.discriminator = discriminator
         self.regularizers, self.augment = dict(regularizers or {}), augment
         self.losses = Losses(
@@ -115,6 +100,7 @@ class GANModule(Averaged):
         self.players: dict[str, Player] = {}
         self.statistics = Statistics()
         self.loss_scales = nn.ModuleDict({name: LossScale() for name in self.moves_every if precision == "fp16"})
+        self._refuse_contradictions()
         self.to(dtype)
 
     # --- Lightning's side
@@ -171,10 +157,11 @@ class GANModule(Averaged):
         player.begin(1.0 if self.rate_schedule is None else self.rate_schedule(self.clock.nimg))
         if name == "discriminator":
             iterate_power(self.discriminator)
+        of_reals = labels.repeat_interleave(n // len(real)) if self.fake_labels == "data" else labels
         for start, size in self._pieces(n):
             piece = slice(start, start + size)
             noise = self._noise(distributed.rank() * n + start)
-            draws = self._draws(size, noise, name, labels.repeat_interleave(n // len(real))[piece])
+            draws = self._draws(size, noise, name, of_reals[piece])
             if name == "discriminator":
                 terms, logits = self.losses.discriminator(real[piece], labels[piece], draws, due)
                 for at in ("real", "fake"):
@@ -213,6 +200,26 @@ class GANModule(Averaged):
         return {name: player.optimizer.param_groups[0]["lr"] for name, player in self.players.items()}
 
     # --- small print
+
+    def _refuse_contradictions(self) -> None:
+        if set(self.optimizer_makers) != {"generator", "discriminator"}:
+            raise UserError(f"model.optimizers: {', '.join(self.optimizer_makers)}; give generator and discriminator")
+        least: dict[str, float] = {"group": self.group, "discriminator_moves": self.moves_every["generator"]}
+        least |= {"ema_half_life": self.ema_half_life}
+        least |= {f"regularizers.{name}.every": penalty.every for name, penalty in self.regularizers.items()}
+        if wrong := [f"model.{name}: {value}" for name, value in least.items() if value <= 0]:
+            raise UserError(f"{', '.join(wrong)}: must be more than 0")
+        norms = [m for n in (self.generator, self.discriminator) for m in n.modules() if isinstance(m, Standardization)]
+        if wrong_groups := [norm.group for norm in norms if norm.group is not None and self.group % norm.group]:
+            raise UserError(f"model.group: {self.group} is no multiple of {wrong_groups[0]}, the group of a batch norm")
+        if self.micro_batch is not None and self.micro_batch % self.group:
+            raise UserError(f"train.micro_batch: {self.micro_batch} is no multiple of model.group, {self.group}")
+        if self.fake_labels == "data" and self.generator_batch % 1:
+            raise UserError(
+                f"model.generator_batch: {self.generator_batch}: with fake_labels: data, write a whole number"
+            )
+        if taken := {"loss", "real_logit", "fake_logit", "not_finite"} & set(self.regularizers):
+            raise UserError(f"regularizers: {min(taken)} is the name of a statistic; choose another")
 
     def _noise(self, start: int) -> Noise:
         seed = key(self.seed, "attempt", self.attempt) if self.attempt else self.seed
