@@ -88,6 +88,12 @@ class Machine:
     """Hosts the run expects; None takes as many as the launcher gives. Where stated, they must agree."""
     processes_per_node: int | None = None
     """Processes it expects on each host, one per GPU; None takes as many as the launcher gives."""
+    compile: bool = False
+    """Compile each player's loss, penalties and all, into one graph. The first moves take minutes; of no use to short
+    runs."""
+    cuda_graphs: bool = False
+    """Record each kind of move on the GPU and replay it: for small networks, which a GPU outruns Python on. For one
+    process, and Adam or AdamW."""
     shard: bool = False
     """Spread each player's weights, average and optimizer state over the processes; while a player runs it is whole on
     each. For networks that leave a GPU too little memory; needs Adam or AdamW. It means nothing on one process."""

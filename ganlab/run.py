@@ -83,6 +83,25 @@ def check_shard(config: Config, model: GANModule) -> None:
                 )
 
 
+def check_cuda_graphs(config: Config, model: GANModule) -> None:
+    """Refuse to record moves where there is no one GPU to record them on."""
+    if not config.machine.cuda_graphs:
+        return
+    if config.machine.device == "cpu" or not torch.cuda.is_available():
+        raise UserError("machine.cuda_graphs: true, but the run is on the CPU; write machine.cuda_graphs=false")
+    if (processes := distributed.world_size()) > 1:
+        raise UserError(
+            f"machine.cuda_graphs: true, but {processes} processes take part, and their reductions are not recorded; "
+            "write machine.cuda_graphs=false"
+        )
+    for name, make_optimizer in model.optimizer_makers.items():
+        if not isinstance(optimizer := make_optimizer([torch.zeros(1)], fused=True), Adam):
+            raise UserError(
+                f"machine.cuda_graphs: true, but torch cannot record {type(optimizer).__name__} "
+                f"(model.optimizers.{name}); take torch.optim.Adam or AdamW, or write machine.cuda_graphs=false"
+            )
+
+
 def check_device(config: Config) -> None:
     """Refuse a GPU that is not there."""
     if config.machine.device == "cuda" and not torch.cuda.is_available():
@@ -141,6 +160,9 @@ def build_model(config: Config, attempt: int = 0) -> GANModule:
             micro_batch=config.train.micro_batch,
             precision=config.machine.precision,
         )
+    if config.machine.compile:
+        model.compile()
+    model.cuda_graphs = config.machine.cuda_graphs
     return model
 
 

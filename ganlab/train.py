@@ -26,6 +26,7 @@ from ganlab.callbacks import (
     WriterIO,
 )
 from ganlab.callbacks.evaluate import Judge
+from ganlab.callbacks.every import EveryImages
 from ganlab.data import ShardDataset
 from ganlab.data.module import ShardData
 from ganlab.evaluation.evaluate import make_extractor
@@ -36,6 +37,7 @@ from ganlab.run import (
     agreed_image,
     build_model,
     check_batch,
+    check_cuda_graphs,
     check_device,
     check_labels,
     check_resume,
@@ -44,6 +46,7 @@ from ganlab.run import (
     make_run_folder,
     open_dataset,
 )
+from ganlab.stretches import Stretches
 from ganlab.types import UserError
 
 STOPPED_BY_SIGNAL = 75
@@ -83,6 +86,7 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
     model = build_model(config)
     check_batch(config, model)
     check_shard(config, model)
+    check_cuda_graphs(config, model)
     check_labels(config, model, dataset)
     judge = open_judge(config)
     newest = checkpoints.newest(run / "checkpoints")
@@ -153,7 +157,10 @@ def fit(
     trainer = make_trainer(config, callbacks, writer)
     if newest is not None:
         announce(f"{run}: going on from {newest.name}")
-    trainer.fit(model, data, ckpt_path=newest)
+    stretches = Stretches(
+        partial(data.loader, trainer), model, [c for c in callbacks if isinstance(c, Guard | EveryImages)]
+    )
+    trainer.fit(model, stretches, ckpt_path=newest)
     if guard.signal:
         announce(f"{run}: stopped at {model.clock.nimg:,} images, checkpoint saved; the same command goes on")
         return 130 if guard.signal == signal.SIGINT else STOPPED_BY_SIGNAL
@@ -177,9 +184,9 @@ def open_judge(config: Config) -> Judge | None:
 def make_trainer(config: Config, callbacks: list[pl.Callback], writer: checkpoints.Writer | None = None) -> pl.Trainer:
     """Return a Trainer without what costs time and brings a GAN nothing."""
     quiet_lightning()
-    if config.machine.precision == "tf32":
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
+    # Left alone, torch lets cuDNN round to TF32 and cuBLAS not.
+    torch.backends.cudnn.allow_tf32 = config.machine.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if config.machine.precision == "tf32" else "highest")
     if config.machine.threads is not None:
         torch.set_num_threads(config.machine.threads)
     world_size, here = distributed.world_size(), distributed.processes_here()
@@ -194,6 +201,7 @@ def make_trainer(config: Config, callbacks: list[pl.Callback], writer: checkpoin
         strategy=strategy(checkpoint_io=io, timeout=timeout) if world_size > 1 else "auto",
         plugins=[distributed.environment(), *([] if world_size > 1 else [io])],
         max_epochs=-1,
+        benchmark=True,  # the shapes stay what they are between two phases, and cuDNN tries its ways for each once
         logger=False,
         callbacks=callbacks,
         enable_checkpointing=False,

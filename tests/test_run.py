@@ -17,6 +17,7 @@ from ganlab.checkpoints import read as read_checkpoint
 from ganlab.config import differences, from_yaml, load
 from ganlab.files import atomic_write
 from ganlab.progress import progress_line
+from ganlab.stopwatch import NAMES
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -98,12 +99,17 @@ def test_a_line_of_metrics_at_the_first_move_past_each_multiple_and_at_the_end(f
             "discriminator/rate",
             "generator/rate",
             "memory_bytes",
+            *(f"seconds/{name}" for name in NAMES),
         }
         assert row["discriminator/rate"] == row["generator/rate"] == 2e-4
         assert 0 < row["discriminator/r1"] < 100 and 0 < row["generator/loss"] < 100
         assert 50e6 < row["memory_bytes"] < 50e9
     seconds = [0, *(row["seconds"] for row in lines)]
     assert seconds == sorted(seconds)
+    parts = {name: [row[f"seconds/{name}"] for row in lines] for name in NAMES}
+    assert all(min(parts[name]) > 0 for name in ("data", "penalty", "generator")), parts
+    assert set(parts["discriminator"]) == set(parts["reduction"]) == {0}  # R1 is due at every move, on one process
+    assert sum(map(sum, parts.values())) <= seconds[-1] + 1e-3  # nothing is counted twice
     for before, after, row in zip([0, 144, 240, 336, 432], seconds, lines, strict=False):
         assert row["images_per_second"] == pytest.approx((row["nimg"] - before) / (row["seconds"] - after), rel=0.05)
 
@@ -149,7 +155,7 @@ def test_a_run_in_two_parts_equals_the_run_in_one(tmp_path, config, finished, st
     assert rows(run)[: len(first)] == first
     # Of the lines after the stop, those whose tick began after it tell the same.
     terms = [
-        {name: row[name] for name in row if "/" in name} for folder in (run, finished) for row in rows(folder)[-1:]
+        {name: row[name] for name in row if name.startswith(("discriminator/", "generator/"))} for folder in (run, finished) for row in rows(folder)[-1:]
     ]
     assert terms[0] == terms[1]
     for grid in ("nimg-000000000240.png", "nimg-000000000480.png"):

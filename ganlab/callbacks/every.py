@@ -25,11 +25,15 @@ class EveryImages(pl.Callback, ABC):
         assert isinstance(module, GANModule)
         self.seen = self.fired = module.clock.nimg
 
+    def due(self, module: GANModule) -> bool:
+        """Tell whether a multiple has been passed since the last step."""
+        return crossed(self.every, self.seen, module.clock.nimg)
+
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Fire if a multiple has been passed."""
+        """Fire if it is time to."""
         assert isinstance(module, GANModule)
-        before, self.seen = self.seen, module.clock.nimg
-        if crossed(self.every, before, self.seen):
+        due, self.seen = self.due(module), module.clock.nimg
+        if due:
             self._fire(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -40,5 +44,6 @@ class EveryImages(pl.Callback, ABC):
 
     def _fire(self, trainer: pl.Trainer, module: GANModule) -> None:
         self.fired = module.clock.nimg
-        module.settle()
-        self.fire(trainer, module)
+        with module.stopwatch("logging"):
+            module.settle()
+            self.fire(trainer, module)

@@ -12,7 +12,7 @@ from ganlab import distributed
 from ganlab.models import GANModule
 
 POLL_EVERY = 10
-"""Training steps between two looks at the other ranks' signals: each look is a reduction."""
+"""Moves between two looks at the other ranks' signals: each look is a reduction."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -28,7 +28,9 @@ class Guard(pl.Callback):
         self.total_nimg = total_nimg
         self.signal = 0
         """Number of the signal that stopped the run; 0 when none did."""
-        self.steps = 0
+        self.moves = 0
+        self.judged: tuple[int, bool] | None = None
+        """The images at which it was last asked, and what it said: each look at the other ranks is one for all."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Take the signals over from Lightning, which has installed its handlers by now.
@@ -43,8 +45,15 @@ class Guard(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         """Stop if it is time to."""
         assert isinstance(module, GANModule)
-        if module.clock.nimg >= self.total_nimg or self._agreed(module.device):
+        if self.due(module):
             trainer.should_stop = True
+
+    def due(self, module: GANModule) -> bool:
+        """Tell whether it is time to stop; to be asked by all ranks, after every move."""
+        nimg = module.clock.nimg
+        if self.judged is None or self.judged[0] != nimg:
+            self.judged = nimg, nimg >= self.total_nimg or self._agreed(module.device)
+        return self.judged[1]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal:
@@ -53,8 +62,8 @@ class Guard(pl.Callback):
 
     def _agreed(self, device: torch.device) -> bool:
         if distributed.world_size() > 1:
-            self.steps += 1
-            if self.steps % POLL_EVERY:
+            self.moves += 1
+            if self.moves % POLL_EVERY:
                 return False
             flag = torch.tensor(self.signal, device=device)
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)

@@ -60,6 +60,7 @@ class Ticks(EveryImages):
             "images_per_second": round((nimg - self.last_nimg) / (now - self.last_time), 2),
             **{name: value for name, value in means.items() if not name.endswith("/not_finite")},
             **{f"{player}/rate": rate for player, rate in module.rates().items()},
+            **{f"seconds/{name}": round(seconds, 6) for name, seconds in module.stopwatch.read().items()},
             "memory_bytes": memory_bytes(module.device),
         }
         if self.progress is not None:

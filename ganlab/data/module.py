@@ -49,7 +49,11 @@ class ShardData(pl.LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         """Return a loader that begins at the images already seen: Lightning asks after it has loaded a checkpoint."""
         assert self.trainer is not None
-        module: Any = self.trainer.lightning_module
+        return self.loader(self.trainer)
+
+    def loader(self, trainer: pl.Trainer) -> BatchLoader:
+        """Return a loader for a trainer that has loaded its checkpoint."""
+        module: Any = trainer.lightning_module
         clock, plan = getattr(module, "clock", None), getattr(module, "plan", lambda _: Phase(0, self.image))
 
         def with_batch(nimg: int) -> Phase:
@@ -61,9 +65,9 @@ class ShardData(pl.LightningDataModule):
             plan=with_batch,
             seed=self.seed,
             start=clock.nimg if clock else 0,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
             threads=self.threads,
             mirror=self.mirror,
-            pin_memory=self.trainer.strategy.root_device.type == "cuda",
+            pin_memory=trainer.strategy.root_device.type == "cuda",
         )

@@ -90,5 +90,6 @@ class Averaged(pl.LightningModule):
         self._copy_buffers()
 
     def _copy_buffers(self) -> None:
-        for average, live in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
-            average.copy_(live)  # counts and statistics are no weights: never interpolated
+        # Counts and statistics are no weights: never interpolated.
+        if buffers := list(self.ema.buffers()):
+            torch._foreach_copy_(buffers, list(self.generator.buffers()))

@@ -14,13 +14,16 @@ from ganlab.clock import Clock
 from ganlab.layers.batchnorm import Standardization
 from ganlab.layers.spectral import iterate_power
 from ganlab.models.averaged import Averaged
+from ganlab.models.compiled import Compiled
 from ganlab.models.losses import Draws, Losses
 from ganlab.models.player import LossScale, Player
+from ganlab.models.recorded import Recorded
 from ganlab.models.statistics import Statistics
 from ganlab.objectives import Objective
 from ganlab.regularizers import Regularizer
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise, key
+from ganlab.stopwatch import Stopwatch
 from ganlab.types import Images, ImageSpec, Labels, Phase, Precision, UserError
 
 
@@ -90,6 +93,13 @@ class GANModule(Averaged):
             augment=augment,
             precision=precision,
         )
+        self.loss: dict[str, Callable[..., Any]] = {
+            "discriminator": self.losses.discriminator,
+            "generator": self.losses.generator,
+        }
+        self.run: Callable[..., Sequence[Mapping[str, Tensor]]] = self._run
+        self.cuda_graphs = False
+        """Record each kind of move and replay it: to be set before the players are seated."""
         self.fake_labels, self.dequantize = fake_labels, dequantize
         self.optimizer_makers, self.rate_schedule = optimizers, rate_schedule
         self.moves_every = {"discriminator": 1, "generator": discriminator_moves}  # in the order of play
@@ -98,10 +108,10 @@ class GANModule(Averaged):
         self.attempt = attempt
         self.clock = Clock()
         self.players: dict[str, Player] = {}
-        self.statistics = Statistics()
+        self.statistics, self.stopwatch = Statistics(), Stopwatch()
         self.loss_scales = nn.ModuleDict({name: LossScale() for name in self.moves_every if precision == "fp16"})
         self._refuse_contradictions()
-        self.to(dtype)
+        self.to(dtype, memory_format=torch.channels_last)
 
     # --- Lightning's side
 
@@ -110,27 +120,27 @@ class GANModule(Averaged):
         for name, network in (("discriminator", self.discriminator), ("generator", self.generator)):
             scale = self.loss_scales[name] if self.precision == "fp16" else None
             self.players[name] = Player(network, self.optimizer_makers[name], scale)  # type: ignore[arg-type]
+            if self.cuda_graphs:
+                self.players[name].hold_still()
+                self.run = Recorded(self._run)
+        self.stopwatch.device = self.device
         return [player.optimizer for player in self.players.values()]
 
     def on_train_start(self) -> None:
         """Let Lightning count discriminator moves: its `global_step`, `max_steps` and ModelCheckpoint live on them."""
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
-        self.players["discriminator"].step = optimizers[0].step
+        if not self.cuda_graphs:  # a recorded step counts nothing
+            self.players["discriminator"].step = optimizers[0].step
 
-    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """Play: `batch` is (images, labels), the images as uint8 or as floats in [-1, 1]."""
-        pixels, labels = batch
-        images = pixels.to(self.real_dtype)
-        if pixels.dtype == torch.uint8 and self.dequantize:
-            noise = self._noise(distributed.rank() * self._in_groups("discriminator", len(pixels)))
-            images = images.add(noise.uniform("dequantization", *pixels.shape)).div(128.0).sub(1.0)
-        elif pixels.dtype == torch.uint8:
-            images = images.div(127.5).sub(1.0)
-        play = self.clock.moves["discriminator"] + 1
-        for player, every in self.moves_every.items():
-            if play % every == 0:
-                self.move(player, images, labels)
+    def training_step(self, batch: Sequence[Tensor] | Iterator[Sequence[Tensor]], batch_idx: int) -> None:
+        """Play: `batch` is (images, labels), the images as uint8 or as floats in [-1, 1], or an iterator of such."""
+        for pixels, labels in batch if isinstance(batch, Iterator) else [batch]:
+            images = self._as_floats(pixels)
+            play = self.clock.moves["discriminator"] + 1
+            for player, every in self.moves_every.items():
+                if play % every == 0:
+                    self.move(player, images, labels)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the clock: all else that matters is weights and optimizer states, and randomness has no state."""
@@ -145,39 +155,67 @@ class GANModule(Averaged):
         self.clock.load_state_dict(checkpoint["ganlab"]["clock"])
         self.attempt = max(self.attempt, checkpoint["ganlab"]["attempt"])
 
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile both players' losses, each whole, at their first use; `options` are `torch.compile`'s."""
+        self.loss = {player: Compiled(player, loss, **options) for player, loss in self.loss.items()}
+
     # --- the game
 
     def move(self, name: str, real: Images, labels: Labels) -> None:
         """Make one move of one player, given this rank's share of the reals. Works without a Trainer."""
         player = self.players[name]
         n = self._in_groups(name, len(real) if name == "discriminator" else round(len(real) * self.generator_batch))
-        due = {key: r for key, r in self.regularizers.items() if self.clock.moves[name] % r.every == 0}
-        self.discriminator.requires_grad_(name == "discriminator")  # the generator's move only passes through it
-        sharding.gather(self.generator, self.discriminator)
-        player.begin(1.0 if self.rate_schedule is None else self.rate_schedule(self.clock.nimg))
-        if name == "discriminator":
-            iterate_power(self.discriminator)
-        of_reals = labels.repeat_interleave(n // len(real)) if self.fake_labels == "data" else labels
-        for start, size in self._pieces(n):
-            piece = slice(start, start + size)
-            noise = self._noise(distributed.rank() * n + start)
-            draws = self._draws(size, noise, name, of_reals[piece])
-            if name == "discriminator":
-                terms, logits = self.losses.discriminator(real[piece], labels[piece], draws, due)
-                for at in ("real", "fake"):
-                    self.statistics.record(f"discriminator/{at}_logit", logits[at])
-            else:
-                terms = self.losses.generator(draws)
-            player.backward(torch.stack(list(terms.values())).sum() / n, last=start + size == n)
-            for term, values in terms.items():
-                self.statistics.record(f"{name}/{term}", values)
-        self.statistics.record(f"{name}/not_finite", player.finish()[None])
-        sharding.release(self.generator, self.discriminator)
-        if weight := self.ema_weight(name, len(real) * distributed.world_size()):
-            self.follow(weight)
+        penalties = self.regularizers if name == "discriminator" else {}
+        due = {key: r for key, r in penalties.items() if self.clock.moves[name] % r.every == 0}
+        with self.stopwatch("penalty" if due else name):
+            self.discriminator.requires_grad_(name == "discriminator")  # the generator's move only passes through it
+            sharding.gather(self.generator, self.discriminator)
+            player.begin(1.0 if self.rate_schedule is None else self.rate_schedule(self.clock.nimg))
+            of_reals = labels.repeat_interleave(n // len(real)) if self.fake_labels == "data" else labels
+            first = distributed.rank() * n
+            draws = [
+                self._draws(size, self._noise(first + start), name, of_reals[start : start + size])
+                for start, size in self._pieces(n)
+            ]
+            for found in self.run(name, n, due, draws, *((real, labels) if name == "discriminator" else ())):
+                for term, values in found.items():
+                    self.statistics.record(f"{name}/{term}", values)
+            sharding.release(self.generator, self.discriminator)
+            if weight := self.ema_weight(name, len(real) * distributed.world_size()):
+                self.follow(weight)
         if name == "discriminator":
             self.clock.nimg += n * distributed.world_size()
         self.clock.moves[name] += 1
+
+    def _run(
+        self, name: str, n: int, due: Mapping[str, Regularizer], draws: Sequence[Draws], *reals: Tensor
+    ) -> list[dict[str, Tensor]]:
+        """Do what of a move is arithmetic alone; return what it found in each sample, piece by piece."""
+        player, found = self.players[name], []
+        player.gradients.clear()
+        if name == "discriminator":
+            iterate_power(self.discriminator)
+        for (start, size), drawn in zip(self._pieces(n), draws, strict=True):
+            if name == "discriminator":
+                terms, logits = self.loss[name](*(each[start : start + size] for each in reals), drawn, due)
+                found.append({f"{at}_logit": logits[at] for at in ("real", "fake")})
+            else:
+                terms = self.loss[name](drawn)
+            player.backward(torch.stack(list(terms.values())).sum() / n, last=start + size == n)
+            found.append(terms)
+        if distributed.world_size() > 1:
+            with self.stopwatch("reduction"):
+                player.reduce()
+        return [*found, {"not_finite": player.finish()[None]}]
+
+    def renew(self) -> None:
+        """Let the players begin anew: the networks work otherwise from here on, as they do where they grow."""
+        for player in self.players.values():
+            player.optimizer.state.clear()
+        if any(isinstance(loss, Compiled) for loss in self.loss.values()):
+            torch.compiler.reset()  # what it keeps of the past fits no more, and counts as recompilations
+        if self.cuda_graphs:
+            self.run = Recorded(self._run)
 
     @property
     def phases(self) -> Sequence[Phase]:
@@ -220,6 +258,16 @@ class GANModule(Averaged):
             )
         if taken := {"loss", "real_logit", "fake_logit", "not_finite"} & set(self.regularizers):
             raise UserError(f"regularizers: {min(taken)} is the name of a statistic; choose another")
+
+    def _as_floats(self, pixels: Tensor) -> Images:
+        images = pixels.to(self.real_dtype, memory_format=torch.channels_last)
+        if pixels.dtype != torch.uint8:
+            return images
+        if not self.dequantize:
+            return images.div(127.5).sub(1.0)
+        noise = self._noise(distributed.rank() * self._in_groups("discriminator", len(pixels)))
+        n, c, h, w = pixels.shape
+        return images.add(noise.uniform("dequantization", n, h, w, c).permute(0, 3, 1, 2)).div(128.0).sub(1.0)
 
     def _noise(self, start: int) -> Noise:
         seed = key(self.seed, "attempt", self.attempt) if self.attempt else self.seed

@@ -27,11 +27,11 @@ class LossScale(nn.Module):
         self.register_buffer("finite", torch.tensor(0.0))
 
     def update(self, not_finite: Tensor) -> None:
-        """Take note of a move, on the device; that move's gradients still carry the old scale."""
-        self.finite = (self.finite + 1) * (1 - not_finite)
+        """Take note of a move that has been made, on the device."""
+        self.finite.add_(1).mul_(1 - not_finite)
         grown = (self.finite >= self.PATIENCE).float()
-        self.finite = self.finite * (1 - grown)
-        self.value = self.value * (1 + grown) * (1 - not_finite / 2)
+        self.finite.mul_(1 - grown)
+        self.value.mul_(1 + grown).mul_(1 - not_finite / 2)
 
 
 class Player:
@@ -48,16 +48,22 @@ class Player:
         self.network, self.scale = network, scale
         self.optimizer = make_optimizer(network.parameters(), fused=True)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.rates: list[Tensor] = []
         self.gradients = sharding.gradients_of(network)
         self.culprits = torch.zeros_like(self.gradients.not_finite(), dtype=torch.float32)
         self.step: Callable[[], Any] = self.optimizer.step
         """Under a Trainer, the discriminator's goes through Lightning's wrapper, which counts it."""
 
+    def hold_still(self) -> None:
+        """Let the step be recorded: what it reads then lies where it lay, on the device."""
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["capturable"] = True
+            self.rates.append(torch.tensor(rate, device=self.culprits.device))
+
     def begin(self, rate_factor: float) -> None:
         """Begin a move."""
-        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
-            group["lr"] = rate * rate_factor
-        self.gradients.clear()
+        for number, (group, rate) in enumerate(zip(self.optimizer.param_groups, self.base_rates, strict=True)):
+            group["lr"] = self.rates[number].fill_(rate * rate_factor) if self.rates else rate * rate_factor
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add a loss's gradients; the last one of a move sends them to the other ranks while it runs."""
@@ -65,20 +71,24 @@ class Player:
             self.gradients.arm()
         (loss if self.scale is None else loss * self.scale.value).backward()
 
+    def reduce(self) -> None:
+        """Wait for the averages over the ranks."""
+        self.gradients.finish()
+
     def finish(self) -> Tensor:
-        """Average over the ranks and step; return 1.0, on the device, if the move was masked.
+        """Step; return 1.0, on the device, if the move was masked.
 
         A move with a gradient that is not finite changes nothing: the fused optimizers skip it on the device.
         """
-        self.gradients.finish()
         culprits = self.gradients.not_finite()
         not_finite = culprits.any().float()
         self.optimizer.found_inf = not_finite  # type: ignore[attr-defined]
         if self.scale is not None:
             self.optimizer.grad_scale = self.scale.value  # type: ignore[attr-defined]
-            self.scale.update(not_finite)
         self.culprits += culprits
         self.step()
+        if self.scale is not None:
+            self.scale.update(not_finite)
         return not_finite
 
     def read_culprits(self) -> dict[str, int]:

@@ -134,8 +134,7 @@ class ProgressiveGAN(GANModule):
         super().move(name, real, labels)
         new_size, new_alpha = self.level(self.clock.nimg)
         if (size, alpha < 1) != (new_size, new_alpha < 1):
-            for player in self.players.values():
-                player.optimizer.state.clear()
+            self.renew()
 
     def averaged(self, latents: Latents, labels: Labels) -> Images:
         """Run the averaged generator at the level of now; its pixels are repeated up to the full size."""
