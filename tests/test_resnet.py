@@ -145,7 +145,8 @@ def test_networks_are_the_papers_blocks(size, classes):
         for parameter in network.parameters():
             nn.init.normal_(parameter, 0.0, 0.3) if parameter.dim() < 3 else None
     images, latents, labels = batch(4, size, classes=classes, dtype=torch.float64)
-    x = g.linear(latents).view(4, -1, 6 if size == 48 else 4, 6 if size == 48 else 4)
+    start = 6 if size == 48 else 4
+    x = g.linear(latents).view(4, start, start, -1).permute(0, 3, 1, 2)
     for block in g.blocks:
         x = up(block, x, labels)
     x = F.batch_norm(x, None, None, g.norm.weight, g.norm.bias, training=True, eps=2e-5)

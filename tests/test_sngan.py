@@ -56,7 +56,7 @@ class Reference:
     def score(self, images, labels):
         weights = dict(self.w)
         for name, u in self.u.items():
-            weights[name] = weights[name] / (u @ weights[name].flatten(1) @ self.v[name])
+            weights[name] = weights[name] / (u @ weights[name].movedim(1, -1).flatten(1) @ self.v[name])
         return functional_call(self.d, weights, (images, labels))
 
     def adam(self, loss, parameters, t):
@@ -75,7 +75,7 @@ class Reference:
         noise, latents, fake_labels = self.draw("discriminator", BATCH, labels)
         real = (pixels.double() + noise.uniform("dequantization", *pixels.shape)) / 128 - 1
         for name, u in self.u.items():
-            matrix = self.w[name].detach().flatten(1)
+            matrix = self.w[name].detach().movedim(1, -1).flatten(1)
             self.v[name] = matrix.T @ u / (matrix.T @ u).norm()
             self.u[name] = matrix @ self.v[name] / (matrix @ self.v[name]).norm()
         with torch.no_grad():

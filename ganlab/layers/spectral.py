@@ -24,6 +24,11 @@ def in_full(weight: Tensor) -> AbstractContextManager[Any]:
     return nullcontext() if weight.is_meta else torch.autocast(weight.device.type, enabled=False)
 
 
+def as_matrix(weight: Tensor) -> Tensor:
+    """See a weight as [out, everything else]: a view of one that is channels-last."""
+    return weight.movedim(1, -1).flatten(1)
+
+
 class SpectralNorm(nn.Module):
     """Divides a weight by its largest singular value (Miyato et al. 2018, eq. 8), estimated as u' W v.
 
@@ -36,7 +41,7 @@ class SpectralNorm(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        matrix = weight.detach().flatten(1)
+        matrix = as_matrix(weight.detach())
         self.register_buffer("u", F.normalize(torch.randn_like(matrix[:, 0]), dim=0, eps=EPS))
         self.register_buffer("v", F.normalize(torch.randn_like(matrix[0]), dim=0, eps=EPS))
         self.iterate(weight, ITERATIONS_AT_START)
@@ -45,7 +50,7 @@ class SpectralNorm(nn.Module):
     def iterate(self, weight: Tensor, times: int = 1) -> None:
         """Improve u and v."""
         with in_full(weight):
-            matrix = weight.flatten(1)
+            matrix = as_matrix(weight)
             for _ in range(times):
                 self.v.copy_(F.normalize(matrix.T @ self.u, dim=0, eps=EPS))
                 self.u.copy_(F.normalize(matrix @ self.v, dim=0, eps=EPS))
@@ -54,7 +59,7 @@ class SpectralNorm(nn.Module):
         """Return the weight with a largest singular value of about 1."""
         with in_full(weight):
             u, v = self.u.clone(), self.v.clone()  # the vectors may change between two forwards of one graph
-            return weight / torch.dot(u, weight.flatten(1) @ v)
+            return weight / torch.dot(u, as_matrix(weight) @ v)
 
 
 def spectral_norm(layer: Layer) -> Layer:

@@ -1,6 +1,7 @@
 """Whole losses, compiled by torch."""
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,15 @@ class Compiled:
         try:
             return self.run(*arguments)
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-            log.warning("machine.compile: the %s's loss stays uncompiled: %s", self.player, str(error).strip())
+            log.warning("machine.compile: the %s's loss stays uncompiled: %s", self.player, reason(error))
             self.run = self.loss
             return self.loss(*arguments)
+
+
+def reason(error: Exception) -> str:
+    """Say in a line what torch says in many: what, and the last place in the code that it names."""
+    if isinstance(error, FailOnRecompileLimitHit):
+        return "it would be compiled anew again and again; TORCH_LOGS=recompiles tells what keeps changing"
+    places = re.findall(r'File "(.+)", line (\d+), in (\w+)', str(error))
+    first = str(error).strip().splitlines()[0]
+    return f"{first} ({places[-1][0]}:{places[-1][1]}, in {places[-1][2]})" if places else first

@@ -167,7 +167,7 @@ class Generator(nn.Module):
         by_class = partial(ConditionalBatchNorm, classes=self.classes, group=norm_group, eps=NORM_EPS)
         norm = by_class if conditional else plain
         self.linear = nn.Linear(latent, channels[0] * plan.start**2)
-        self.unflatten = nn.Unflatten(1, (channels[0], plan.start, plan.start))
+        self.unflatten = nn.Unflatten(1, (plan.start, plan.start, channels[0]))
         self.blocks = nn.ModuleList(UpBlock(before, after, norm) for before, after in pairwise(channels))
         self.norm = plain(channels[-1])
         self.output = nn.Conv2d(channels[-1], image.channels, 3, padding=1)
@@ -175,7 +175,7 @@ class Generator(nn.Module):
 
     def forward(self, latents: Latents, labels: Labels) -> Images:
         """Make one image of each latent; labels are ignored unless the network is conditional."""
-        features = self.unflatten(self.linear(latents))
+        features = self.unflatten(self.linear(latents)).permute(0, 3, 1, 2)  # channels last, as they stay
         for block in self.blocks:
             features = block(features, labels) if self.classes else block(features)
         return torch.tanh(self.output(F.relu(self.norm(features))))

@@ -1,0 +1,71 @@
+"""Losses compiled whole, against eager ones."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from repository import REPOSITORY
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = REPOSITORY / "tests" / "launched" / "compiled.py"
+TOLERANCE = 1e-9
+"""Of a weight of about 1, in float64, after 20 moves."""
+
+
+def launch(*command: Any) -> Any:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def found() -> Any:
+    return launch(SCRIPT)
+
+
+@pytest.mark.parametrize(
+    ("case", "graphs"),
+    [
+        ("dcgan", 3),  # with R1 and without; the generator's
+        ("dcgan, micro-batches", 6),  # 12 images, and the 4 that are left
+        ("sngan", 2),
+        ("projection", 2),
+        ("wgan-gp", 2),
+        ("progressive", 10),  # of each player at 4, 8 fading in, 8, 16 fading in and 16 px
+        ("bf16", 3),
+        ("code of the CPU's own", 3),
+    ],
+)
+def test_moves_are_those_of_eager_losses(found: Any, case: str, graphs: int) -> None:
+    assert found[case]["far"] < TOLERANCE
+    assert found[case]["graphs"] == graphs
+    assert found[case]["logged"] == []
+
+
+def test_what_cannot_be_one_graph_is_named_once_and_goes_on_eagerly(found: Any) -> None:
+    assert found["broken"]["far"] == found["broken"]["graphs"] == 0
+    assert [line.split(": ")[1] for line in found["broken"]["logged"]] == [
+        "the discriminator's loss stays uncompiled",
+        "the generator's loss stays uncompiled",
+    ]
+    assert all("launched/compiled.py:" in line and "in forward" in line for line in found["broken"]["logged"])
+
+
+def test_what_would_be_compiled_for_ever_is_named_once_and_goes_on_eagerly(found: Any) -> None:
+    assert found["unstable"]["far"] == 0
+    assert found["unstable"]["graphs"] == 16  # torch's limit, 8 of each player's
+    assert len(found["unstable"]["logged"]) == 2
+    assert all("TORCH_LOGS=recompiles" in line for line in found["unstable"]["logged"])
+
+
+@pytest.mark.multi
+def test_two_processes_reduce_what_compiled_losses_leave() -> None:
+    found = launch("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT, "together")
+    for case in ("dcgan, batch norm over groups", "sngan"):
+        assert found[case]["far"] < TOLERANCE
+        assert found[case]["logged"] == []
