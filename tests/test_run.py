@@ -155,7 +155,9 @@ def test_a_run_in_two_parts_equals_the_run_in_one(tmp_path, config, finished, st
     assert rows(run)[: len(first)] == first
     # Of the lines after the stop, those whose tick began after it tell the same.
     terms = [
-        {name: row[name] for name in row if name.startswith(("discriminator/", "generator/"))} for folder in (run, finished) for row in rows(folder)[-1:]
+        {name: row[name] for name in row if name.startswith(("discriminator/", "generator/"))}
+        for folder in (run, finished)
+        for row in rows(folder)[-1:]
     ]
     assert terms[0] == terms[1]
     for grid in ("nimg-000000000240.png", "nimg-000000000480.png"):

@@ -5,6 +5,7 @@ import netrc
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ FINISH_SECONDS = 60
 class Tracker:
     """One W&B run, of the same id however often the run is resumed. Scalars and images stand against `nimg`.
 
+    It is told on a thread of its own, in the order in which it is to know: nobody waits for W&B.
+
     Args:
         folder: the run's folder; W&B writes into its `wandb`.
         mode: online, offline or disabled; None is online where the user is logged in, else offline. Nobody is asked
@@ -36,6 +39,7 @@ class Tracker:
     def __init__(self, folder: Path, mode: Any, project: str, config: dict[str, Any]) -> None:
         mode = mode or os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
         self.run: Any = None
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="wandb")
         if mode == "disabled":
             return
         if mode == "online" and not logged_in():  # W&B would ask for a key, and wait for the answer
@@ -49,12 +53,15 @@ class Tracker:
                 log.warning("W&B (%s) cannot begin: %s", attempt, " ".join(str(error).split()))
                 wandb.teardown()  # its service holds the run's id, which the next attempt needs
 
-    def log(self, nimg: int, values: dict[str, Any]) -> None:
-        """Log scalars, or pictures as paths of PNG files, at `nimg`."""
+    def log(self, nimg: int, values: Mapping[str, Any]) -> None:
+        """Log scalars, or pictures as paths of PNG files that are being written, at `nimg`: no less than before."""
+        self.pool.submit(self._log, nimg, dict(values))
+
+    def _log(self, nimg: int, values: dict[str, Any]) -> None:
         if self.run is None:
             return
         try:
-            images = {name: wandb.Image(str(v)) for name, v in values.items() if isinstance(v, Path)}
+            images = {name: wandb.Image(str(v.result())) for name, v in values.items() if isinstance(v, Future)}
             self.run.log({**values, **images, "nimg": nimg}, step=nimg)
         except Exception as error:
             log.warning("W&B is off from here on: %s", error)
@@ -71,7 +78,8 @@ class Tracker:
                 self.log(row["nimg"], {name: value for name, value in row.items() if value is not None})
 
     def finish(self) -> None:
-        """Close the W&B run."""
+        """Tell the rest and close the W&B run."""
+        self.pool.shutdown()
         if self.run is None:
             return
         try:

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ganlab.augment import MirrorFlip
-from ganlab.models import DCGAN, GANModule, ProgressiveGAN, ProjectionGAN, SNGAN
+from ganlab.models import DCGAN, SNGAN, GANModule, ProgressiveGAN, ProjectionGAN
 from ganlab.networks import resnet
 from ganlab.objectives import Wasserstein
 from ganlab.regularizers import R1, GradientPenalty
