@@ -30,10 +30,10 @@ def read_by_webdataset(index):
 
 def read_by_index(index):
     pixels = []
-    for i, (offset, size, _, _) in enumerate(index.samples.tolist()):
-        with (index.folder / index.shards[index.locate(i)].name).open("rb") as file:
-            file.seek(offset)
-            pixels.append(decode(file.read(size), index.image))
+    for place in index.places(np.arange(len(index)), index.image.height):
+        with (index.folder / index.shards[place.shard].name).open("rb") as file:
+            file.seek(place.offset)
+            pixels.append(decode(file.read(place.size), index.image))
     return pixels
 
 
