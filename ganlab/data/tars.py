@@ -1,5 +1,6 @@
 """One shard: which images, classes and smaller copies its members are, found without decoding any."""
 
+import io
 import os
 import re
 import tarfile
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def members_of(path: Path) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable
         yield from members_in(file, path)
 
 
-def members_in(file: IO[bytes], path: object) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
+def members_in(file: io.BufferedReader, path: object) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
     """Do the same for an open tar; `path` is its name in messages."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
