@@ -50,6 +50,12 @@ def packed(_packed, tmp_path):
 
 
 @pytest.fixture
+def pixels():
+    """Six images of noise."""
+    return np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), np.uint8)
+
+
+@pytest.fixture
 def flip():
     """Flip one bit of a file."""
 

@@ -1,6 +1,5 @@
 """An index of shards that another program wrote and that lie elsewhere: the local one, from their headers alone."""
 
-import io
 import re
 from dataclasses import replace
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import tiny_runs as runs
 from launched.streamed import SAMPLES, WINDOW, opened, stream
-from PIL import Image
+from made import encoded
 from webdataset import TarWriter
 
 from ganlab.data import ShardDataset
@@ -29,9 +28,8 @@ def root(tmp_path_factory):
     for first in range(0, SAMPLES, 16):
         with TarWriter(str(folder / "theirs" / f"part-{first // 16}.tar")) as tar:
             for i in range(first, first + 16):
-                file = io.BytesIO()
-                Image.fromarray(draw.integers(0, 256, (256, 260, 3), np.uint8)).save(file, "png", compress_level=1)
-                tar.write({"__key__": f"{i:03d}", "png": file.getvalue(), "json": {"species": ["cow", "ape"][i % 2]}})
+                png = encoded(draw.integers(0, 256, (256, 260, 3), np.uint8), compress_level=1)
+                tar.write({"__key__": f"{i:03d}", "png": png, "json": {"species": ["cow", "ape"][i % 2]}})
     return folder
 
 
@@ -65,7 +63,7 @@ def asked(server, root, request):
     ("fault", "query", "again"), [("plain", "", 0), ("busy", "?p=0.5", 1), ("cut", "?bytes=20000&times=4", 9)]
 )
 def test_headers_from_a_web_server(server, asked, local, tmp_path, fault, query, again):
-    """A fault repeats some requests (of the first four to a shard, one is for its size); nothing else is asked twice."""
+    """Nothing is asked for twice but for a fault; of the first four requests to a shard, one is for its size."""
     name, requests = asked
     url = f"{server[0]}/{fault}/{name}/{NAMES}{query}"
     found = index(url, tmp_path / "index", size=SIZE, labels="species", patience=PATIENCE)

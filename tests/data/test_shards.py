@@ -1,5 +1,4 @@
 import hashlib
-import io
 import json
 import tarfile
 import zlib
@@ -9,24 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made import write_tar
 
 from ganlab.data.pack import pack
 from ganlab.data.shards import Index, Shard, write_index
 from ganlab.data.tars import MEMBER, SAMPLE, walk
 from ganlab.files import sha256_of
 from ganlab.types import ImageSpec, UserError
-
-
-def write_tar(path, *members):
-    """Write members (name, bytes) or (name, bytes, changes of the header)."""
-    with tarfile.open(path, "w") as tar:
-        for name, data, *changes in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            for key, value in dict(*changes).items():
-                setattr(member, key, value)
-            tar.addfile(member, io.BytesIO(data))
-    return path
 
 
 def test_index_is_what_tarfile_and_hashlib_say(packed):

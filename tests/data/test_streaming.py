@@ -5,9 +5,7 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import jobs
 import numpy as np
