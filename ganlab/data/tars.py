@@ -20,9 +20,7 @@ SAMPLE = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4"), ("label
 """Where an image's bytes lie in its shard, their crc32, and its class (-1: none)."""
 MEMBER = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4")])
 """The same for a smaller copy of an image."""
-Member = tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]
-"""Key, suffix, header and a way to the bytes of a file in a tar."""
-Member = tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]
+Entry = tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]
 """Key, suffix, header and a way to the bytes of a file in a tar."""
 IMAGE_SUFFIXES = ("png", "jpg", "webp")
 LEVEL = re.compile(r"r(\d{3,})\.(png|jpg|webp)")
@@ -74,15 +72,13 @@ def walk(path: Path) -> Contents:
     return Contents(list(images), samples, pyramid, small.reshape(len(images), len(pyramid)))
 
 
-def members_of(path: Path) -> Iterator[Member]:
+def members_of(path: Path) -> Iterator[Entry]:
     """Yield each member; unlike `tarfile`, to the tar's very end."""
     with path.open("rb") as file:
         yield from members_in(file, path)
 
 
-def members_in(
-    file: io.BufferedReader, path: object
-) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
+def members_in(file: io.BufferedReader, path: object) -> Iterator[Entry]:
     """Do the same for an open tar; `path` is its name in messages."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

@@ -16,6 +16,7 @@ from ganlab.data.decode import decode, fit
 from ganlab.data.pack import pack
 from ganlab.data.shards import Index
 from ganlab.data.sources import open_source
+from ganlab.data.sources.base import state_of
 from ganlab.types import UserError
 
 
@@ -188,8 +189,8 @@ def interrupted(photos, dest, image_format="png"):
     """Leave `dest` as a kill after the second shard would."""
     index = pack(photos, dest, size=8, shard_samples=10, image_format=image_format)
     order = np.random.Generator(np.random.PCG64(0)).permutation(24).tolist()
-    source = open_source(photos)
-    states = [source.state(chosen) for chosen in (order[:10], order[10:20], order[20:])]
+    facts = open_source(photos).facts()
+    states = [state_of([facts[i] for i in chosen]) for chosen in (order[:10], order[10:20], order[20:])]
     (dest / "pack.json").write_text(json.dumps({**index.pack, "states": states}))
     for name in ("index.json", "samples.npy", "shard-000002.tar"):
         (dest / name).unlink()
