@@ -170,7 +170,7 @@ def test_kill_9_and_resume_give_the_bytes_of_an_undisturbed_pack(many, tmp_path)
         command = f"from pathlib import Path; from ganlab.data.pack import pack; pack({arguments})"
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
         process = subprocess.Popen([sys.executable, "-c", command], env=environment)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (dest / f"shard-{shards:06d}.tar.tmp").exists():
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.002)
