@@ -39,8 +39,11 @@ def load(
     values = merge(values, _read_overrides(overrides))
     if "trust" in values:
         raise UserError(f"{path}: trust may not stand in a config; write `--trust PREFIX` on the command line")
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("url"), list):
+        values["data"] = data = {**data, "url": ",".join(map(str, data["url"]))}
     if values.get("run") is None:
-        url = data.get("url") if isinstance(data := values.get("data"), dict) else None
+        url = data.get("url") if isinstance(data, dict) else None
         values["run"] = f"runs/{_dataset_name(str(url))}-{path.stem}"
     written = Path(str(values["run"])) / "config.yaml"
     remembered = _read_yaml(written).get("trust", []) if written.is_file() else []

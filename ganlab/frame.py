@@ -26,8 +26,8 @@ class Data:
 
     url: str
     """Folder of shards with their index: a path, or a URL of file, http, https, s3, gs or another that fsspec reads; or
-    some of its shards: `{000..009}` is a range, `{a,b}` and `a.tar,b.tar` are lists. Credentials belong in the
-    environment: this is saved with the run."""
+    some of its shards: `{000..009}` is a range, `{a,b}`, `a.tar,b.tar` and a list of YAML are lists. Credentials belong
+    in the environment: this is saved with the run."""
     image: ImageSpec | None = None
     """Size, channels and classes; None takes them from the index. Where both are there, they must agree."""
     cache: Cache = field(default_factory=Cache)

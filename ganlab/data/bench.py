@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ganlab.data.dataset import ShardDataset
 from ganlab.data.decode import decode_into
 from ganlab.data.loader import AHEAD, BatchLoader
+from ganlab.data.shards import Place
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, Phase, UserError
 
@@ -45,15 +46,13 @@ class Bench:
             raise UserError(f"--size {height}: the images are of {whole}; give a smaller size of the same shape")
         self.dataset, self.threads = dataset, threads
         self.image = replace(whole, height=height, width=whole.width * height // whole.height)
-        self.chosen = dataset.order(0)(np.arange(BATCH * BATCHES)).tolist()
+        self.places = dataset.index.places(dataset.order(0)(np.arange(BATCH * BATCHES)), height)
         self.stored = dataset.index.stored(height)
-        self.data = [self.read(i) for i in self.chosen]
+        self.data = list(map(self.read, self.places))
 
-    def read(self, i: int) -> bytes:
-        """Fetch the bytes that serve this size."""
-        index = self.dataset.index
-        offset, size, _ = index.member(i, self.image.height)
-        return self.dataset.store.read(index.locate(i), offset, size)
+    def read(self, place: Place) -> bytes:
+        """Fetch the bytes of an image."""
+        return self.dataset.store.read(place.shard, place.offset, place.size)
 
     def loader(self) -> Speed:
         """Let the loader fill batches."""
@@ -85,7 +84,7 @@ class Bench:
         """Seconds that one thread spends on one image: to read it, to check it, to decode it, to resize it."""
         (out,) = _empty(self.image, 1)
         times = {
-            "read": _cpu(self.read, self.chosen),
+            "read": _cpu(self.read, self.places),
             "check": _cpu(zlib.crc32, self.data),
             "decode": _cpu(lambda data: decode_into(data, out, self.stored), self.data),
         }

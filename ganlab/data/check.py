@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ganlab.data.dataset import ShardDataset
 from ganlab.data.decode import decode_into
 from ganlab.data.location import parse
-from ganlab.data.shards import Index
+from ganlab.data.shards import Index, Place
 from ganlab.data.show import class_table, counts_of, draw_sheet, sheet_of
 from ganlab.data.store import Store
 from ganlab.data.tars import Contents, walk
@@ -95,8 +95,8 @@ def _open(url: str | Path) -> tuple[Index, Store]:
 
 
 def _decoded(index: Index, read: Read, i: int) -> NDArray[np.uint8]:
-    offset, size, _ = index.member(i, index.image.height)
-    return _decode(index, read(index.locate(i), offset, size), index.image.height)
+    place = index.place(i, index.image.height)
+    return _decode(index, read(place.shard, place.offset, place.size), index.image.height)
 
 
 def _decode(index: Index, data: bytes, height: int) -> NDArray[np.uint8]:
@@ -110,8 +110,9 @@ def _strange_labels(index: Index) -> list[str]:
     labels = index.samples["label"]
     low, high = (0, index.image.classes) if index.image.classes else (-1, 0)
     return [
-        f"{index.shards[index.locate(i)].name}, {i:09d}: label {labels[i]}, but the index promises {index.image}"
-        for i in np.flatnonzero((labels < low) | (labels >= high)).tolist()
+        f"{index.shards[place.shard].name}, {place.sample:09d}: label {place.label}, but the index promises "
+        f"{index.image}"
+        for place in index.places(np.flatnonzero((labels < low) | (labels >= high)), index.image.height)
     ]
 
 
@@ -134,24 +135,25 @@ def _check_shard(index: Index, folder: Path, read: Read, number: int, progress: 
             problems += _compare(index, number, walk(path))
         except UserError as error:
             problems.append(str(error))
-    for i in range(first, first + shard.samples):
-        for height in (*index.pyramid, index.image.height):
-            problems += _check_image(index, read, number, i, height)
+    heights = (*index.pyramid, index.image.height)
+    rows = np.arange(first, first + shard.samples)
+    for places in zip(*(index.places(rows, height) for height in heights), strict=True):
+        for place, height in zip(places, heights, strict=True):
+            problems += _check_image(index, read, place, height)
         progress.update(1)
     return problems
 
 
-def _check_image(index: Index, read: Read, number: int, i: int, height: int) -> list[str]:
-    offset, size, crc32 = index.member(i, height)
-    data = read(number, offset, size)
+def _check_image(index: Index, read: Read, place: Place, height: int) -> list[str]:
+    shard, data = index.shards[place.shard], read(place.shard, place.offset, place.size)
     copy = f" ({height} px)" if height < index.image.height else ""
-    place = f"{index.shards[number].name}, {i:09d}{copy} at byte {offset:,}"
-    if index.shards[number].sha256 and (found := zlib.crc32(data)) != crc32:
-        return [f"{place}: crc32 {found:08x} instead of {crc32:08x}"]
+    where = f"{shard.name}, {place.sample:09d}{copy} at byte {place.offset:,}"
+    if shard.sha256 and (found := zlib.crc32(data)) != place.crc32:
+        return [f"{where}: crc32 {found:08x} instead of {place.crc32:08x}"]
     try:
         _decode(index, data, height)
     except ValueError as error:
-        return [f"{place}: {error}"]
+        return [f"{where}: {error}"]
     return []
 
 

@@ -31,7 +31,7 @@ from ganlab.data.decode import MAX_PIXELS, decode_into
 from ganlab.data.faults import BadSample, BadSampleError, Faults
 from ganlab.data.location import Location, parse
 from ganlab.data.order import WINDOW, Order
-from ganlab.data.shards import Index
+from ganlab.data.shards import Index, Place
 from ganlab.data.store import CachedStore, Store, disk_error, locked, write_at
 from ganlab.data.tars import REMEDY
 from ganlab.data.transfer import Patience, download, fetch
@@ -112,25 +112,30 @@ class ShardDataset:
     def read(self, i: int, out: NDArray[np.uint8]) -> int:
         """Decode image `i` into `out`, uint8 [height, width, channels], in which it may be smaller; return its label.
 
+        Errors are those of `decode`.
+        """
+        place = self.index.place(i, out.shape[0])
+        self.decode(place, out)
+        return place.label
+
+    def decode(self, place: Place, out: NDArray[np.uint8]) -> None:
+        """Decode the image that lies there into `out`, whose height the place was asked for.
+
         Raises:
             BadSampleError: the bytes are not those that were indexed, or no image of the size that they should be.
             UserError: its shard cannot be read, or is damaged as a whole.
         """
-        index, height = self.index, out.shape[0]
-        number = index.locate(i)
-        shard = index.shards[number]
-        offset, size, crc32 = index.member(i, height)
+        sample, number, offset, size, crc32, _ = place
         data = self.store.read(number, offset, size)
         try:
             if len(data) < size:
                 raise ValueError(f"the shard ends after {len(data):,} of its {size:,} bytes")
-            if shard.sha256 and (found := zlib.crc32(data)) != crc32:
+            if self.index.shards[number].sha256 and (found := zlib.crc32(data)) != crc32:
                 raise ValueError(f"its crc32 is {found:08x}, the index says {crc32:08x}")
-            decode_into(data, out, index.stored(height), self.max_pixels)
+            decode_into(data, out, self.index.stored(out.shape[0]), self.max_pixels)
         except ValueError as error:
             name = self.store.read(number, max(0, offset - HEADER), 100).split(b"\0")[0].decode(errors="replace")
-            raise BadSampleError(BadSample(i, self.store.place(number), name, offset, str(error))) from error
-        return int(index.samples["label"][i])
+            raise BadSampleError(BadSample(sample, self.store.place(number), name, offset, str(error))) from error
 
     def close(self) -> None:
         """Stop downloading; images can then no longer be read."""

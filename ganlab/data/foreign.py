@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -60,11 +60,12 @@ def index(
     """
     place, names = parse(url)
     dest = _destination(place, out)
-    names = names or list_shards(place)
+    patience = patience or Patience()
+    names = names or list_shards(place, patience)
     with Progress("indexing", len(names), unit="shards") as progress, ThreadPoolExecutor(AT_ONCE) as pool:
 
         def look(name: str) -> Found:
-            found = _look(place, name, labels, patience or Patience())
+            found = _look(place, name, labels, patience)
             progress.update(1)
             return found
 
@@ -111,7 +112,7 @@ def _look(place: Location, name: str, labels: str | None, patience: Patience) ->
 
 
 def _list(
-    file: IO[bytes], shard: object, labels: str | None, crc32: Callable[[Callable[[], bytes]], int]
+    file: io.BufferedReader, shard: object, labels: str | None, crc32: Callable[[Callable[[], bytes]], int]
 ) -> tuple[list[tuple[int, int, int]], list[int | str | None]]:
     images: dict[str, tuple[int, int, int]] = {}
     classes: dict[str, int | str | None] = {}

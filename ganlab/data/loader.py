@@ -14,6 +14,7 @@ from torch import Tensor
 from ganlab.data.dataset import ShardDataset
 from ganlab.data.faults import BadSampleError
 from ganlab.data.order import mix
+from ganlab.data.shards import Place
 from ganlab.seeding import key
 from ganlab.types import Phase, UserError
 
@@ -85,33 +86,49 @@ class BatchLoader:
                 f"train.batch: {phase.batch} images cannot be shared equally by {self.world_size} processes"
             )
         share, image = phase.batch // self.world_size, phase.image
-        positions = nimg + self.rank * share + np.arange(share)
         # Memory is taken on this thread: pinned memory belongs to the thread's own GPU.
         pixels = self.buffers.take((share, image.height, image.width, image.channels))
         labels = torch.empty(share, dtype=torch.int64)
-        cuts = np.linspace(0, share, min(self.threads, share) + 1).astype(int).tolist()
+        # A part waits for the places only while a thread, which took them up before it, is at them.
+        places = pool.submit(self._find, nimg + self.rank * share, share, image.height)
+        cuts = pairwise(share * k // self.threads for k in range(self.threads + 1))
         parts = [
-            pool.submit(self._decode, positions[a:b], pixels.numpy()[a:b], labels.numpy()[a:b])
-            for a, b in pairwise(cuts)
+            pool.submit(self._decode, places, range(a, b), pixels.numpy(), labels.numpy()) for a, b in cuts if a < b
         ]
         return pixels, labels, parts
 
-    def _decode(self, positions: NDArray[np.int64], pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-        flips = mix(positions.astype(np.uint64) ^ np.uint64(key(self.seed, "mirror"))) & np.uint64(1)
-        samples = self.order(positions).tolist()
-        for i, (position, sample) in enumerate(zip(positions.tolist(), samples, strict=True)):
-            labels[i] = self._read(position, sample, pixels[i])
-            if self.mirror and flips[i]:
+    def _find(self, first: int, count: int, height: int) -> list[tuple[int, Place, int]]:
+        """List positions, where their images lie, and whether these are flipped."""
+        positions = np.arange(first, first + count)
+        mixed = mix(positions.astype(np.uint64) ^ np.uint64(key(self.seed, "mirror")))
+        flips = (mixed & np.uint64(self.mirror)).tolist()
+        places = self.dataset.index.places(self.order(positions), height)
+        return list(zip(positions.tolist(), places, flips, strict=True))
+
+    def _decode(
+        self,
+        places: Future[list[tuple[int, Place, int]]],
+        part: range,
+        pixels: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+    ) -> None:
+        found = places.result()
+        for i in part:
+            position, place, flip = found[i]
+            labels[i] = self._read(position, place, pixels[i])
+            if flip:
                 image = torch.from_numpy(pixels[i])
                 image.copy_(image.flip(1))  # NumPy takes ten times as long
 
-    def _read(self, position: int, sample: int, out: NDArray[np.uint8]) -> int:
+    def _read(self, position: int, place: Place, out: NDArray[np.uint8]) -> int:
         for attempt in range(REPLACEMENTS):
             try:
-                return self.dataset.read(sample, out)
+                self.dataset.decode(place, out)
+                return place.label
             except BadSampleError as error:
                 self.dataset.faults.add(error.bad)
             sample = key(self.seed, "replacement", position, attempt) % len(self.dataset)
+            place = self.dataset.index.place(sample, len(out))
         raise UserError(self.dataset.faults.too_many(f"{REPLACEMENTS} of them in a row at one position"))
 
 

@@ -14,7 +14,7 @@ from webdataset import TarWriter
 from ganlab.data.recipe import ImageFormat, Recipe, encoded, heights
 from ganlab.data.shards import Index, Shard, write_index
 from ganlab.data.sources import open_source
-from ganlab.data.sources.base import Source
+from ganlab.data.sources.base import Source, state_of
 from ganlab.data.tars import Contents, walk
 from ganlab.files import atomic_write, sha256_of
 from ganlab.progress import Progress
@@ -31,7 +31,7 @@ class Part:
     chosen: list[int]
     """Images of the source."""
     state: str
-    """Theirs, as `Source.state` has it."""
+    """Theirs, as `state_of` has it."""
 
 
 LOOKED_AT = 64
@@ -67,14 +67,15 @@ def pack(
     images = open_source(source)
     channels = channels or images.channels or _look(images)
     recipe = Recipe(size, channels, image_format, quality, heights(size) if pyramid else ())
-    parts = _divide(images, dest, shard_samples, seed)
+    facts = images.facts()
+    parts = _divide(facts, dest, shard_samples, seed)
     arguments = {
         "source": images.name,
         "samples": len(images),
         **asdict(recipe),
         "shard_samples": shard_samples,
         "seed": seed,
-        "state": images.state(list(range(len(images)))),
+        "state": state_of(facts),
     }
     try:
         if not (dest / "index.json").exists():
@@ -98,12 +99,12 @@ def _look(source: Source) -> int:
     return 1 if modes <= {"1", "L", "LA"} else 3
 
 
-def _divide(source: Source, dest: Path, shard_samples: int, seed: int) -> list[Part]:
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(source)).tolist()
+def _divide(facts: list[Any], dest: Path, shard_samples: int, seed: int) -> list[Part]:
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(facts)).tolist()
     parts = []
     for number, first in enumerate(range(0, len(order), shard_samples)):
         chosen = order[first : first + shard_samples]
-        parts.append(Part(dest / f"shard-{number:06d}.tar", first, chosen, source.state(chosen)))
+        parts.append(Part(dest / f"shard-{number:06d}.tar", first, chosen, state_of([facts[i] for i in chosen])))
     return parts
 
 

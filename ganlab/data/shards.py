@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,17 @@ class Shard:
     samples: int
     sha256: str
     """Empty where only its headers have been read: then the crc32 of its images are not known either."""
+
+
+class Place(NamedTuple):
+    """Where one image, or a smaller copy of it, lies."""
+
+    sample: int
+    shard: int
+    offset: int
+    size: int
+    crc32: int
+    label: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,18 +81,21 @@ class Index:
         counts = np.array([shard.samples for shard in self.shards], np.int64)
         return np.cumsum(counts) - counts
 
-    def locate(self, i: int) -> int:
-        """Say which shard holds sample `i`."""
-        return int(np.searchsorted(self.starts, i, side="right")) - 1
-
-    def member(self, i: int, height: int) -> tuple[int, int, int]:
-        """Offset, size and crc32 of sample `i` in the smallest copy that is at least `height` px high, or its own."""
+    def places(self, samples: NDArray[np.int64], height: int) -> list[Place]:
+        """Say where samples lie: each in its smallest copy that is at least `height` px high, or its own."""
         level = bisect.bisect_left(self.pyramid, height)
-        row = self.members[i, level] if level < len(self.pyramid) else self.samples[i]
-        return int(row["offset"]), int(row["size"]), int(row["crc32"])
+        own = np.asarray(self.samples)[samples]
+        rows = np.asarray(self.members)[samples, level] if level < len(self.pyramid) else own
+        shards = np.searchsorted(self.starts, samples, side="right") - 1
+        columns = (samples, shards, rows["offset"], rows["size"], rows["crc32"], own["label"])
+        return list(map(Place, *(column.tolist() for column in columns)))
+
+    def place(self, i: int, height: int) -> Place:
+        """Say where one sample lies."""
+        return self.places(np.array([i]), height)[0]
 
     def stored(self, height: int) -> tuple[int, int] | None:
-        """Height and width of the pixels that `member` leads to; None where they are of any size."""
+        """Height and width of the pixels that `places` lead to; None where they are of any size."""
         if self.resize:
             return None
         level = bisect.bisect_left(self.pyramid, height)

@@ -1,5 +1,6 @@
 """One shard: which images, classes and smaller copies its members are, found without decoding any."""
 
+import io
 import os
 import re
 import tarfile
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ SAMPLE = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4"), ("label
 """Where an image's bytes lie in its shard, their crc32, and its class (-1: none)."""
 MEMBER = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4")])
 """The same for a smaller copy of an image."""
+Entry = tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]
+"""Key, suffix, header and a way to the bytes of a file in a tar."""
 IMAGE_SUFFIXES = ("png", "jpg", "webp")
 LEVEL = re.compile(r"r(\d{3,})\.(png|jpg|webp)")
 """How a member `KEY.r032.png` says that it is its image at a height of 32 px."""
@@ -69,13 +72,13 @@ def walk(path: Path) -> Contents:
     return Contents(list(images), samples, pyramid, small.reshape(len(images), len(pyramid)))
 
 
-def members_of(path: Path) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
-    """Yield key, suffix, header and a way to the bytes of each member; unlike `tarfile`, to the tar's very end."""
+def members_of(path: Path) -> Iterator[Entry]:
+    """Yield each member; unlike `tarfile`, to the tar's very end."""
     with path.open("rb") as file:
         yield from members_in(file, path)
 
 
-def members_in(file: IO[bytes], path: object) -> Iterator[tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]]:
+def members_in(file: io.BufferedReader, path: object) -> Iterator[Entry]:
     """Do the same for an open tar; `path` is its name in messages."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

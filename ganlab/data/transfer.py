@@ -202,13 +202,17 @@ def _files(url: str) -> tuple[Any, str]:
     return files, path
 
 
-def list_shards(place: Location) -> tuple[str, ...]:
+def list_shards(place: Location, patience: Patience) -> tuple[str, ...]:
     """Name the tars in a folder, in order; UserError where none are, or where nobody can tell."""
+
+    def listed() -> list[str]:
+        files, path = _files(place.url(""))
+        return [name.rpartition("/")[2] for name in files.ls(path, detail=False)]
+
     if place.scheme in WEB:
         raise UserError(f"{place}: a web server does not list its files; name the shards: {place}NAME-{{000..009}}.tar")
     if place.scheme:
-        files, path = _files(place.url(""))
-        found = [name.rpartition("/")[2] for name in files.ls(path, detail=False)]
+        found = persist(str(place), listed, patience)
     else:
         found = [path.name for path in Path(place.base).glob("*")]
     if not (names := tuple(sorted(name for name in found if name.endswith(".tar")))):
@@ -249,9 +253,10 @@ class RemoteFile(io.RawIOBase):
             files, path = _files(self.place.url(self.name))
             return int(files.size(path))
         with _ask(self.place.url(self.name), {}, self.patience, method="HEAD") as answer:
-            if answer.length is None:
+            size = answer.headers["Content-Length"]  # `answer.length` is of its body: a HEAD has none
+            if size is None:
                 raise Refused("the server does not say how long it is")
-            return int(answer.length)
+            return int(size)
 
     def _range(self, stop: int) -> bytes:
         url = self.place.url(self.name)

@@ -1,12 +1,18 @@
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
+import jobs
 import numpy as np
 import pytest
 from PIL import Image
+from repository import REPOSITORY
 
 from ganlab.data.pack import pack
+
+SERVER = REPOSITORY / "tests" / "shard_server.sh"
+LUA = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +50,12 @@ def packed(_packed, tmp_path):
 
 
 @pytest.fixture
+def pixels():
+    """Six images of noise."""
+    return np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), np.uint8)
+
+
+@pytest.fixture
 def flip():
     """Flip one bit of a file."""
 
@@ -53,3 +65,33 @@ def flip():
         path.write_bytes(data)
 
     return flip
+
+
+@pytest.fixture(scope="module")
+def server(root, tmp_path_factory):
+    """A web server's address, below which a module's folder `root` is served with faults, and its log of requests."""
+    if not (shutil.which("nginx") and LUA.exists()):
+        pytest.skip("nginx with its Lua module is absent: apt-get install nginx-extras")
+    state, port = tmp_path_factory.mktemp("nginx"), jobs.free_ports(1)
+    subprocess.run([SERVER, "up", root, str(port), state], check=True)
+    yield f"http://127.0.0.1:{port}", state / "access.log"
+    subprocess.run([SERVER, "down", state], check=True)
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """An object store that speaks S3's protocol, as s3fs sees it, with an empty `bucket`."""
+    import s3fs  # these two take seconds
+    from moto.server import ThreadedMotoServer
+
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    server = ThreadedMotoServer(port=jobs.free_ports(1), verbose=False)
+    server.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    s3fs.S3FileSystem.clear_instance_cache()
+    store = s3fs.S3FileSystem()
+    store.mkdir("bucket")
+    yield store
+    store.rm("bucket", recursive=True)  # all servers of a process are one
+    server.stop()

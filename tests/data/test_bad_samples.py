@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import jobs
+import numpy as np
 import pytest
 import tiny_runs as runs
 
@@ -20,8 +21,8 @@ def damaged(dataset, tmp_path, flip):
         folder = Path(shutil.copytree(dataset, tmp_path / "damaged"))
         index = Index.open(folder)
         samples = list(range(0, len(index), len(index) // count))[:count]
-        for sample in samples:
-            flip(folder / index.shards[index.locate(sample)].name, int(index.samples["offset"][sample]) + 20)
+        for place in index.places(np.array(samples), index.image.height):
+            flip(folder / index.shards[place.shard].name, place.offset + 20)
         return folder, samples
 
     return damaged

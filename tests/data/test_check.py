@@ -155,18 +155,18 @@ def layered(photos, tmp_path):
 
 def test_a_damaged_copy_is_named(layered, flip):
     index = Index.open(layered)
-    offset, size, crc32 = index.member(7, 4)
-    flip(layered / "shard-000000.tar", offset + size // 2)
+    place = index.place(7, 4)
+    flip(layered / "shard-000000.tar", place.offset + place.size // 2)
     hashed, copy = check(layered).problems
     assert "sha256" in hashed
-    assert copy.startswith(f"shard-000000.tar, 000000007 (4 px) at byte {offset:,}: crc32 ")
-    assert copy.endswith(f"instead of {crc32:08x}")
+    assert copy.startswith(f"shard-000000.tar, 000000007 (4 px) at byte {place.offset:,}: crc32 ")
+    assert copy.endswith(f"instead of {place.crc32:08x}")
 
 
 def test_copies_that_the_index_puts_elsewhere_or_does_not_know(layered):
     index = Index.open(layered)
     members = np.array(index.members)
-    members["offset"][5], members["size"][5], members["crc32"][5] = index.member(5, 8)
+    members["offset"][5], members["size"][5], members["crc32"][5] = index.place(5, 8)[2:5]
     arguments = (index.image, index.class_names, list(index.shards), np.array(index.samples), index.pack)
     write_index(layered, *arguments, (4,), members)
     place, size, image = check(layered).problems
@@ -181,13 +181,13 @@ def test_copies_that_the_index_puts_elsewhere_or_does_not_know(layered):
 def test_every_flipped_bit_is_named_and_its_images_too(layered, flip, data):
     index, path = Index.open(layered), layered / "shard-000000.tar"
     whole = path.read_bytes()
-    places = [index.member(i, height) for i in range(len(index)) for height in (4, 8)]
-    byte = data.draw(st.integers(0, len(whole) - 1) | st.sampled_from([offset for offset, _, _ in places]))
+    places = [place for height in (4, 8) for place in index.places(np.arange(len(index)), height)]
+    byte = data.draw(st.integers(0, len(whole) - 1) | st.sampled_from([place.offset for place in places]))
     flip(path, byte, data.draw(st.integers(0, 7)))
     problems = check(layered, layered / "sheet.png").problems
     path.write_bytes(whole)
     assert problems[0].startswith("shard-000000.tar: sha256")
-    hit = [offset for offset, size, _ in places if offset <= byte < offset + size]
+    hit = [place.offset for place in places if place.offset <= byte < place.offset + place.size]
     assert [f"at byte {offset:,}: crc32" in problems[-1] for offset in hit] == [True] * len(hit)
 
 

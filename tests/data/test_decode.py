@@ -1,20 +1,13 @@
 import io
-import struct
 import tracemalloc
-import zlib
 
 import numpy as np
 import pytest
+from made import encoded, jpeg_bomb, png_bomb
 from PIL import Image
 
 from ganlab.data.decode import MODES, decode, decode_into
 from ganlab.types import ImageSpec
-
-
-def encoded(pixels, image_format, **options):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, image_format, **options)
-    return file.getvalue()
 
 
 @pytest.fixture
@@ -79,26 +72,6 @@ def test_smaller_buffers_hold_the_averages_of_boxes(image_format, height, width,
         assert error.max() == 0 if image_format == "png" else error.mean() < 6
     with pytest.raises(ValueError, match="32x48 pixels instead of 32x32"):
         decode_into(data, out, (32, 32))
-
-
-def png_bomb(side):
-    """A PNG of so many pixels a side, all of them black, as small as one can be."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    packer = zlib.compressobj(9)
-    rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(side)) + packer.flush()
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-def jpeg_bomb(side):
-    """A small JPEG whose header promises so many pixels a side."""
-    data = bytearray(encoded(np.zeros((16, 16), np.uint8), "jpeg"))
-    at = data.index(b"\xff\xc0")
-    data[at + 5 : at + 9] = struct.pack(">HH", side, side)
-    return bytes(data)
 
 
 @pytest.mark.parametrize("bomb", [png_bomb, jpeg_bomb])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny_runs as runs
 import webdataset
+from made import encoded, write_tar
 from PIL import Image
 
 from ganlab.data import ShardDataset
@@ -16,12 +17,6 @@ from ganlab.data.foreign import index
 from ganlab.types import ImageSpec, UserError
 
 SIZES = [(40, 60), (33, 20), (16, 16), (90, 31), (8, 9), (200, 150)]
-
-
-def encoded(pixels, image_format="png", **options):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, image_format, **options)
-    return file.getvalue()
 
 
 def smooth(height, width, seed):
@@ -106,15 +101,6 @@ def test_a_conditional_model_needs_a_class_for_every_sample(written, tmp_path):
     assert "12 images" in runs.ganlab("show", config, "model.conditional=false").output.replace("of them", "images")
 
 
-def write_tar(path, *members):
-    with tarfile.open(path, "w") as tar:
-        for name, data, *kind in members:
-            member = tarfile.TarInfo(name)
-            member.size, member.type = len(data), kind[0] if kind else tarfile.REGTYPE
-            member.linkname = "0.png" if kind else ""
-            tar.addfile(member, io.BytesIO(data))
-
-
 PNG = encoded(np.zeros((4, 4, 3), np.uint8))
 
 
@@ -124,7 +110,10 @@ PNG = encoded(np.zeros((4, 4, 3), np.uint8))
         ([("0.png", PNG), ("0.jpg", b"x")], "member 0.jpg: a second image for key 0"),
         ([("0.png", PNG), ("0.cls", b"1"), ("0.cls", b"1")], "a second class for key 0"),
         ([("0.png", PNG), ("0.cls", b"cat")], "b'cat' where one class"),
-        ([("0.png", PNG), ("1.png", b"", tarfile.LNKTYPE)], "member 1.png: not an ordinary file"),
+        (
+            [("0.png", PNG), ("1.png", b"", {"type": tarfile.LNKTYPE, "linkname": "0.png"})],
+            "member 1.png: not an ordinary file",
+        ),
         ([("/0.png", PNG)], "member /0.png: not an ordinary file"),
         ([("0.txt", b"hello")], "shards without an image"),
     ],
@@ -157,7 +146,7 @@ def test_mistakes_are_explained(tmp_path, written):
 
 def test_folders_and_empty_images_in_a_tar(tmp_path):
     """`tar` writes an entry for the folder; an image of no bytes is a bad sample, not a bad dataset."""
-    write_tar(tmp_path / "a.tar", ("./", b"", tarfile.DIRTYPE), ("./0.png", PNG), ("./1.png", b""))
+    write_tar(tmp_path / "a.tar", ("./", b"", {"type": tarfile.DIRTYPE}), ("./0.png", PNG), ("./1.png", b""))
     index(str(tmp_path), size=4)
     dataset, out = ShardDataset(tmp_path), np.full((4, 4, 3), 9, np.uint8)
     assert dataset.read(0, out) == -1 and not out.any()

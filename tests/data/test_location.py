@@ -1,5 +1,8 @@
 import pytest
+import tiny_runs as runs
 
+from ganlab.config import load
+from ganlab.data import ShardDataset
 from ganlab.data.location import Location, parse, redact
 from ganlab.types import UserError
 
@@ -60,3 +63,12 @@ def test_what_cannot_be_read_from_is_refused(text, message):
 def test_secrets_are_taken_out():
     said = redact("GET https://me:key@h.org/x.tar?sig=abc&b=1 and s3://k@b/y#z failed: 'http://h/z?t=1'")
     assert said == "GET https://h.org/x.tar and s3://b/y failed: 'http://h/z'"
+
+
+def test_a_list_in_a_config(packed, tmp_path):
+    path, shards = runs.write_config(tmp_path, packed), [f"{packed}/shard-000002.tar", f"{packed}/shard-000000.tar"]
+    path.write_text(path.read_text().replace(f'"{packed}"', str(shards)))
+    config = load(path)
+    assert config.data.url == ",".join(shards) and config.run == "runs/packed-tiny"
+    assert len(ShardDataset(config.data.url)) == 14
+    assert load(path, [f"data.url=[{shards[0]}]"]).data.url == shards[0]

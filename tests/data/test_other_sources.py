@@ -1,15 +1,12 @@
-import io
 import os
 import pickle
-import struct
 import sys
-import tarfile
-import zlib
 from pathlib import Path
 
 import lmdb
 import numpy as np
 import pytest
+from made import arrays, encoded, idx, jpeg_bomb, png_bomb, write_tar
 from PIL import Image
 from torchvision import datasets
 
@@ -18,37 +15,13 @@ from ganlab.data.sources import open_source
 from ganlab.types import UserError
 
 
-@pytest.fixture
-def pixels():
-    return np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), np.uint8)
-
-
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return file.getvalue()
-
-
-def arrays(source):
-    return np.stack([np.array(source.image(i)) for i in range(len(source))])
-
-
-def tar_of(path, members):
-    path.parent.mkdir(exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return path
-
-
 def webdataset_of(folder, pixels, labels=None):
     for number, chosen in enumerate(([0, 1, 2], [3, 4, 5])):
-        members = [(f"x/{i}.png", png(pixels[i])) for i in chosen]
+        members = [(f"x/{i}.png", encoded(pixels[i])) for i in chosen]
         members += [(f"x/{i}.json", b"{}") for i in chosen] + [(f"x/{i}.seg.png", b"a mask") for i in chosen]
         members += [(f"x/{i}.cls", str(labels[i]).encode()) for i in chosen if labels]
-        tar_of(folder / f"part-{number:03d}.tar", sorted(members))
+        folder.mkdir(exist_ok=True)
+        write_tar(folder / f"part-{number:03d}.tar", *sorted(members))
     return folder
 
 
@@ -87,7 +60,7 @@ def test_a_webdataset_without_classes(tmp_path, pixels):
 )
 def test_a_webdataset_that_does_not_fit(tmp_path, members, message):
     with pytest.raises(UserError, match=message):
-        open_source(tar_of(tmp_path / "d.tar", members))
+        open_source(write_tar(tmp_path / "d.tar", *members))
 
 
 def test_a_missing_part_of_a_webdataset(tmp_path, pixels):
@@ -101,7 +74,7 @@ def lsun(tmp_path, pixels):
     """An LMDB as LSUN has it: WebP or JPEG files by the hash of their address."""
     with lmdb.open(str(tmp_path / "bridge_val_lmdb")) as environment, environment.begin(write=True) as writing:
         for i, image in enumerate(pixels):
-            writing.put(bytes([250 - i]) + b"f3", png(image))
+            writing.put(bytes([250 - i]) + b"f3", encoded(image))
     return tmp_path / "bridge_val_lmdb"
 
 
@@ -121,10 +94,6 @@ def test_an_lmdb_without_the_package_or_its_bytes(lsun, monkeypatch):
     (lsun / "data.mdb").write_bytes(b"nonsense" * 999)
     with pytest.raises(UserError, match=r"not a readable LMDB .*; copy or download it again"):
         open_source(lsun)
-
-
-def idx(array):
-    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
 
 
 @pytest.fixture
@@ -184,30 +153,30 @@ def sources(tmp_path, pixels, lsun, mnist):
 def test_another_process_can_be_given_any_source(tmp_path, pixels, lsun, mnist):
     for path in sources(tmp_path, pixels, lsun, mnist):
         source = open_source(path)
-        expected, state, whole = np.array(source.image(0)), source.state([0]), pickle.dumps(source)
+        expected, facts, whole = np.array(source.image(0)), source.facts(), pickle.dumps(source)
         del source
         assert len(whole) < 5_000, path  # no pixels, or few
         copy = pickle.loads(whole)
-        assert (np.array(copy.image(0)) == expected).all() and copy.state([0]) == state
+        assert (np.array(copy.image(0)) == expected).all() and copy.facts() == facts
 
 
-def test_a_changed_source_has_another_state(tmp_path, pixels):
+def test_a_changed_image_has_other_facts(tmp_path, pixels):
     for i in range(3):
         Image.fromarray(pixels[i]).save(tmp_path / f"{i}.png")
-    before = [open_source(tmp_path).state([i]) for i in range(3)]
+    before = open_source(tmp_path).facts()
     time = (tmp_path / "1.png").stat().st_mtime_ns
     os.utime(tmp_path / "1.png", ns=(time + 1, time + 1))
-    after = [open_source(tmp_path).state([i]) for i in range(3)]
+    after = open_source(tmp_path).facts()
     assert before[0] == after[0] and before[1] != after[1] and before[2] == after[2]
-    assert len(set(before)) == 3
+    assert len(set(map(str, before))) == 3
 
 
-def test_a_copy_of_an_npz_has_the_same_state(tmp_path, pixels):
-    states = []
+def test_a_copy_of_an_npz_has_the_same_facts(tmp_path, pixels):
+    facts = []
     for name, images in (("a", pixels), ("b", pixels), ("c", pixels[::-1])):
         np.savez(tmp_path / f"{name}.npz", images=images)
-        states.append(open_source(tmp_path / f"{name}.npz").state([0, 1]))
-    assert states[0] == states[1] != states[2]
+        facts.append(open_source(tmp_path / f"{name}.npz").facts())
+    assert facts[0] == facts[1] != facts[2]
 
 
 def test_a_mended_image_spares_the_other_shards(tmp_path, pixels):
@@ -232,28 +201,10 @@ def test_a_mended_image_spares_the_other_shards(tmp_path, pixels):
         pack(tmp_path, index.folder, size=4, channels=3, shard_samples=2)
 
 
-def chunk(name, data):
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def bomb(suffix):
-    """A tiny file that claims 20,000 x 20,000 pixels, 1.2 GB."""
-    if suffix == "png":
-        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0))
-        rows = zlib.compress(bytes(60_001 * 50), 9)
-        return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    file = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(file, "jpeg")
-    data = bytearray(file.getvalue())
-    frame = data.index(b"\xff\xc0")
-    data[frame + 5 : frame + 9] = struct.pack(">HH", 20_000, 20_000)
-    return bytes(data)
-
-
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no way to ask for the peak of memory here")
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_a_bomb_in_a_source_is_refused_before_it_goes_off(tmp_path, suffix):
-    (tmp_path / f"a.{suffix}").write_bytes(bomb(suffix))
+@pytest.mark.parametrize(("suffix", "bomb"), [("png", png_bomb), ("jpg", jpeg_bomb)])
+def test_a_bomb_in_a_source_is_refused_before_it_goes_off(tmp_path, suffix, bomb):
+    (tmp_path / f"a.{suffix}").write_bytes(bomb(20_000))
     assert (tmp_path / f"a.{suffix}").stat().st_size < 10_000
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = peak()

@@ -30,11 +30,10 @@ def contents(folder):
 
 def members(index, height):
     """Decode every image from the member that serves a height."""
-    for i in range(len(index)):
-        offset, size, _ = index.member(i, height)
-        with (index.folder / index.shards[index.locate(i)].name).open("rb") as file:
-            file.seek(offset)
-            yield np.array(Image.open(io.BytesIO(file.read(size))))
+    for place in index.places(np.arange(len(index)), height):
+        with (index.folder / index.shards[place.shard].name).open("rb") as file:
+            file.seek(place.offset)
+            yield np.array(Image.open(io.BytesIO(file.read(place.size))))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -85,10 +84,10 @@ def test_webdataset_reads_images_classes_and_levels(photos, tmp_path):
     for suffix, height in (("png", 16), ("r008.png", 8), ("r004.png", 4)):
         for sample, ours in zip(samples, members(index, height), strict=True):
             assert (np.array(sample[suffix]) == ours).all() and ours.shape == (height, height, 3)
-    offset, size, _ = index.member(3, 5)
+    place = index.place(3, 5)
     with (index.folder / index.shards[0].name).open("rb") as file:
-        file.seek(offset)
-        assert decode(file.read(size), ImageSpec(8, 8, 3)).shape == (8, 8, 3)
+        file.seek(place.offset)
+        assert decode(file.read(place.size), ImageSpec(8, 8, 3)).shape == (8, 8, 3)
 
 
 def test_arguments_with_another_pyramid_are_named(photos, tmp_path):

@@ -1,5 +1,4 @@
 import hashlib
-import io
 import json
 import tarfile
 import zlib
@@ -9,24 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made import write_tar
 
 from ganlab.data.pack import pack
 from ganlab.data.shards import Index, Shard, write_index
 from ganlab.data.tars import MEMBER, SAMPLE, walk
 from ganlab.files import sha256_of
 from ganlab.types import ImageSpec, UserError
-
-
-def write_tar(path, *members):
-    """Write members (name, bytes) or (name, bytes, changes of the header)."""
-    with tarfile.open(path, "w") as tar:
-        for name, data, *changes in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            for key, value in dict(*changes).items():
-                setattr(member, key, value)
-            tar.addfile(member, io.BytesIO(data))
-    return path
 
 
 def test_index_is_what_tarfile_and_hashlib_say(packed):
@@ -49,10 +37,14 @@ def test_index_is_what_tarfile_and_hashlib_say(packed):
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=8))
-def test_locate_agrees_with_counting(counts):
+def test_places_agree_with_counting(counts):
     shards = tuple(Shard(str(k), 0, count, "") for k, count in enumerate(counts))
-    index = Index(Path(), ImageSpec(1, 1, 1), (), shards, np.zeros(sum(counts), SAMPLE), "", {})
-    assert [index.locate(i) for i in range(len(index))] == [k for k, count in enumerate(counts) for _ in range(count)]
+    rows = [(3 * i, i + 1, 7 * i, i % 3) for i in range(sum(counts))]
+    index = Index(Path(), ImageSpec(1, 1, 1), (), shards, np.array(rows, SAMPLE), "", {})
+    expected = [k for k, count in enumerate(counts) for _ in range(count)]
+    backwards = np.arange(len(index))[::-1]
+    assert index.places(backwards, 1) == [(i, expected[i], *rows[i]) for i in backwards.tolist()]
+    assert index.place(len(index) - 1, 1).shard == expected[-1]
     assert index.starts.tolist() == [sum(counts[:k]) for k in range(len(counts))]
 
 
@@ -218,9 +210,9 @@ def test_a_pyramid_gives_the_smallest_copy_that_is_large_enough(pyramid):
     data = (pyramid.folder / "s.tar").read_bytes()
     for height, suffix in ((1, "r004.jpg"), (4, "r004.jpg"), (5, "r008.png"), (8, "r008.png"), (9, "png"), (16, "png")):
         for i, key in enumerate("ab"):
-            offset, size, crc32 = pyramid.member(i, height)
-            assert data[offset : offset + size] == f"{key}.{suffix}".encode()
-            assert crc32 == zlib.crc32(data[offset : offset + size])
+            place = pyramid.place(i, height)
+            assert data[place.offset : place.offset + place.size] == f"{key}.{suffix}".encode()
+            assert place.crc32 == zlib.crc32(data[place.offset : place.offset + place.size])
 
 
 def test_the_fingerprint_covers_the_pyramid(pyramid):

@@ -1,32 +1,15 @@
 import gzip
-import io
 import json
-import struct
 import zipfile
-import zlib
 
 import numpy as np
 import pytest
+from made import arrays, encoded, idx, png_bomb
 from PIL import Image
 
 from ganlab.data.pack import pack
 from ganlab.data.sources import open_source
 from ganlab.types import UserError
-
-
-@pytest.fixture
-def pixels():
-    return np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), np.uint8)
-
-
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return file.getvalue()
-
-
-def arrays(source):
-    return [np.array(source.image(i)) for i in range(len(source))]
 
 
 def folder_of(root, names, pixels):
@@ -39,14 +22,10 @@ def folder_of(root, names, pixels):
 def zip_of(path, names, pixels, dataset=None):
     with zipfile.ZipFile(path, "w") as archive:
         for name, image in zip(names, pixels, strict=False):
-            archive.writestr(name, png(image))
+            archive.writestr(name, encoded(image))
         if dataset is not None:
             archive.writestr("dataset.json", dataset)
     return path
-
-
-def idx(array):
-    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
 
 
 def test_folder_with_classes(tmp_path, pixels):
@@ -209,21 +188,16 @@ def test_what_is_no_source(tmp_path, name, message):
         open_source(tmp_path / name)
 
 
-def chunk(name, data):
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-BOMB = (
-    b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b"")
-)
-
-
-NOISE = png(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8))
+NOISE = encoded(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8))
 
 
 @pytest.mark.parametrize(
     ("data", "cause"),
-    [(BOMB, "2500000000 pixels"), (b"nonsense", "cannot identify"), (NOISE[:300], "truncated|incomplete|broken")],
+    [
+        (png_bomb(50_000), "2500000000 pixels"),
+        (b"nonsense", "cannot identify"),
+        (NOISE[:300], "truncated|incomplete|broken"),
+    ],
 )
 def test_a_hostile_or_broken_image_is_named(tmp_path, pixels, data, cause):
     folder_of(tmp_path / "s", ["a.png"], pixels)

@@ -5,9 +5,7 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import jobs
 import numpy as np
@@ -21,8 +19,6 @@ from ganlab.data.order import Order
 from ganlab.data.pack import pack
 from ganlab.types import UserError
 
-SERVER = REPOSITORY / "tests" / "shard_server.sh"
-LUA = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 SHARDS = 6
 
 
@@ -35,16 +31,6 @@ def root(tmp_path_factory):
     np.savez(folder / "noise.npz", images=images, labels=np.arange(SAMPLES) % 7)
     pack(folder / "noise.npz", folder / "data", size=64, shard_samples=SAMPLES // SHARDS)
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(root, tmp_path_factory):
-    if not (shutil.which("nginx") and LUA.exists()):
-        pytest.skip("nginx with its Lua module is absent: apt-get install nginx-extras")
-    state, port = tmp_path_factory.mktemp("nginx"), jobs.free_ports(1)
-    subprocess.run([SERVER, "up", root, str(port), state], check=True)
-    yield f"http://127.0.0.1:{port}", state / "access.log"
-    subprocess.run([SERVER, "down", state], check=True)
 
 
 @pytest.fixture
@@ -296,30 +282,15 @@ def test_an_index_of_another_dataset_is_refused(server, root, tmp_path, local):
 
 
 @pytest.mark.slow
-def test_an_object_store(root, local, tmp_path, monkeypatch):
-    """S3's protocol, by s3fs."""
-    import s3fs  # these two take seconds
-    from moto.server import ThreadedMotoServer
-
-    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    server = ThreadedMotoServer(port=jobs.free_ports(1), verbose=False)
-    server.start()
-    try:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-        s3fs.S3FileSystem.clear_instance_cache()
-        store = s3fs.S3FileSystem()
-        store.mkdir("bucket")
-        store.put(f"{root / 'data'}/", "bucket/faces/", recursive=True)
-        dataset = opened("s3://bucket/faces", tmp_path)
-        assert stream(dataset) == local
-        some = opened("s3://bucket/faces/shard-{000001..000002}.tar", tmp_path)
-        assert len(some) == 16
-        with pytest.raises(UserError, match=r"s3://bucket/none/index\.json: FileNotFoundError: .*not tried again"):
-            opened("s3://bucket/none", tmp_path)
-        store.rm("bucket/faces/shard-000005.tar")
-        shutil.rmtree(dataset.store.folder)
-        with pytest.raises(UserError, match=r"s3://bucket/faces/shard-000005\.tar: FileNotFoundError"):
-            stream(opened("s3://bucket/faces", tmp_path))
-    finally:
-        server.stop()
+def test_an_object_store(root, local, tmp_path, bucket):
+    bucket.put(f"{root / 'data'}/", "bucket/faces/", recursive=True)
+    dataset = opened("s3://bucket/faces", tmp_path)
+    assert stream(dataset) == local
+    some = opened("s3://bucket/faces/shard-{000001..000002}.tar", tmp_path)
+    assert len(some) == 16
+    with pytest.raises(UserError, match=r"s3://bucket/none/index\.json: FileNotFoundError: .*not tried again"):
+        opened("s3://bucket/none", tmp_path)
+    bucket.rm("bucket/faces/shard-000005.tar")
+    shutil.rmtree(dataset.store.folder)
+    with pytest.raises(UserError, match=r"s3://bucket/faces/shard-000005\.tar: FileNotFoundError"):
+        stream(opened("s3://bucket/faces", tmp_path))

@@ -32,10 +32,9 @@ class Source(ABC):
         """The channels of every image, or None where only the images tell."""
         return None
 
-    def state(self, chosen: list[int]) -> str:
-        """Hash what tells these images and labels from later ones in their place, cheaply: nothing is decoded."""
-        facts = [(self.stamp(i), None if self.labels is None else self.labels[i]) for i in chosen]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    def facts(self) -> list[Any]:
+        """Give what tells each image and its label from later ones in their place, cheaply: nothing is decoded."""
+        return [(self.stamp(i), None if self.labels is None else self.labels[i]) for i in range(len(self))]
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -51,6 +50,11 @@ class Source(ABC):
     @abstractmethod
     def image(self, i: int) -> Image.Image:
         """Decode image `i`, in whatever 8-bit mode it has; UserError names it where it cannot be decoded."""
+
+
+def state_of(facts: list[Any]) -> str:
+    """Hash what `Source.facts` gives of some images."""
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def stamp_of(path: Path) -> list[Any]:
