@@ -12,10 +12,11 @@ from ganlab import distributed
 from ganlab.config import differences, to_yaml
 from ganlab.data import ShardDataset
 from ganlab.files import atomic_write
-from ganlab.frame import FREE_ON_RESUME, Config
+from ganlab.frame import FREE_ON_RESUME, Config, Machine
 from ganlab.models import GANModule
 from ganlab.parts import build, resolve
 from ganlab.seeding import seed_everything
+from ganlab.selfcheck import Work, count
 from ganlab.types import ImageSpec, UserError
 
 
@@ -142,6 +143,21 @@ def build_model(config: Config, attempt: int = 0) -> GANModule:
             precision=config.machine.precision,
         )
     return model
+
+
+def count_work(config: Config, model: GANModule) -> dict[int, Work]:
+    """Count what an image asks of one process, by the first image of its phase; the model is not seated yet."""
+    processes = distributed.world_size()
+    return {p.from_nimg: count(model, p, (config.train.batch or p.batch or 0) // processes) for p in model.phases}
+
+
+def set_arithmetic(machine: Machine) -> None:
+    """Tell torch how many threads and which matrix products it may take."""
+    if machine.precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+    if machine.threads is not None:
+        torch.set_num_threads(machine.threads)
 
 
 def make_run_folder(run: Path, config: Config) -> None:
