@@ -55,15 +55,16 @@ def work(group: int | None) -> None:
     dist.destroy_process_group()
 
 
-def launch(processes: int, group: int | None) -> dict[str, float]:
+def launch(processes: int, *words: str) -> dict[str, float]:
+    """Run a script's worker in so many processes; return what rank 0 says."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    done = subprocess.run(
-        [*command, __file__, "--worker", *(["--group", str(group)] if group else [])],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = subprocess.run([*command, *words, "--worker"], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def train_some(processes: int, group: int | None) -> dict[str, float]:
+    """Return the seconds and bytes of a step, and the bytes of both networks."""
+    return launch(processes, __file__, *(["--group", str(group)] if group else []))
 
 
 def checkpoint_stall() -> tuple[float, float]:
@@ -100,7 +101,7 @@ def weak_scaling(name: str, group: int | None, rounds: int) -> None:
     runs = {1: [], 2: []}
     for _ in range(rounds):
         for processes, results in runs.items():
-            results.append(launch(processes, group))
+            results.append(train_some(processes, group))
     for processes, results in runs.items():
         rates = [processes * SHARE / result["seconds"] for result in results]
         print(
