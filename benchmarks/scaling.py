@@ -26,6 +26,10 @@ SHARE, WARM_UP, STEPS = 32, 3, 20
 IMAGE = ImageSpec(32, 32, 3)
 
 
+def make_model(group: int | None) -> DCGAN:
+    return DCGAN(image=IMAGE, batch_norm_group=group, group=group or 4)
+
+
 def work(group: int | None) -> None:
     """One process: train on random images, and let rank 0 print what it measured."""
     torch.set_num_threads(1)
@@ -39,7 +43,7 @@ def work(group: int | None) -> None:
         return all_reduce(tensor, *args, **kwargs)
 
     dist.all_reduce = counting
-    model = DCGAN(image=IMAGE, batch_norm_group=group)
+    model = make_model(group)
     model.configure_optimizers()
     pixels, labels = torch.randint(0, 256, (SHARE, 3, 32, 32), dtype=torch.uint8), torch.full((SHARE,), -1)
     for step in range(WARM_UP + STEPS):

@@ -16,12 +16,12 @@ from pathlib import Path
 import click
 import torch
 import torch.distributed as dist
-from scaling import IMAGE, SHARE, launch, train_some
+from scaling import IMAGE, SHARE, launch, make_model, train_some
 
 from ganlab.config import load
 from ganlab.distributed import BUCKET_BYTES
 from ganlab.layers.batchnorm import BatchNorm, ConditionalBatchNorm
-from ganlab.models import DCGAN, GANModule
+from ganlab.models import GANModule
 from ganlab.run import build_model
 from ganlab.selfcheck import count
 from ganlab.types import ImageSpec
@@ -57,7 +57,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Nodes of `node` processes: sums are made inside each, and by each process of `1 / node` of the bytes across them."""
+    """Nodes of `node` processes: sums are made inside each; each process then sums `1 / node` of the bytes across."""
 
     inside: Link
     across: Link
@@ -134,7 +134,7 @@ def check_here(rounds: int) -> None:
         for _ in range(rounds):
             link = Link(**launch(2, __file__))
             one, two = (train_some(processes, group) for processes in (1, 2))
-            traffic = traffic_of(DCGAN(image=IMAGE, batch_norm_group=group))
+            traffic = traffic_of(make_model(group))
             predicted.append(efficiency(one["seconds"], traffic, Cluster(link, link, 2), 2, overlap=0.0))
             measured.append(one["seconds"] / two["seconds"])
             print(

@@ -3,9 +3,6 @@
 import pytest
 from repository import REPOSITORY
 
-from ganlab.models import DCGAN
-from ganlab.types import ImageSpec
-
 
 @pytest.fixture
 def paper(monkeypatch):
@@ -44,6 +41,6 @@ def test_nodes_sum_inside_and_then_across(paper):
 @pytest.mark.parametrize(("group", "reduced"), [(None, 6_958_080), (32, 6_928_896)])
 def test_bytes_are_those_that_were_seen(paper, group, reduced):
     """`benchmarks/RESULTS.md`, several processes: counted where `all_reduce` is called."""
-    traffic = paper.traffic_of(DCGAN(image=ImageSpec(32, 32, 3), batch_norm_group=group))
+    traffic = paper.traffic_of(paper.make_model(group))
     assert sum(traffic.gradients) + sum(traffic.statistics) == reduced
     assert len(traffic.statistics) == (0 if group else 21)
