@@ -30,7 +30,7 @@ MOVES = ("discriminator", "penalty", "generator")
 """Parts of a tick's time that are moves: the discriminator's without and with a due penalty, the generator's."""
 
 LAZY = 16
-"""Moves from one penalty to the next that cost no quality (Karras et al. 2020, appendix B)."""
+"""R1 at every so many moves does no worse (Karras et al. 2020, section 3.1)."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ class Counter(TorchDispatchMode):
 def count(model: GANModule, phase: Phase, batch: int) -> Work:
     """Count what a model that nobody has seated yet does in a phase, with so many reals per process and move.
 
-    Nothing is computed: the moves are made by a copy whose tensors have shapes alone. FlopCounterMode, which knows the
-    same formulas, refuses the backward pass inside a penalty.
+    Nothing is computed: the moves are made by a copy whose tensors have shapes alone, and so before there is a process
+    group. (FlopCounterMode, which knows the same formulas, refuses the backward pass inside a penalty.)
     """
     shapes = FakeTensorMode()
     with FakeCopyMode(shapes):
