@@ -26,6 +26,10 @@ SHARE, WARM_UP, STEPS = 32, 3, 20
 IMAGE = ImageSpec(32, 32, 3)
 
 
+def make_model(group: int | None) -> DCGAN:
+    return DCGAN(image=IMAGE, batch_norm_group=group, group=group or 4)
+
+
 def work(group: int | None) -> None:
     """One process: train on random images, and let rank 0 print what it measured."""
     torch.set_num_threads(1)
@@ -39,7 +43,7 @@ def work(group: int | None) -> None:
         return all_reduce(tensor, *args, **kwargs)
 
     dist.all_reduce = counting
-    model = DCGAN(image=IMAGE, batch_norm_group=group)
+    model = make_model(group)
     model.configure_optimizers()
     pixels, labels = torch.randint(0, 256, (SHARE, 3, 32, 32), dtype=torch.uint8), torch.full((SHARE,), -1)
     for step in range(WARM_UP + STEPS):
@@ -55,15 +59,16 @@ def work(group: int | None) -> None:
     dist.destroy_process_group()
 
 
-def launch(processes: int, group: int | None) -> dict[str, float]:
+def launch(processes: int, *words: str) -> dict[str, float]:
+    """Run a script's worker in so many processes; return what rank 0 says."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    done = subprocess.run(
-        [*command, __file__, "--worker", *(["--group", str(group)] if group else [])],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = subprocess.run([*command, *words, "--worker"], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def train_some(processes: int, group: int | None) -> dict[str, float]:
+    """Return the seconds and bytes of a step, and the bytes of both networks."""
+    return launch(processes, __file__, *(["--group", str(group)] if group else []))
 
 
 def checkpoint_stall() -> tuple[float, float]:
@@ -100,7 +105,7 @@ def weak_scaling(name: str, group: int | None, rounds: int) -> None:
     runs = {1: [], 2: []}
     for _ in range(rounds):
         for processes, results in runs.items():
-            results.append(launch(processes, group))
+            results.append(train_some(processes, group))
     for processes, results in runs.items():
         rates = [processes * SHARE / result["seconds"] for result in results]
         print(

@@ -82,12 +82,13 @@ def train(
 @OVERRIDES
 @MACHINE
 @TRUST
-def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: tuple[str, ...]) -> None:
-    """Print the resolved CONFIG, both networks layer by layer, and the plan of the run. Allocates nothing."""
+@click.option("--time", is_flag=True, help="Also make moves for ten seconds, and hold them against this machine.")
+def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: tuple[str, ...], time: bool) -> None:
+    """Print the resolved CONFIG, both networks layer by layer, and the plan of the run. Allocates nothing unasked."""
     from ganlab.config import load
     from ganlab.show import show
 
-    for section in show(load(config, overrides, machine, trust)):
+    for section in show(load(config, overrides, machine, trust), time):
         click.echo(section)
 
 

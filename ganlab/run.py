@@ -12,10 +12,11 @@ from ganlab import distributed
 from ganlab.config import differences, to_yaml
 from ganlab.data import ShardDataset
 from ganlab.files import atomic_write
-from ganlab.frame import FREE_ON_RESUME, Config
+from ganlab.frame import FREE_ON_RESUME, Config, Machine
 from ganlab.models import GANModule
 from ganlab.parts import build, resolve
 from ganlab.seeding import seed_everything
+from ganlab.selfcheck import Work, count
 from ganlab.types import ImageSpec, UserError
 
 
@@ -160,10 +161,29 @@ def build_model(config: Config, attempt: int = 0) -> GANModule:
             micro_batch=config.train.micro_batch,
             precision=config.machine.precision,
         )
-    if config.machine.compile:
-        model.compile()
-    model.cuda_graphs = config.machine.cuda_graphs
     return model
+
+
+def speed_up(model: GANModule, machine: Machine) -> None:
+    """Let a model that nobody has seated yet be compiled and recorded as the machine's keys say."""
+    if machine.compile:
+        model.compile()
+    model.cuda_graphs = machine.cuda_graphs
+
+
+def count_work(config: Config, model: GANModule) -> dict[int, Work]:
+    """Count what an image asks of one process, by the first image of its phase; the model is not seated yet."""
+    processes = distributed.world_size()
+    return {p.from_nimg: count(model, p, (config.train.batch or p.batch or 0) // processes) for p in model.phases}
+
+
+def set_arithmetic(machine: Machine) -> None:
+    """Tell torch how many threads and which matrix products it may take."""
+    # Left alone, torch lets cuDNN round to TF32 and cuBLAS not.
+    torch.backends.cudnn.allow_tf32 = machine.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if machine.precision == "tf32" else "highest")
+    if machine.threads is not None:
+        torch.set_num_threads(machine.threads)
 
 
 def make_run_folder(run: Path, config: Config) -> None:

@@ -1,4 +1,4 @@
-"""The verb `show`: the resolved config, both networks layer by layer, and the plan of the run. Nothing is allocated."""
+"""The verb `show`: the resolved config, both networks layer by layer, the plan of the run; if asked, its speed here."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,16 +7,29 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ganlab import distributed
+from ganlab import distributed, selfcheck
 from ganlab.config import to_yaml
 from ganlab.data import ShardDataset
 from ganlab.frame import Config
 from ganlab.models import GANModule
-from ganlab.run import agreed_image, build_model, check_batch, check_labels, open_dataset
+from ganlab.run import (
+    agreed_image,
+    build_model,
+    check_batch,
+    check_device,
+    check_labels,
+    count_work,
+    open_dataset,
+    set_arithmetic,
+    speed_up,
+)
+
+SECONDS = 10.0
+"""Moves are timed for so long."""
 
 
-def show(config: Config) -> Iterator[str]:
-    """Yield the text, section by section."""
+def show(config: Config, time: bool = False) -> Iterator[str]:
+    """Yield the text, section by section. Nothing is allocated unless `time` asks how fast the moves are here."""
     dataset = found_dataset(config)
     image = agreed_image(config, dataset.image) if dataset else config.data.image
     assert image is not None
@@ -35,6 +48,8 @@ def show(config: Config) -> Iterator[str]:
     yield layers("generator", model.generator, latents, labels)
     yield layers("discriminator", model.discriminator, images, labels)
     yield plan(config, model, samples)
+    if time:
+        yield from timing(config)
 
 
 def found_dataset(config: Config) -> ShardDataset | None:
@@ -95,3 +110,35 @@ def plan(config: Config, model: GANModule, samples: int) -> str:
         f"run folder  {config.run}",
     ]
     return "\n".join(lines)
+
+
+def timing(config: Config) -> Iterator[str]:
+    """Say what this machine could do, what it does in the last phase, and why no more; for one process of the run."""
+    check_device(config)
+    set_arithmetic(config.machine)
+    cuda = config.machine.device != "cpu" and torch.cuda.is_available()
+    device, precision = torch.device("cuda" if cuda else "cpu"), config.machine.precision
+    rates = selfcheck.measure(device, selfcheck.rivals(precision, device), selfcheck.SECONDS)
+    yield f"\nmachine     {selfcheck.tell_machine(rates, device)}"
+    model = build_model(config)
+    for phase, work in zip(model.phases, count_work(config, model).values(), strict=True):
+        limit = work.limit(rates, precision)
+        yield f"limit       {selfcheck.tell_limit(work, limit, phase)}"
+    batch = (config.train.batch or phase.batch or 0) // distributed.world_size()
+    batch = quick_batch(model, batch, most=limit * SECONDS / 20 / model.moves_every["generator"])
+    if batch * model.moves_every["generator"] > limit * SECONDS:
+        yield f"measured    nothing: even {batch} images a move would take this machine more than {SECONDS:.0f} s"
+        return
+    work = selfcheck.count(model, phase, batch)
+    speed_up(model, config.machine)
+    model.to(device).configure_optimizers()
+    row = selfcheck.play(model, phase, batch, SECONDS)
+    row["share"] = row["images_per_second"] / limit
+    yield f"measured    {batch} images a move: {selfcheck.tell_share(model, work, rates, row, processes=1)}"
+
+
+def quick_batch(model: GANModule, batch: int, most: float) -> int:
+    """Halve a batch until there are no more images than `most`, or no whole groups in half of it."""
+    while batch > most and not any(batch / 2 * ratio % model.group for ratio in (1.0, model.generator_batch)):
+        batch //= 2
+    return batch

@@ -3,14 +3,13 @@
 import logging
 import signal
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 
 from ganlab import checkpoints, distributed, sharding
 from ganlab.callbacks import (
@@ -21,6 +20,7 @@ from ganlab.callbacks import (
     Heartbeat,
     NotFiniteError,
     Samples,
+    SelfCheck,
     Ticks,
     Tracker,
     WriterIO,
@@ -43,9 +43,13 @@ from ganlab.run import (
     check_resume,
     check_shapes,
     check_shard,
+    count_work,
     make_run_folder,
     open_dataset,
+    set_arithmetic,
+    speed_up,
 )
+from ganlab.selfcheck import Work
 from ganlab.stretches import Stretches
 from ganlab.types import UserError
 
@@ -101,7 +105,8 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
     plain = config.as_dict()
     tracker = Tracker(run, config.logging.wandb, config.logging.project, plain) if distributed.rank() == 0 else None
     try:
-        return play(partial(fit, config, data, judge, tracker), config, model, newest and newest[0])
+        works = count_work(config, model)
+        return play(partial(fit, config, data, judge, works, tracker), config, model, newest and newest[0])
     finally:
         if tracker is not None:
             tracker.finish()
@@ -125,11 +130,13 @@ def fit(
     config: Config,
     data: ShardData,
     judge: Judge | None,
+    works: Mapping[int, Work],
     tracker: Tracker | None,
     model: GANModule,
     newest: Path | None,
 ) -> int:
     """Hand the checked objects to Lightning; return the exit code."""
+    speed_up(model, config.machine)
     run, every = Path(config.run), config.train
     guard, writer = Guard(every.total_nimg), checkpoints.Writer(every.keep_checkpoints, every.keep_best)
     ticks = Ticks(
@@ -142,6 +149,7 @@ def fit(
     callbacks: list[pl.Callback] = [
         guard,
         Heartbeat(float(config.machine.timeout_seconds)),
+        SelfCheck(run / "selfcheck.json", every=every.tick_nimg, works=works, ticks=ticks),
         ticks,
         BadSamples(run / "bad_samples.jsonl", every=every.tick_nimg, faults=data.dataset.faults, ticks=ticks),
         Samples(run / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker),
@@ -184,11 +192,7 @@ def open_judge(config: Config) -> Judge | None:
 def make_trainer(config: Config, callbacks: list[pl.Callback], writer: checkpoints.Writer | None = None) -> pl.Trainer:
     """Return a Trainer without what costs time and brings a GAN nothing."""
     quiet_lightning()
-    # Left alone, torch lets cuDNN round to TF32 and cuBLAS not.
-    torch.backends.cudnn.allow_tf32 = config.machine.precision == "tf32"
-    torch.set_float32_matmul_precision("high" if config.machine.precision == "tf32" else "highest")
-    if config.machine.threads is not None:
-        torch.set_num_threads(config.machine.threads)
+    set_arithmetic(config.machine)
     world_size, here = distributed.world_size(), distributed.processes_here()
     strategy = sharding.ShardedStrategy if config.machine.shard else distributed.NoWrapStrategy
     io = WriterIO(writer or checkpoints.Writer(config.train.keep_checkpoints))

@@ -54,6 +54,7 @@ def test_a_run_keeps_its_config_the_last_checkpoints_and_the_samples(finished):
         "config.yaml",
         "metrics.jsonl",
         "samples",
+        "selfcheck.json",
         "wandb",
     ]
     assert [path.name for path in found(finished / "checkpoints")] == [
@@ -100,6 +101,7 @@ def test_a_line_of_metrics_at_the_first_move_past_each_multiple_and_at_the_end(f
             "generator/rate",
             "memory_bytes",
             *(f"seconds/{name}" for name in NAMES),
+            "share",
         }
         assert row["discriminator/rate"] == row["generator/rate"] == 2e-4
         assert 0 < row["discriminator/r1"] < 100 and 0 < row["generator/loss"] < 100

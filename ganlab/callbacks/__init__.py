@@ -1,4 +1,4 @@
-"""What happens beside the game: lines of metrics, grids of samples, checkpoints, W&B, and an orderly end."""
+"""What happens beside the game: metrics, the machine's limit, grids of samples, checkpoints, W&B, an orderly end."""
 
 from ganlab.callbacks.bad_samples import BadSamples
 from ganlab.callbacks.checkpoint import Checkpoints, WriterIO
@@ -6,6 +6,7 @@ from ganlab.callbacks.evaluate import Evaluate
 from ganlab.callbacks.guard import Guard
 from ganlab.callbacks.heartbeat import Heartbeat
 from ganlab.callbacks.samples import Samples
+from ganlab.callbacks.selfcheck import SelfCheck
 from ganlab.callbacks.ticks import NotFiniteError, Ticks
 from ganlab.callbacks.tracker import Tracker
 
@@ -17,6 +18,7 @@ __all__ = [
     "Heartbeat",
     "NotFiniteError",
     "Samples",
+    "SelfCheck",
     "Ticks",
     "Tracker",
     "WriterIO",

@@ -1,0 +1,268 @@
+"""What this machine could do, what the model asks of it, and what to suspect where a run stays far below."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from ganlab.models import GANModule
+from ganlab.types import Phase, Precision
+
+SECONDS = 2.0
+"""A person who asks for the machine's figures waits so long for them."""
+
+SECONDS_AT_START = {"cpu": 0.2, "cuda": 2.0}
+"""And so long whenever training starts, by device: on a CPU the fastest of a few calls is stable after that."""
+
+ENOUGH, LARGEST = 0.005, 8192
+"""Matrices are doubled until a product takes so many seconds, or they have so many rows."""
+
+MOVES = ("discriminator", "penalty", "generator")
+"""Parts of a tick's time that are moves: the discriminator's without and with a due penalty, the generator's."""
+
+LAZY = 16
+"""R1 at every so many moves does no worse (Karras et al. 2020, section 3.1)."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one process can do here."""
+
+    flops: Mapping[str, float]
+    """Floating-point operations a second in a large matrix product, by precision."""
+    bytes: float
+    """Bytes a second of a large copy, those read and those written."""
+    launch: float
+    """Seconds from one small operator to the next."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one real image asks for: its part of `discriminator_moves` moves of the one player and one of the other.
+
+    Penalties count at every move with a due one, `1 / every` of them.
+    """
+
+    operations: float
+    """Floating-point operations in matrix products and convolutions; a multiplication with its addition is two."""
+    operators: float
+    """Torch operators that do something, and on a GPU launch it: views are left out."""
+
+    def limit(self, rates: Rates, precision: str) -> float:
+        """Return images a second for one process, were every operation part of a large matrix product."""
+        return rates.flops[precision] / self.operations
+
+
+def measure(device: torch.device, precisions: Sequence[str], seconds: float) -> Rates:
+    """Measure this machine for about so many seconds, with the threads that torch has now."""
+    each, repeat = seconds / (len(precisions) + 2), 10 if device.type == "cuda" else 1
+    flops = {precision: matrix_rate(device, precision, each, repeat) for precision in precisions}
+    source = torch.zeros((256 if device.type == "cuda" else 64) * 2**20, dtype=torch.uint8, device=device)
+    target, small = torch.empty_like(source), torch.zeros(1, device=device)
+    copying = 2 * len(source) / shortest(lambda: target.copy_(source), device, each, repeat)
+    rates = Rates(flops, copying, shortest(lambda: small.add_(1), device, each, repeat=200))
+    if device.type == "cuda":
+        del source, target
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)  # the run's memory is its own
+    return rates
+
+
+def matrix_rate(device: torch.device, precision: str, seconds: float, repeat: int) -> float:
+    """Return the floating-point operations a second of a matrix product: of one that takes a while, or the largest."""
+    dtype = {"fp64": torch.float64, "bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        size, taken = 128, 0.0
+        while taken < ENOUGH and size < LARGEST:
+            size *= 2
+            draw = torch.Generator(device).manual_seed(0)  # of zeros, a GPU makes faster work
+            matrix = torch.randn(size, size, device=device, generator=draw).to(dtype)
+            product = partial(torch.mm, matrix, matrix, out=torch.empty_like(matrix))
+            taken = shortest(product, device, 0.0, repeat)
+        return 2 * size**3 / shortest(product, device, seconds, repeat)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def shortest(act: Callable[[], Any], device: torch.device, seconds: float, repeat: int) -> float:
+    """Return the seconds of one call: the fewest met, since whatever else runs here only adds to them."""
+    act()
+    best, end = math.inf, time.perf_counter() + seconds
+    while best == math.inf or time.perf_counter() < end:
+        start = now(device)
+        for _ in range(repeat):
+            act()
+        best = min(best, (now(device) - start) / repeat)
+    return best
+
+
+def now(device: torch.device) -> float:
+    """Return the time, in seconds, at which the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def rivals(precision: Precision, device: torch.device) -> Sequence[str]:
+    """Return the precisions to measure: the run's, and for a slow one the faster ones that the device may have."""
+    return (precision, "tf32", "bf16") if device.type == "cuda" and precision == "fp32" else (precision,)
+
+
+class Counter(TorchDispatchMode):
+    """Counts what passes through torch's dispatcher, backward passes included."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = self.operators = 0
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Let the operator do its work, and count it."""
+        out = operator(*args, **(kwargs or {}))
+        self.operators += operator.namespace == "aten" and not operator.is_view
+        if operator.overloadpacket in flop_registry:
+            self.operations += flop_registry[operator.overloadpacket](*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def count(model: GANModule, phase: Phase, batch: int) -> Work:
+    """Count what a model that nobody has seated yet does in a phase, with so many reals per process and move.
+
+    Nothing is computed: the moves are made by a copy whose tensors have shapes alone, and so before there is a process
+    group. (FlopCounterMode, which knows the same formulas, refuses the backward pass inside a penalty.)
+    """
+    shapes = FakeTensorMode()
+    with FakeCopyMode(shapes):
+        model = copy.deepcopy(model)
+    with shapes:
+        model.configure_optimizers()
+        image = phase.image
+        real = torch.empty(batch, image.channels, image.height, image.width, dtype=model.real_dtype)
+        labels = torch.zeros(batch, dtype=torch.int64)
+
+        def cost(player: str, played: int) -> tuple[int, int]:
+            model.clock.nimg, model.clock.moves[player] = phase.from_nimg, played
+            with Counter() as counter:
+                model.move(player, real, labels)
+            return counter.operations, counter.operators
+
+        every = [penalty.every for penalty in model.regularizers.values()]
+        period, cycle = math.lcm(*every), model.moves_every["generator"]
+        due = [tuple(played % k == 0 for k in every) for played in range(period)]
+        costs = {which: cost("discriminator", due.index(which)) for which in set(due)}
+        own = [sum(column) / period for column in zip(*(costs[which] for which in due), strict=True)]
+        operations, operators = (
+            a / batch + b / (cycle * batch) for a, b in zip(own, cost("generator", 0), strict=True)
+        )
+    return Work(operations, operators)
+
+
+def play(model: GANModule, phase: Phase, batch: int, seconds: float) -> dict[str, float]:
+    """Make real moves of a seated model on random images for about so many seconds, after two cycles of warming up.
+
+    Returns the images a second, and the parts of a tick's time.
+    """
+    image, device = phase.image, model.device
+    draw = torch.Generator(device).manual_seed(0)
+    shape = (batch, image.channels, image.height, image.width)
+    real = torch.rand(shape, generator=draw, device=device, dtype=model.real_dtype) * 2 - 1
+    labels = torch.arange(batch, device=device) % max(image.classes, 1)
+    cycle = [(real, labels)] * model.moves_every["generator"]
+    model.clock.nimg = phase.from_nimg
+    for step in range(2):
+        model.training_step(iter(cycle), step)
+    model.clock.nimg = phase.from_nimg
+    start, images = now(device), 0
+    model.stopwatch.read()
+    while (spent := now(device) - start) < seconds or not images:
+        model.training_step(iter(cycle), 0)
+        images += batch * len(cycle)
+    parts = {f"seconds/{name}": taken for name, taken in model.stopwatch.read().items()}
+    return {"images_per_second": images / spent, **parts}
+
+
+def first_suspect(
+    row: Mapping[str, Any], launching: float, every: Mapping[str, int], precision: str, rates: Rates
+) -> tuple[str, str]:
+    """Say what most likely keeps a run from the machine's limit, and what may be done about it.
+
+    Args:
+        row: a tick's line, with the parts of its time in seconds: `seconds/data`, `seconds/discriminator`, ...
+        launching: seconds that it takes to launch the tick's operators, for each second of the tick.
+        every: of the penalties on a gradient, by name.
+        precision: the run's,
+        rates: in which, and perhaps in others, matrix products have been measured.
+    """
+    tick = sum(value for name, value in row.items() if name.startswith("seconds/"))
+    data, penalty = row["seconds/data"] / tick, row["seconds/penalty"] / tick
+    if data > 0.1:
+        return "data", (
+            f"{data:.0%} of the time the moves wait for images; raise machine.decode_threads, give images of the "
+            "networks' size, and see `ganlab data bench`"
+        )
+    if penalty > 0.5 and (frequent := [name for name, k in every.items() if k < LAZY]):
+        return "penalties", (
+            f"{penalty:.0%} of the time goes into moves with a penalty; if the paper's rule may change, "
+            f"raise model.regularizers.{frequent[0]}.every, up to {LAZY}"
+        )
+    launched = launching * tick / sum(row[f"seconds/{move}"] for move in MOVES)
+    if launched > 0.3:
+        return "launch overhead", (
+            f"launching small operators takes {launched:.0%} of the moves' time; raise train.batch, or take larger "
+            "networks for this machine"
+        )
+    best = max(rates.flops, key=lambda name: rates.flops[name])
+    if rates.flops[best] > 1.5 * rates.flops[precision]:
+        ratio = rates.flops[best] / rates.flops[precision]
+        return "precision", f"matrix products are {ratio:.1f} times as fast in {best}; write machine.precision={best}"
+    return "memory bandwidth / small layers", (
+        "no waiting, no penalty and no launching stands out: layers too small for fast matrix products, and what lies "
+        "between them; raise train.batch"
+    )
+
+
+def figures(rates: Rates, device: torch.device) -> dict[str, Any]:
+    """Return what is measured, and on what, as plain values."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {"device": name, "threads": torch.get_num_threads(), **asdict(rates)}
+
+
+def tell_machine(rates: Rates, device: torch.device) -> str:
+    """Say what a process can do here."""
+    where, flops = figures(rates, device), ", ".join(f"{short(rate)}FLOP/s in {p}" for p, rate in rates.flops.items())
+    return (
+        f"{where['device']}, {where['threads']} thread{'s' * (where['threads'] > 1)}: matrix products {flops}; "
+        f"memory {short(rates.bytes)}B/s; a small operator {rates.launch * 1e6:.1f} us"
+    )
+
+
+def tell_limit(work: Work, limit: float, phase: Phase) -> str:
+    """Say what an image asks for, and how many of them there can be."""
+    return (
+        f"{limit:,.1f} images/s at {phase.image.height} px, were all {short(work.operations)}FLOP of an image large "
+        f"matrix products ({work.operators:,.0f} operators)"
+    )
+
+
+def tell_share(model: GANModule, work: Work, rates: Rates, row: Mapping[str, Any], processes: int) -> str:
+    """Say what share of the limit a tick's line shows, and what keeps it from more."""
+    rate = row["images_per_second"]
+    launching = work.operators * rates.launch * rate / processes
+    every = {name: penalty.every for name, penalty in model.regularizers.items() if penalty.of == "gradient"}
+    name, remedy = first_suspect(row, launching, every, model.precision, rates)
+    return f"{rate:,.1f} images/s, {row['share']:.0%} of the limit; first suspect: {name}: {remedy}"
+
+
+def short(value: float) -> str:
+    """`61.2 G`: a decimal and a prefix, of a number of 1 at least."""
+    power = int(math.log10(value)) // 3
+    return f"{value / 1000**power:.1f} {' kMGTPE'[power].strip()}"
