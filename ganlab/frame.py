@@ -55,6 +55,9 @@ class Train:
     """Real images in one discriminator move, over all ranks; None leaves it to the model's own plan."""
     micro_batch: int | None = None
     """Images per process and forward pass; None puts a process's whole share through at once."""
+    checkpoint_blocks: bool = False
+    """Keep only what goes into each block of the networks, and compute the rest anew in the backward pass: less memory
+    for about a third more time. Passes under a penalty keep everything."""
     tick_nimg: int = 10_000
     """A line of metrics every so many images."""
     sample_every_nimg: int = 100_000
@@ -163,6 +166,6 @@ MACHINE_FILE_KEYS = frozenset({"machine", "logging"})
 
 FREE_ON_RESUME = re.compile(
     r"run$|trust|machine\.|logging\.|evaluation\.|data\.(cache|max_bad)|"
-    r"train\.(total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best)$"
+    r"train\.(checkpoint_blocks|total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best)$"
 )
 """Keys that do not change what has been computed so far."""

@@ -13,6 +13,7 @@ from ganlab.config import differences, to_yaml
 from ganlab.data import ShardDataset
 from ganlab.files import atomic_write
 from ganlab.frame import FREE_ON_RESUME, Config, Machine
+from ganlab.layers.recompute import recompute_blocks
 from ganlab.models import GANModule
 from ganlab.parts import build, resolve
 from ganlab.seeding import seed_everything
@@ -161,6 +162,9 @@ def build_model(config: Config, attempt: int = 0) -> GANModule:
             micro_batch=config.train.micro_batch,
             precision=config.machine.precision,
         )
+    if config.train.checkpoint_blocks:
+        recompute_blocks("generator", model.generator)
+        recompute_blocks("discriminator", model.discriminator)
     return model
 
 

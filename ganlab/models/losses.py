@@ -1,6 +1,7 @@
 """The two losses: what a player's move adds up for each sample, as functions of tensors alone."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.augment import Augment
+from ganlab.layers.recompute import keeping
 from ganlab.objectives import Objective
 from ganlab.regularizers import Regularizer, input_gradient
 from ganlab.types import Images, Labels, Latents, Logits, PerSample, Precision
@@ -81,7 +83,7 @@ class Losses:
 
     def score(self, images: Images, labels: Labels, full: bool = False) -> Logits:
         """Run the discriminator under the run's precision, or for a penalty in full; the logits come back in full."""
-        with self._autocast(images, off=full):
+        with self._autocast(images, off=full), keeping() if full else nullcontext():
             return self.networks["discriminator"](images, labels).to(self.real_dtype)  # type: ignore[no-any-return]
 
     def augmented(self, images: Images, drawn: Mapping[str, Tensor]) -> Images:
