@@ -35,6 +35,8 @@ class Extractor(nn.Module, ABC):
 
     classifies = False
     """It returns logits."""
+    piece = 8
+    """Images that a CPU takes at once: their maps stay in its caches, which makes it several times as fast."""
 
     @property
     def fingerprint(self) -> str:
@@ -50,8 +52,15 @@ class Extractor(nn.Module, ABC):
         """Return features [n, d], and logits [n, k] where there are any, of grey or RGB images."""
         if images.shape[1] not in (1, 3):
             raise UserError(f"{self.name}: images of {images.shape[1]} channels; extractors take grey or RGB ones")
+        images, size = images.expand(-1, 3, -1, -1), len(images)
+        if images.device.type == "cpu":
+            images, size = images.contiguous(memory_format=torch.channels_last), self.piece
         with full_float32():
-            features, logits = self.outputs(images.expand(-1, 3, -1, -1))
+            features, logits = zip(*(self._piece(piece) for piece in images.split(size)), strict=True)
+        return torch.cat(features), torch.cat(logits) if self.classifies else None
+
+    def _piece(self, images: Pixels) -> tuple[Features, Tensor | None]:
+        features, logits = self.outputs(images)
         if features.ndim != 2 or len(features) != len(images):
             raise UserError(
                 f"{self.name}: features of shape {list(features.shape)} from {len(images)} images; "
