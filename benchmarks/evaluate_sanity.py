@@ -56,7 +56,7 @@ def measure(reals: Path, fakes: Path, pictures: list[Image.Image], extractor: To
 
 
 @click.command()
-@click.option("--images", default=1_500, show_default=True, help="On each side; more than the 1,280 features.")
+@click.option("--images", default=1_000, show_default=True, help="On each side, of the 49,883.")
 @click.option("--shared", default=os.environ.get("GANLAB_SHARED", "../shared"), show_default=True)
 def main(images: int, shared: str) -> None:
     source = open_source(Path(shared) / "data/cifar10/cifar10-train.zip")

@@ -16,6 +16,7 @@ from scipy.linalg import sqrtm
 import ganlab
 from ganlab.data.pack import pack
 from ganlab.evaluation.images import Files, Shards, open_images
+from ganlab.metrics.features import Extractor
 from ganlab.metrics.inception_score import inception_score
 from ganlab.metrics.kernel import kernel_distance
 from ganlab.metrics.prdc import precision_recall_density_coverage
@@ -137,6 +138,18 @@ def test_folders_zips_and_shards_of_the_same_images_agree(dataset: Path, toy: Pa
     ]
     assert said[0] == said[1] == said[2]
     assert float(done(dataset, dataset, "--extractor", toy).split()[1]) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_number_does_not_depend_on_how_many_images_are_looked_at_at_once(
+    run: Path, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for piece in (1, 7, 64):
+        monkeypatch.setattr(Extractor, "piece", piece)
+        monkeypatch.setenv("GANLAB_CACHE", str(tmp_path / f"{piece}"))
+        done(run, "--extractor", toy, "-n", 200, "--metrics", "fid,kid")
+        found.append([results(run)[name]["value"] for name in ("fid", "kid")])
+    assert found[1] == pytest.approx(found[0], rel=1e-5) == found[2]
 
 
 def test_statistics_of_the_reals_are_made_once_and_never_of_others(
