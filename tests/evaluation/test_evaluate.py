@@ -1,8 +1,12 @@
 """The verbs `evaluate` and `compare` on a tiny run: numbers by hand, their names, and what is refused."""
 
+import functools
+import http.server
 import json
 import shutil
+import threading
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from scipy.linalg import sqrtm
 import ganlab
 from ganlab.data.pack import pack
 from ganlab.evaluation.images import Files, Shards, open_images
+from ganlab.evaluation.protocol import read
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.inception_score import inception_score
 from ganlab.metrics.kernel import kernel_distance
@@ -150,6 +155,70 @@ def test_a_number_does_not_depend_on_how_many_images_are_looked_at_at_once(
         done(run, "--extractor", toy, "-n", 200, "--metrics", "fid,kid")
         found.append([results(run)[name]["value"] for name in ("fid", "kid")])
     assert found[1] == pytest.approx(found[0], rel=1e-5) == found[2]
+
+
+@pytest.fixture
+def served(dataset: Path) -> Iterator[str]:
+    """The address of the shards on a web server."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=dataset.parent))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}/{dataset.name}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_either_side_may_be_shards_on_a_server_or_some_of_them_or_a_run(
+    run: Path, dataset: Path, toy: Path, served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def value(*sides: object) -> float:
+        return float(done(*sides, "--extractor", toy).split()[1])
+
+    some = value(f"{dataset}/shard-{{000000..000001}}.tar", dataset)
+    assert some == value(f"http://{served}/shard-{{000000..000001}}.tar", f"http://{served}/") > 0
+    done(run, f"http://name:secret@{served}?sig=secret", "--extractor", toy, "-n", 100)
+    text = (run / "results.jsonl").read_text()
+    assert results(run)["fid"]["protocol"]["reals"] == "shards" and "secret" not in text
+    written = value(write_pictures(tmp_path / "written", fake_pixels(run, 100)), dataset)
+    assert results(run)["fid"]["value"] == pytest.approx(written, rel=1e-3)  # as printed
+    monkeypatch.setattr("ganlab.evaluate.SAMPLES", 100)
+    assert f"fid240_{run.name}-full100_toy." in done(dataset, run, "--extractor", toy)
+    assert "/absent/index.json: " in runs.refused("evaluate", run, f"http://{served}/absent", "--extractor", toy)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("absent", "absent: no such file or folder; give a folder of images"),
+        ("absent/x-{0..3}.tar", "x-0.tar: no such file or folder; give a folder of images"),
+        ("pipe://cat", "would run a shell"),
+        ("notes.txt", "notes.txt: not a source of images"),
+    ],
+)
+def test_what_cannot_be_opened_is_one_clear_error(
+    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch, path: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("hello")
+    for sides in ((path, dataset), (dataset, path), (dataset, "--data", path)):
+        assert message in runs.refused("evaluate", *sides, "--metrics", "swd")
+
+
+def test_a_line_that_a_kill_cut_short_spoils_no_other(run: Path, toy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    command = (run, "--extractor", toy, "-n", 100)
+    done(*command)
+    file = run / "results.jsonl"
+    first = file.read_bytes()
+    file.write_bytes(first + first[:-40])
+    done(*command)
+    done(*command)
+    assert [row["value"] for row in read(run)] == [json.loads(first)["value"]] * 3
+    assert file.read_bytes().startswith(first + first[:-40] + b"\n{")
+    assert caplog.messages[-1].endswith("results.jsonl: left out what a kill cut short: line 2")
 
 
 def test_statistics_of_the_reals_are_made_once_and_never_of_others(
