@@ -80,7 +80,7 @@ class Store:
 
         Without `keep` the features they were made of are deleted.
 
-        Raises `UserError` for features that are not numbers, or that are all the same.
+        Raises `UserError` for features that are all the same.
         """
         there = torch.tensor(float(self._is_ours(self.total)), device=device)
         if distributed.average(there) == 1:  # another process may just be writing it
@@ -146,11 +146,8 @@ class Store:
 
     def _check(self, total: Tensor) -> None:
         moments = sum((Moments(part) for part in total[1:]), Moments(total[0]))
-        variance = moments.covariance.trace()
-        if not variance.isfinite():
-            raise UserError(f"{self.what}: hold infinities or NaN; look at the images, and at the extractor")
-        if variance <= 1e-12 * moments.mean.square().sum():
-            raise UserError(f"{self.what}: the same for all {self.count:,} images: are they constant, or one picture?")
+        if moments.covariance.trace() <= 1e-12 * moments.mean.square().sum():
+            raise all_the_same(self.what, self.count)
 
     def _is_ours(self, path: Path) -> bool:
         try:
@@ -169,3 +166,8 @@ class Store:
         with atomic_write(own) as file:
             file.write(save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {"key": self.key}))
         own.replace(path)
+
+
+def all_the_same(what: str, count: int) -> UserError:
+    """Say that nothing can be measured by features without variety."""
+    return UserError(f"{what}: the same for all {count:,} images: are they constant, or one picture?")

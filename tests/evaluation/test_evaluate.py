@@ -1,10 +1,7 @@
 """The verbs `evaluate` and `compare` on a tiny run: numbers by hand, their names, and what is refused."""
 
-import functools
-import http.server
 import json
 import shutil
-import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ import torch
 from extractors import Classifier, Maps, NotANumber, Toy, script
 from PIL import Image
 from scipy.linalg import sqrtm
+from web import serve
 
 import ganlab
 from ganlab.data.pack import pack
@@ -160,16 +158,8 @@ def test_a_number_does_not_depend_on_how_many_images_are_looked_at_at_once(
 @pytest.fixture
 def served(dataset: Path) -> Iterator[str]:
     """The address of the shards on a web server."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=dataset.parent))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"127.0.0.1:{server.server_port}/{dataset.name}"
-    server.shutdown()
-    server.server_close()
+    with serve(dataset.parent) as address:
+        yield f"{address}/{dataset.name}"
 
 
 def test_either_side_may_be_shards_on_a_server_or_some_of_them_or_a_run(
@@ -295,7 +285,10 @@ def test_bad_input_is_one_clear_error_each(run: Path, dataset: Path, toy: Path, 
     assert "absent.pt: no such file" in refusal(run, "--extractor", tmp_path / "absent.pt")
     assert "2 images; give at least 16" in refusal(pictures("two", noise[:2]), dataset, *with_toy)
     plain = pictures("plain", torch.full((20, 1, 16, 16), 7, dtype=torch.uint8))
-    assert "features of plain: the same for all 20 images" in refusal(plain, dataset, *with_toy)
+    for metric in ("fid", "kid", "prdc"):
+        assert "features of plain: the same for all 20 images" in refusal(
+            plain, dataset, *with_toy, "--metrics", metric
+        )
     assert "swd" in refusal(plain, dataset, "--metrics", "swd")
     assert "intra_fid: needs labels, and plain has none" in refusal(plain, dataset, "--metrics", "intra_fid", *with_toy)
     clear = pictures("clear", noise[:20].expand(-1, 4, -1, -1))
@@ -312,7 +305,10 @@ def test_bad_input_is_one_clear_error_each(run: Path, dataset: Path, toy: Path, 
         script(network, tmp_path / f"{network.__class__.__name__}.pt") for network in (Maps(), NotANumber())
     )
     assert "an extractor returns [n, d]" in refusal(run, "-n", 20, "--extractor", maps)
-    assert "features of shards: hold infinities or NaN" in refusal(dataset, dataset, "--extractor", broken)
+    for metric in ("fid", "kid"):
+        assert "features of shards: hold infinities or NaN" in refusal(
+            dataset, dataset, "--extractor", broken, "--metrics", metric
+        )
     assert "intra_fid: class 0 has" in refusal(
         run, "-n", 16, "--metrics", "intra_fid", *with_toy, "--data", few(tmp_path)
     )
