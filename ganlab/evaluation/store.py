@@ -32,6 +32,8 @@ CHUNK = 16 * BLOCK
 """Images in a file: what a killed pass makes again."""
 PARTS = 4
 """Moments are kept of so many interleaved parts: for the floor between two halves, and for a standard error."""
+ROUNDING = 3e-5
+"""Relative: features of one image differ by less, whatever stands beside it."""
 
 Tensors = dict[str, Tensor]
 
@@ -146,8 +148,12 @@ class Store:
 
     def _check(self, total: Tensor) -> None:
         moments = sum((Moments(part) for part in total[1:]), Moments(total[0]))
-        if moments.covariance.trace() <= 1e-12 * moments.mean.square().sum():
-            raise all_the_same(self.what, self.count)
+        self.refuse_alike(moments.covariance.trace(), moments.mean)
+
+    def refuse_alike(self, variance: Tensor, mean: Tensor) -> None:
+        """Raise UserError for features whose variance, summed over the dimensions, is but that of rounding."""
+        if variance <= ROUNDING**2 * mean.square().sum():
+            raise UserError(f"{self.what}: the same for all {self.count:,} images: are they constant, or one picture?")
 
     def _is_ours(self, path: Path) -> bool:
         try:
@@ -166,8 +172,3 @@ class Store:
         with atomic_write(own) as file:
             file.write(save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {"key": self.key}))
         own.replace(path)
-
-
-def all_the_same(what: str, count: int) -> UserError:
-    """Say that nothing can be measured by features without variety."""
-    return UserError(f"{what}: the same for all {count:,} images: are they constant, or one picture?")

@@ -140,7 +140,11 @@ class ImageNetNetwork(Extractor):
         mode: str = "bicubic",
     ) -> None:
         super().__init__(
-            name, hash_of(path, name), resize=f"{mode} {size} antialias", input_mean=mean, input_deviation=deviation
+            name,
+            hash_of(path, name),
+            resize=f"{mode} {size} antialias",
+            input_mean=list(mean),  # as JSON gives it back
+            input_deviation=list(deviation),
         )
         self.size, self.mean, self.deviation, self.mode = size, mean, deviation, mode
 
