@@ -140,11 +140,8 @@ def test_dinov2_s_own_file_is_read_too(tmp_path: Path) -> None:
     path = str(tmp_path / "dinov2_vits14_pretrain.pth")
     extractor = TimmFeatures(model="vit_small_patch14_dinov2", path=path, size=28)
     assert extractor(pixels(1))[0].shape == (1, 384)
-    assert extractor.protocol["resize"] == "bicubic 28 antialias" and extractor.protocol["input_mean"] == [
-        0.485,
-        0.456,
-        0.406,
-    ]
+    assert extractor.protocol["resize"] == "bicubic 28 antialias"
+    assert extractor.protocol["input_mean"] == [0.485, 0.456, 0.406]
 
 
 def test_timm_s_mistakes_are_one_clear_error_each(tmp_path: Path) -> None:
