@@ -56,10 +56,9 @@ def measure(reals: Path, fakes: Path, pictures: list[Image.Image], extractor: To
 
 
 @click.command()
-@click.option("--images", default=5_000, show_default=True, help="On each side, of the 49,883.")
+@click.option("--images", default=1_000, show_default=True, help="On each side, of the 49,883.")
 @click.option("--shared", default=os.environ.get("GANLAB_SHARED", "../shared"), show_default=True)
 def main(images: int, shared: str) -> None:
-    torch.set_num_threads(os.cpu_count() or 1)
     source = open_source(Path(shared) / "data/cifar10/cifar10-train.zip")
     extractor = TorchScriptFeatures(path=f"{shared}/weights/mobilenet_v2_features.pt")
     chosen = np.random.default_rng(0).permutation(len(source))[: 2 * images]

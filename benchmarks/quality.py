@@ -3,7 +3,7 @@
 Prints the kernel distance between samples of the averaged generator and the training images (lower is better) before,
 halfway and after; the grids are in the runs' folders. It is computed from the features of the network in
 `../shared/weights` (MobileNetV2, ImageNet): compare it within this table, and never with a published one. `floor` is
-the distance between two disjoint halves of as many real images.
+the distance between the two halves of those real images.
 """
 
 import subprocess
@@ -14,23 +14,21 @@ from pathlib import Path
 
 import click
 import torch
-from torch import Tensor
 
 from ganlab import checkpoints
 from ganlab.config import load
 from ganlab.data import ShardDataset
 from ganlab.data.pack import pack
+from ganlab.evaluation.evaluate import evaluate
+from ganlab.evaluation.images import Samples, open_images
 from ganlab.metrics.features import TorchScriptFeatures
-from ganlab.metrics.kernel import kernel_distance
 from ganlab.models import GANModule
 from ganlab.run import build_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 COUNT = 2000
-"""Fakes, and reals, of each distance."""
-SUBSETS = 10
-"""Of 1,000 images, over which it is averaged."""
+"""Fakes of each distance, and half of the reals."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +67,6 @@ FAMILIES = {
 }
 
 
-def features_of(images: Tensor, extractor: TorchScriptFeatures) -> Tensor:
-    """[n, c, h, w] uint8 to [n, d]."""
-    return torch.cat([extractor(batch)[0] for batch in images.split(100)])
-
-
-def reals(dataset: ShardDataset, count: int) -> Tensor:
-    """The first images of a packed dataset: packing has shuffled it."""
-    image = dataset.image
-    pixels = torch.empty(min(count, len(dataset)), image.height, image.width, image.channels, dtype=torch.uint8)
-    for number, out in enumerate(pixels.numpy()):
-        dataset.read(number, out)
-    return pixels.permute(0, 3, 1, 2)
-
-
 def stages(config_path: Path, overrides: list[str]) -> list[tuple[int, GANModule]]:
     """The model before training, and at each checkpoint of the run."""
     config = load(config_path, overrides)
@@ -107,14 +91,12 @@ def measure(name: str, out: Path, extractor: TorchScriptFeatures) -> None:
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", "ganlab", "train", path, *overrides], check=True, cwd=out)
     seconds = time.monotonic() - start
-    real = features_of(reals(ShardDataset(folder), 2 * COUNT), extractor)
-    floor, _ = kernel_distance(real[::2], real[1::2], subsets=SUBSETS)
-    cells = []
+    reals = open_images(str(folder), min(2 * COUNT, len(ShardDataset(folder))))
+    cells, cpu = [], torch.device("cpu")
     for nimg, model in stages(path, overrides):
-        samples = model.eval().sample(COUNT, seed=0)
-        distance, error = kernel_distance(features_of(samples, extractor), real[:COUNT], subsets=SUBSETS)
-        cells.append(f"{distance:.4f} ± {error:.4f} at {nimg:,}")
-    print(f"| {family.config} | {seconds / 60:.1f} min | {' | '.join(cells)} | {floor:.4f} |", flush=True)
+        (row,) = evaluate(Samples(model.eval(), COUNT), reals, ["kid"], extractor, cpu, about={})
+        cells.append(f"{row['value']:.4f} ± {row['standard_error']:.4f} at {nimg:,}")
+    print(f"| {family.config} | {seconds / 60:.1f} min | {' | '.join(cells)} | {row['floor']:.4f} |", flush=True)
 
 
 @click.command(help=__doc__)

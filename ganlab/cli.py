@@ -114,17 +114,19 @@ def sample(
 
 
 @main.command()
-@click.argument("target", type=FOLDER, metavar="RUN_OR_IMAGES")
-@click.argument("images", type=FOLDER, required=False)
+@click.argument("target", metavar="RUN_OR_IMAGES")
+@click.argument("images", required=False)
 @click.option(
     "--metrics", help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe. Default: the run's, or fid."
 )
-@click.option("--data", help="The reals: shards or image files. Default: IMAGES, evaluation.data or the training data.")
+@click.option("--data", help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")
 @click.option("--extractor", type=FOLDER, help="TorchScript file: bytes [n, c, h, w] to features [n, d].")
 @click.option("-n", type=click.IntRange(min=1), help="Images judged. Default: 50,000 of a run, all of a folder.")
 @TRUST
-def evaluate(target: Path, images: Path | None, metrics: str | None, **options: Any) -> None:
-    """Judge a run, a dataset or a folder or zip of images by IMAGES; under torchrun, all processes share the work.
+def evaluate(target: str, images: str | None, metrics: str | None, **options: Any) -> None:
+    """Judge images by IMAGES; under torchrun, all processes share the work.
+
+    Both may be a run's folder, shards (a folder, a URL, or some: x-{000..009}.tar), or a folder or zip of images.
 
     The name of a number says how it was made. A run keeps its numbers in results.jsonl. Statistics of the reals are
     kept in $GANLAB_CACHE, or ~/.cache/ganlab.

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from ganlab import distributed
 from ganlab.config import from_yaml
 from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
-from ganlab.evaluation.images import Samples, open_images
+from ganlab.evaluation.images import ImageSet, Samples, open_images
 from ganlab.evaluation.protocol import append, best, circumstances, error, read
 from ganlab.frame import Config, Machine
 from ganlab.sample import GENERATOR, load
@@ -26,8 +26,8 @@ PATIENCE = timedelta(days=1)
 
 
 def evaluate_paths(
-    target: Path,
-    images: Path | None,
+    target: str,
+    images: str | None,
     *,
     metrics: Sequence[str],
     data: str | None,
@@ -36,35 +36,36 @@ def evaluate_paths(
     trust: Sequence[str],
 ) -> list[str]:
     """Evaluate, add rows to a run's `results.jsonl`, and return the lines of a table (none but on rank 0)."""
-    is_run = (target / "checkpoints").is_dir() or (target / GENERATOR).exists()
-    config = from_yaml(target / "config.yaml", trust) if is_run else None
+    run = Path(target) if is_run(target) else None
+    config = from_yaml(run / "config.yaml", trust) if run else None
     with group() as device:
-        network = make_extractor(extractor_part(target, extractor, config), trust)
+        network = make_extractor(extractor_part(Path(target), extractor, config), trust)
         if network is not None:
             network.to(device)
-        reals = open_images(str(data or images or of_reals(target, config)))
-        fakes, nimg = (
-            fakes_of_run(target, n or SAMPLES, device, trust)
-            if config is not None
-            else (open_images(str(target), n), None)
-        )
+        reals = opened(data or images or of_reals(target, config), None, device, trust)
+        fakes = opened(target, n, device, trust)
         chosen = metrics or (config.evaluation.metrics if config else METRICS)
-        about = circumstances(device, nimg, config)
-        pictures = target if is_run else None
-        rows = evaluate(fakes, reals, chosen, network, device, about=about, pictures=pictures)
-    if not rows or not is_run:
+        nimg = fakes.model.clock.nimg or None if isinstance(fakes, Samples) else None  # an exported one has none
+        rows = evaluate(fakes, reals, chosen, network, device, about=circumstances(device, nimg, config), pictures=run)
+    if not rows or run is None:
         return table(rows, rows)
-    append(target / "results.jsonl", rows)
-    return [*table(rows, read(target)), f"{target / 'results.jsonl'}"]
+    append(run / "results.jsonl", rows)
+    return [*table(rows, read(run)), f"{run / 'results.jsonl'}"]
 
 
-def fakes_of_run(run: Path, n: int, device: torch.device, trust: Sequence[str]) -> tuple[Samples, int | None]:
-    """Return a run's samples and the images it had seen; an exported one does not know."""
-    model = load(run, trust).to(device)
-    return Samples(model, n, SEED), model.clock.nimg or None
+def is_run(path: str) -> bool:
+    """Say whether it is the folder of a run, or an exported one."""
+    return (Path(path) / "checkpoints").is_dir() or (Path(path) / GENERATOR).exists()
 
 
-def of_reals(target: Path, config: Config | None) -> str:
+def opened(path: str, n: int | None, device: torch.device, trust: Sequence[str]) -> ImageSet:
+    """Open the samples of a run, or a dataset, or images by file."""
+    if not is_run(path):
+        return open_images(path, n)
+    return Samples(load(path, trust).to(device), n or SAMPLES, SEED, Path(path).resolve().name)
+
+
+def of_reals(target: str, config: Config | None) -> str:
     """Return the reals that a run names: those of `evaluation.data`, else its training data."""
     if config is None:
         raise UserError(f"{target}: against what? Give a second folder of images, or --data")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganlab.evaluation.images import hash_of_weights
+from ganlab.evaluation.images import BLOCK, hash_of_weights
 from ganlab.metrics.features import Extractor
 from ganlab.models import GANModule
 from ganlab.types import Pixels, UserError
@@ -17,6 +17,8 @@ class DiscriminatorFeatures(Extractor):
 
     A conditional discriminator is told class 0 of every image.
     """
+
+    piece = BLOCK  # its batch statistics are of the images beside it
 
     def __init__(self, model: GANModule) -> None:
         sha256 = hash_of_weights(model.discriminator)

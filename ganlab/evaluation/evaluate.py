@@ -136,8 +136,8 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
 
 def draw_neighbours(fakes: Side, reals: Side, path: Path) -> None:
     """Write a picture: the first fakes, one a row, and to the right of each the reals nearest to it."""
-    queries = fakes.read("features", "features")[:QUERIES]
-    _, numbers = nearest(queries, reals.read("features", "features"), NEIGHBOURS)
+    queries = fakes.features()[:QUERIES]
+    _, numbers = nearest(queries, reals.features(), NEIGHBOURS)
     cells = []
     for query, found in enumerate(numbers.tolist()):
         cells += [picture_of(fakes, query), *(picture_of(reals, number) for number in found)]

@@ -13,6 +13,7 @@ from torch import nn
 
 from ganlab import pictures
 from ganlab.data import ShardDataset
+from ganlab.data.location import redact
 from ganlab.data.sources import open_source
 from ganlab.files import sha256_of
 from ganlab.metrics.features import full_float32
@@ -21,7 +22,11 @@ from ganlab.models.averaged import SAMPLE_BATCH
 from ganlab.types import Labels, Pixels, UserError
 
 BLOCK = SAMPLE_BATCH
-"""Images are always made and measured so many at a time: rounding may depend on the size of a batch, numbers not."""
+"""Images are always made, and handed to an extractor, so many at a time.
+
+Rounding depends on the size of a batch, and a number must not depend on what machine it was made on, so nobody can
+choose it: 64 images of 1024 px are 0.8 GB of floats, less than what generates them needs.
+"""
 THREADS = 2
 """That decode, one block ahead of its use."""
 
@@ -54,11 +59,12 @@ class Samples(ImageSet):
         model: settled, so that all ranks hold the same.
         n: how many.
         seed: of latents and labels; evaluation and sampling draw different ones.
+        name: for people.
     """
 
-    def __init__(self, model: GANModule, n: int, seed: int = 0) -> None:
+    def __init__(self, model: GANModule, n: int, seed: int = 0, name: str = "samples") -> None:
         self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
-        self.name = "samples"
+        self.name = name
         self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}"
         averaged = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
         self.origin = {
@@ -115,7 +121,7 @@ class Shards(Decoded):
 
     def __init__(self, url: str, n: int | None = None) -> None:
         self.dataset = ShardDataset(url)
-        super().__init__(n, len(self.dataset), Path(url).resolve().name)
+        super().__init__(n, len(self.dataset), Path(redact(url)).resolve().name)
         self.fingerprint, self.classes = self.dataset.index.fingerprint, self.dataset.image.classes
         self.origin = {"files": "shards"}
 
@@ -132,7 +138,7 @@ class Files(Decoded):
     def __init__(self, path: Path, n: int | None = None) -> None:
         self.source = open_source(path)
         super().__init__(n, len(self.source), path.resolve().stem)
-        self.fingerprint = sha256_of(path) if path.is_file() else _state_of(path)
+        self.fingerprint = sha256_of(path) if path.is_file() else self.source.state(list(range(len(self.source))))
         self.classes = len(self.source.class_names)
         self.origin = {"files": "images"}
         self.shape = self._pixels(0).shape
@@ -160,13 +166,6 @@ def _size(shape: tuple[int, ...]) -> str:
     return f"{height}x{width} px in {channels} channel{'s' * (channels > 1)}"
 
 
-def _state_of(folder: Path) -> str:
-    """Hash names, sizes and times of all files: reading 50,000 images twice would cost more than it tells."""
-    stats = ((str(file.relative_to(folder)), file.stat()) for file in sorted(folder.rglob("*")))
-    lines = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
 def hash_of_weights(network: nn.Module) -> str:
     """Hash parameters and buffers."""
     digest = hashlib.sha256()
@@ -177,6 +176,7 @@ def hash_of_weights(network: nn.Module) -> str:
 
 
 def open_images(path: str, n: int | None = None) -> Decoded:
-    """Open a dataset of shards, or images by file; the first `n` of them. UserError if there are fewer."""
-    packed = "://" in path or (Path(path) / "index.json").is_file() or any(Path(path).glob("*.tar"))
+    """Open a dataset of shards, or images by file; the first `n` of them. UserError if there are fewer, or none."""
+    folder = Path(path).parent if path.endswith(".tar") else Path(path)
+    packed = "://" in path or (folder / "index.json").is_file() or any(Path(path).glob("*.tar"))
     return Shards(path, n) if packed else Files(Path(path), n)

@@ -64,15 +64,15 @@ def fid(fakes: Side, reals: Side) -> dict[str, Value]:
 
 def kid(fakes: Side, reals: Side) -> dict[str, Value]:
     """Kernel distance."""
-    real = reals.read("features", "features")
-    mean, error = kernel_distance(fakes.read("features", "features"), real)
+    real = reals.features()
+    mean, error = kernel_distance(fakes.features(), real)
     return {"kid": Value(mean, error, kernel_distance(real[0::2], real[1::2])[0])}
 
 
 def prdc(fakes: Side, reals: Side) -> dict[str, Value]:
     """Precision, recall, density and coverage."""
-    real = reals.read("features", "features")
-    found = precision_recall_density_coverage(fakes.read("features", "features"), real)
+    real = reals.features()
+    found = precision_recall_density_coverage(fakes.features(), real)
     floor = precision_recall_density_coverage(real[0::2], real[1::2])
     return {name: Value(value, floor=floor[name]) for name, value in found.items()}
 
@@ -122,8 +122,8 @@ def msssim(fakes: Side, reals: Side) -> dict[str, Value]:
 
 def memory(fakes: Side, reals: Side) -> dict[str, Value]:
     """Median distance of a fake to its nearest real; far below the floor, fakes are copies."""
-    real = reals.read("features", "features")
-    distance, _ = nearest(fakes.read("features", "features"), real, 1)
+    real = reals.features()
+    distance, _ = nearest(fakes.features(), real, 1)
     floor, _ = nearest(real[0::2], real[1::2], 1)
     return {"neighbours": Value(float(distance.median()), floor=float(floor.median()))}
 
@@ -143,7 +143,7 @@ def probe(reals: Side) -> float:
 
 def labelled(side: Side) -> tuple[Tensor, Tensor]:
     """Return features and labels."""
-    return side.read("features", "features"), side.read("features", "labels")
+    return side.features(), side.read("features", "labels")
 
 
 METRICS = {

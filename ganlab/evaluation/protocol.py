@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -16,6 +17,8 @@ from ganlab import distributed
 from ganlab.evaluation.measures import HIGHER_IS_BETTER, NEITHER, Metric, Value
 from ganlab.evaluation.side import Side
 from ganlab.frame import Config
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 PACKAGES = ("ganlab", "torch", "torchvision", "numpy", "pytorch-lightning")
@@ -108,24 +111,28 @@ def git_commit() -> str | None:
 
 
 def append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add lines to a results file: all of them in one write, on disk before it returns."""
+    """Add lines to a results file, after what a kill may have left of one: in one write, on disk before it returns."""
     text = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        os.write(descriptor, text)
+        size = os.fstat(descriptor).st_size
+        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, b"\n" * bool(torn) + text)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def read(run: Path) -> list[dict[str, Any]]:
-    """Read a run's results, oldest first; a line that a kill cut short is left out."""
-    file, rows = run / "results.jsonl", []
-    for line in file.read_text().splitlines() if file.exists() else ():
+    """Read a run's results, oldest first; lines that a kill cut short are left out, and told of."""
+    file, rows, torn = run / "results.jsonl", [], []
+    for number, line in enumerate(file.read_bytes().splitlines() if file.exists() else (), start=1):
         try:
             rows.append(json.loads(line))
         except ValueError:
-            continue
+            torn.append(number)
+    if torn:
+        log.warning("%s: left out what a kill cut short: line %s", file, ", ".join(map(str, torn)))
     return rows
 
 

@@ -52,6 +52,13 @@ class Side:
         """Return a tensor of all images."""
         return self.stores[store].load(name).to(self.device)
 
+    def features(self) -> Tensor:
+        """Return the features of all images [n, d]; UserError where all are the same."""
+        found = self.read("features", "features")
+        variance, mean = torch.var_mean(found, 0)
+        self.stores["features"].refuse_alike(variance.sum(), mean)
+        return found
+
     def total(self) -> Moments:
         """Return the moments of all images."""
         first, *others = self.moments
@@ -70,6 +77,10 @@ class Side:
         assert self.extractor is not None
         images, labels = self.images.block(start)
         features, logits = self.extractor(images.to(self.device))
+        if not features.isfinite().all():
+            raise UserError(
+                f"features of {self.images.name}: hold infinities or NaN; look at the images, and at the extractor"
+            )
         return {"features": features, "labels": labels} | ({} if logits is None else {"logits": logits})
 
     def _patches(self, start: int) -> Tensors:

@@ -32,6 +32,8 @@ CHUNK = 16 * BLOCK
 """Images in a file: what a killed pass makes again."""
 PARTS = 4
 """Moments are kept of so many interleaved parts: for the floor between two halves, and for a standard error."""
+ROUNDING = 3e-5
+"""Relative: features of one image differ by less, whatever stands beside it."""
 
 Tensors = dict[str, Tensor]
 
@@ -80,7 +82,7 @@ class Store:
 
         Without `keep` the features they were made of are deleted.
 
-        Raises `UserError` for features that are not numbers, or that are all the same.
+        Raises `UserError` for features that are all the same.
         """
         there = torch.tensor(float(self._is_ours(self.total)), device=device)
         if distributed.average(there) == 1:  # another process may just be writing it
@@ -146,10 +148,11 @@ class Store:
 
     def _check(self, total: Tensor) -> None:
         moments = sum((Moments(part) for part in total[1:]), Moments(total[0]))
-        variance = moments.covariance.trace()
-        if not variance.isfinite():
-            raise UserError(f"{self.what}: hold infinities or NaN; look at the images, and at the extractor")
-        if variance <= 1e-12 * moments.mean.square().sum():
+        self.refuse_alike(moments.covariance.trace(), moments.mean)
+
+    def refuse_alike(self, variance: Tensor, mean: Tensor) -> None:
+        """Raise UserError for features whose variance, summed over the dimensions, is but that of rounding."""
+        if variance <= ROUNDING**2 * mean.square().sum():
             raise UserError(f"{self.what}: the same for all {self.count:,} images: are they constant, or one picture?")
 
     def _is_ours(self, path: Path) -> bool:

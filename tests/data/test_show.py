@@ -1,13 +1,11 @@
 import dataclasses
-import functools
-import http.server
-import threading
 import zlib
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from web import serve
 
 from ganlab.cli import main
 from ganlab.data import bench, show
@@ -55,16 +53,8 @@ def test_moments_are_by_channel(tmp_path):
 @pytest.fixture
 def served(noise):
     """The URL of the same shards on a web server."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=noise[0]))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
+    with serve(noise[0]) as address:
+        yield f"http://{address}/"
 
 
 def test_shards_on_a_web_server_are_shown_and_checked(noise, served, tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,9 @@ from scipy.linalg import sqrtm
 
 import ganlab
 from ganlab.data.pack import pack
-from ganlab.evaluation.images import Files, Shards, open_images
+from ganlab.evaluation.images import Shards
+from ganlab.evaluation.protocol import read
+from ganlab.metrics.features import Extractor
 from ganlab.metrics.inception_score import inception_score
 from ganlab.metrics.kernel import kernel_distance
 from ganlab.metrics.prdc import precision_recall_density_coverage
@@ -126,17 +127,29 @@ def test_too_few_images_mark_the_name(run: Path, toy: Path) -> None:
     assert results(run)["fid"]["biased"] and results(run)["fid"]["name"].startswith("biased-fid24_")
 
 
-def test_folders_zips_and_shards_of_the_same_images_agree(dataset: Path, toy: Path, tmp_path: Path) -> None:
-    folder = write_pictures(tmp_path / "pictures", real_pixels(dataset)[:100])
-    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
-        for file in sorted(folder.iterdir()):
-            archive.write(file, file.name)
-    said = [
-        done(images, dataset, "--extractor", toy, *more).split("fid")[1].split()[0]
-        for images, more in ((folder, ()), (tmp_path / "pictures.zip", ()), (dataset, ("-n", 100)))
-    ]
-    assert said[0] == said[1] == said[2]
-    assert float(done(dataset, dataset, "--extractor", toy).split()[1]) == pytest.approx(0, abs=1e-6)
+def test_a_number_does_not_depend_on_how_many_images_are_looked_at_at_once(
+    run: Path, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for piece in (1, 7, 64):
+        monkeypatch.setattr(Extractor, "piece", piece)
+        monkeypatch.setenv("GANLAB_CACHE", str(tmp_path / f"{piece}"))
+        done(run, "--extractor", toy, "-n", 200, "--metrics", "fid,kid")
+        found.append([results(run)[name]["value"] for name in ("fid", "kid")])
+    assert found[1] == pytest.approx(found[0], rel=1e-5) == found[2]
+
+
+def test_a_line_that_a_kill_cut_short_spoils_no_other(run: Path, toy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    command = (run, "--extractor", toy, "-n", 100)
+    done(*command)
+    file = run / "results.jsonl"
+    first = file.read_bytes()
+    file.write_bytes(first + first[:-40])
+    done(*command)
+    done(*command)
+    assert [row["value"] for row in read(run)] == [json.loads(first)["value"]] * 3
+    assert file.read_bytes().startswith(first + first[:-40] + b"\n{")
+    assert caplog.messages[-1].endswith("results.jsonl: left out what a kill cut short: line 2")
 
 
 def test_statistics_of_the_reals_are_made_once_and_never_of_others(
@@ -213,7 +226,10 @@ def test_bad_input_is_one_clear_error_each(run: Path, dataset: Path, toy: Path, 
     assert "absent.pt: no such file" in refusal(run, "--extractor", tmp_path / "absent.pt")
     assert "2 images; give at least 16" in refusal(pictures("two", noise[:2]), dataset, *with_toy)
     plain = pictures("plain", torch.full((20, 1, 16, 16), 7, dtype=torch.uint8))
-    assert "features of plain: the same for all 20 images" in refusal(plain, dataset, *with_toy)
+    for metric in ("fid", "kid", "prdc"):
+        assert "features of plain: the same for all 20 images" in refusal(
+            plain, dataset, *with_toy, "--metrics", metric
+        )
     assert "swd" in refusal(plain, dataset, "--metrics", "swd")
     assert "intra_fid: needs labels, and plain has none" in refusal(plain, dataset, "--metrics", "intra_fid", *with_toy)
     clear = pictures("clear", noise[:20].expand(-1, 4, -1, -1))
@@ -230,7 +246,10 @@ def test_bad_input_is_one_clear_error_each(run: Path, dataset: Path, toy: Path, 
         script(network, tmp_path / f"{network.__class__.__name__}.pt") for network in (Maps(), NotANumber())
     )
     assert "an extractor returns [n, d]" in refusal(run, "-n", 20, "--extractor", maps)
-    assert "features of shards: hold infinities or NaN" in refusal(dataset, dataset, "--extractor", broken)
+    for metric in ("fid", "kid"):
+        assert "features of shards: hold infinities or NaN" in refusal(
+            dataset, dataset, "--extractor", broken, "--metrics", metric
+        )
     assert "intra_fid: class 0 has" in refusal(
         run, "-n", 16, "--metrics", "intra_fid", *with_toy, "--data", few(tmp_path)
     )
@@ -263,12 +282,3 @@ def test_a_run_that_was_sent_cannot_name_a_program(run: Path, toy: Path) -> None
     )
     (run / "config.yaml").write_text(config)
     assert "evil.pt: lies in the run's own folder" in runs.refused("evaluate", run)
-
-
-def test_files_notice_that_they_have_changed(tmp_path: Path) -> None:
-    folder = write_pictures(tmp_path / "pictures", torch.zeros(20, 1, 16, 16, dtype=torch.uint8))
-    before = Files(folder).fingerprint
-    assert Files(folder).fingerprint == before
-    Image.new("L", (16, 16), 9).save(folder / "00003.png")
-    assert Files(folder).fingerprint != before
-    assert open_images(str(folder)).classes == 0

@@ -31,7 +31,7 @@ def main(run: Path, extractor: Path, out: Path, blocks: int) -> None:
         return synthesize(model, *arguments)
 
     GANModule.synthesize = counted  # type: ignore[assignment,method-assign]
-    table = evaluate_paths(run, None, metrics=METRICS, data=None, extractor=extractor, n=500, trust=())
+    table = evaluate_paths(str(run), None, metrics=METRICS, data=None, extractor=extractor, n=500, trust=())
     if distributed.rank() == 0:
         assert table
         rows = map(json.loads, (run / "results.jsonl").read_text().splitlines())
