@@ -15,6 +15,7 @@ from ganlab import pictures
 from ganlab.data import ShardDataset
 from ganlab.data.location import redact
 from ganlab.data.sources import open_source
+from ganlab.data.sources.base import state_of
 from ganlab.files import sha256_of
 from ganlab.metrics.features import full_float32
 from ganlab.models import GANModule
@@ -138,7 +139,7 @@ class Files(Decoded):
     def __init__(self, path: Path, n: int | None = None) -> None:
         self.source = open_source(path)
         super().__init__(n, len(self.source), path.resolve().stem)
-        self.fingerprint = sha256_of(path) if path.is_file() else self.source.state(list(range(len(self.source))))
+        self.fingerprint = sha256_of(path) if path.is_file() else state_of(self.source.facts())
         self.classes = len(self.source.class_names)
         self.origin = {"files": "images"}
         self.shape = self._pixels(0).shape
