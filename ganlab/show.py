@@ -1,5 +1,6 @@
 """The verb `show`: the resolved config, both networks layer by layer, the plan of the run; if asked, its speed here."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -107,9 +108,21 @@ def plan(config: Config, model: GANModule, samples: int) -> str:
         f"a tick      every {train.tick_nimg:,} images",
         f"a grid      every {train.sample_every_nimg:,} images",
         f"checkpoint  every {train.checkpoint_every_nimg:,} images, the newest {train.keep_checkpoints} kept",
+        f"compiled    {compiled(model) if config.machine.compile else 'nothing'}",
         f"run folder  {config.run}",
     ]
     return "\n".join(lines)
+
+
+def compiled(model: GANModule) -> str:
+    """Name the losses that are compiled, each as one graph, and say how often growth has them compiled anew."""
+    penalties = model.regularizers
+    period = math.lcm(*(penalty.every for penalty in penalties.values()))
+    due = {tuple(name for name, penalty in penalties.items() if move % penalty.every == 0) for move in range(period)}
+    losses = ["generator's", *("discriminator's" + " with " * bool(n) + " and ".join(n) for n in sorted(due))]
+    stages = 2 * len(model.phases) - 1
+    anew = f"; at each of {stages} stages of growth, {stages * len(losses)} graphs in all" if stages > 1 else ""
+    return f"the losses, whole: the {', the '.join(losses)}{anew}"
 
 
 def timing(config: Config) -> Iterator[str]:

@@ -67,5 +67,6 @@ class PixelNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[n, c, ...] to the same; computed in float32 at least."""
-        wide = features.to(torch.promote_types(features.dtype, torch.float32))
-        return (wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + self.EPS)).to(features.dtype)
+        # With the channels last, the gradient of the mean is spread in their order too.
+        wide = features.movedim(1, -1).to(torch.promote_types(features.dtype, torch.float32))
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.EPS)).movedim(-1, 1).to(features.dtype)

@@ -41,7 +41,7 @@ def wgan_gp(**arguments) -> GANModule:
 
 def progressive(**arguments) -> GANModule:
     """From 4 px through two fades to 16 px, in 20 moves of 16 images."""
-    widths = {"width_base": 32, "width_max": 8, "latent": 8}
+    widths = {"width_base": 32, "width_max": 6, "latent": 8}
     return ProgressiveGAN(image=IMAGE, **widths, train_nimg=64, fade_nimg=64, batches={"4": BATCH}, **arguments)
 
 

@@ -1,0 +1,168 @@
+"""What a move does not do: change a layout, wait for the device, keep what it was told not to, go back to Lightning."""
+
+import copy
+import sys
+
+import pytest
+import tiny_runs as runs
+import torch
+from repository import REPOSITORY
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ganlab.config import from_dict
+from ganlab.layers.recompute import recompute_blocks
+from ganlab.models import GANModule
+from ganlab.run import build_model
+
+sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
+
+from compiled import BATCH, CASES
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LAST = torch.channels_last
+REALS = torch.rand(BATCH, 3, 16, 16, generator=torch.Generator().manual_seed(3)).mul(2).sub(1).to(memory_format=LAST)
+LABELS = torch.arange(BATCH) % 4
+GAMES = ["dcgan", "sngan", "projection", "wgan-gp", "progressive"]
+
+
+class Watch(TorchDispatchMode):
+    """Notes the operators that wait for a GPU, and those that make activations in another layout than channels_last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[str] = []
+        self.changed: list[str] = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        out = operator(*args, **(kwargs or {}))
+        if operator.overloadpacket.__name__ in (
+            "_local_scalar_dense",
+            "nonzero",
+            "masked_select",
+            "equal",
+            "is_nonzero",
+        ):
+            self.waited.append(str(operator))
+        for tensor in out if isinstance(out, tuple | list) else [out]:
+            activation = isinstance(tensor, torch.Tensor) and tensor.dim() == 4 and tensor.shape[0] == BATCH
+            large = activation and tensor.shape[1] > 1 and tensor.shape[2] == tensor.shape[3] >= 8
+            if large and not operator.is_view and not tensor.is_contiguous(memory_format=LAST):
+                self.changed.append(f"{operator} {tuple(tensor.shape)}")
+        return out
+
+
+def seated(case: str, precision: str = "fp32") -> GANModule:
+    torch.manual_seed(0)
+    model = CASES[case](precision=precision)
+    model.clock.nimg = 200 if case == "progressive" else 0  # the second fade, to 16 px
+    model.configure_optimizers()
+    return model
+
+
+@pytest.mark.parametrize("case", GAMES)
+def test_moves_keep_to_channels_last(case):
+    model = seated(case)
+    model.move("discriminator", REALS, LABELS)
+    with Watch() as watch:
+        model.move("generator", REALS, LABELS)
+        if not any(penalty.of == "gradient" for penalty in model.regularizers.values()):
+            model.move("discriminator", REALS, LABELS)  # torch's own double backward transposes as it likes
+    assert watch.changed == []
+    tensors = [p for p in model.parameters() if p.dim() == 4]
+    tensors += [p.grad for p in tensors if p.grad is not None]
+    tensors += [m["exp_avg"] for p in model.players.values() for m in p.optimizer.state.values()]
+    assert all(t.is_contiguous(memory_format=LAST) for t in tensors if t.dim() == 4)
+
+
+def test_the_watch_sees_another_layout_and_a_wait():
+    model = seated("sngan")
+    model.to(memory_format=torch.contiguous_format)
+    with Watch() as watch:
+        model.move("generator", REALS.contiguous(), LABELS)
+        model.statistics.sums["generator/loss"].item()
+    assert watch.changed and watch.waited == ["aten._local_scalar_dense.default"]
+
+
+@pytest.mark.parametrize("case", GAMES)
+def test_moves_wait_for_nothing(case):
+    model = seated(case)
+    pixels = torch.zeros(BATCH, 3, 16, 16, dtype=torch.uint8)
+    with Watch() as watch:
+        for step in range(4):
+            model.training_step((pixels, LABELS), step)
+    assert watch.waited == []
+
+
+def test_what_is_in_a_stretch_is_one_step_of_lightnings(tmp_path, dataset, monkeypatch):
+    played, step = [], GANModule.training_step
+
+    def counted(self, batch, batch_idx):
+        before = self.clock.nimg
+        step(self, batch, batch_idx)
+        played.append((before, self.clock.nimg))
+
+    monkeypatch.setattr(GANModule, "training_step", counted)
+    runs.done(runs.write_config(tmp_path, dataset), f"run={tmp_path / 'run'}")
+    # Batches of 48; lines at 100, 200, ..., checkpoints at 144, 288, ..., grids at 240, 480.
+    assert played == [(0, 144), (144, 240), (240, 288), (288, 336), (336, 432), (432, 480)]
+
+
+# --- train.checkpoint_blocks
+
+
+def bytes_kept(model: GANModule) -> int:
+    """What the generator's move keeps for its backward pass, each storage once."""
+    kept = {}
+
+    def note(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        model.move("generator", REALS.to(model.real_dtype), LABELS)
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("case", ["sngan", "projection", "wgan-gp", "progressive"])
+def test_blocks_computed_anew_change_memory_not_results(case):
+    model = seated(case, "fp64")
+    other = copy.deepcopy(model)
+    for name in ("generator", "discriminator"):
+        recompute_blocks(name, getattr(other, name))
+    other.configure_optimizers()
+    for _ in range(3):
+        for game in (model, other):
+            game.move("discriminator", REALS.double(), LABELS)
+            game.move("generator", REALS.double(), LABELS)
+    for (name, tensor), again in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(tensor, again), name
+    assert bytes_kept(other) < 0.7 * bytes_kept(model)
+
+
+def test_the_config_asks_for_it():
+    values = {
+        "model": {"_target_": "ganlab.models.SNGAN"},
+        "data": {"url": "none", "image": {"height": 16, "width": 16, "channels": 3, "classes": 0}},
+        "train": {"total_nimg": 64, "checkpoint_blocks": True},
+        "run": "none",
+    }
+    with torch.device("meta"):
+        model = build_model(from_dict(values, "test"))
+    blocks = [*model.generator.blocks, *model.discriminator.blocks]
+    assert len(blocks) == 5 and all("forward" in vars(block) for block in blocks)
+    assert not any("forward" in vars(block) for block in model.ema.blocks)
+
+
+def test_networks_without_blocks_are_refused(tmp_path, dataset):
+    message = runs.refused("train", runs.write_config(tmp_path, dataset), "train.checkpoint_blocks=true")
+    assert message.startswith("train.checkpoint_blocks: true, but the generator has no blocks")
+
+
+# --- machine.cuda_graphs
+
+
+def test_cuda_graphs_need_a_gpu(tmp_path, dataset):
+    message = runs.refused("train", runs.write_config(tmp_path, dataset), "machine.cuda_graphs=true")
+    assert message.startswith("machine.cuda_graphs: true, but the run is on the CPU; write machine.cuda_graphs=false")
