@@ -215,9 +215,20 @@ def test_show_tells_the_plan(config, dataset):
         "a tick      every 100 images",
         "a grid      every 240 images",
         "checkpoint  every 144 images, the newest 2 kept",
+        "compiled    nothing",
         "run folder  there",
     ):
         assert line in tables
+
+
+def test_show_names_what_is_compiled(dataset, tmp_path):
+    config = runs.write_config(tmp_path, dataset)
+    penalties = "model.regularizers={r1: {every: 2}, r2: {_target_: ganlab.regularizers.R2, weight: 1, every: 3}}"
+    said = runs.ganlab("show", config, "machine.compile=true", penalties).stdout
+    kinds = ("", " with r1", " with r1 and r2", " with r2")
+    assert f"compiled    the losses, whole: the generator's{''.join(f', the discriminator{k}' for k in kinds)}" in (
+        said.replace("discriminator's", "discriminator")
+    )
 
 
 def test_a_grid_has_eight_columns_and_its_images_are_those_of_load(finished, tmp_path):

@@ -339,6 +339,7 @@ def test_differences_name_every_leaf_that_differs():
 
 
 FREE = {
+    "train.checkpoint_blocks",
     "run",
     "train.total_nimg",
     "train.tick_nimg",

@@ -196,6 +196,14 @@ def test_a_network_too_large_to_be_timed_here_says_so(monkeypatch):
     assert "\nmeasured    nothing: even 4 images a move would take this machine more than 0 s\n" in said
 
 
+def test_a_run_says_what_it_could_do_and_what_to_suspect(tmp_path, dataset):
+    config = runs.write_config(tmp_path, dataset)
+    said = runs.ganlab("train", config, f"run={tmp_path / 'run'}").stderr
+    assert said.count("\nlimit       ") == said.count("% of the limit; first suspect: ") == 1
+    assert said.index("machine     cpu, 1 thread: ") < said.index("limit ") < said.index("training: 240 of 480")
+    assert said.index("training: 240 of 480") < said.index("first suspect") < said.index("training: 336 of 480")
+
+
 def test_a_run_keeps_its_machines_figures_and_reaches_a_share(finished):
     figures = json.loads((finished / "selfcheck.json").read_text())
     assert (figures["device"], figures["threads"], figures["precision"], figures["processes"]) == ("cpu", 1, "fp32", 1)

@@ -32,6 +32,7 @@ class SelfCheck(EveryImages):
         super().__init__(every)
         self.file, self.works, self.ticks = file, works, ticks
         self.lines = 0
+        self.untold: list[str] = []
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Measure, and say what the machine could do."""
@@ -54,10 +55,11 @@ class SelfCheck(EveryImages):
             }
             with atomic_write(self.file) as file:
                 file.write(json.dumps(figures, indent=1).encode())
-            print(f"machine     {selfcheck.tell_machine(self.rates, device)}")
+            self.untold = [f"machine     {selfcheck.tell_machine(self.rates, device)}"]
             for phase in dict.fromkeys((module.plan(self.seen), module.phases[-1])):
                 begin = phase.from_nimg
-                print(f"limit       {selfcheck.tell_limit(self.works[begin], self.limits[begin], phase)}", flush=True)
+                limit = selfcheck.tell_limit(self.works[begin], self.limits[begin], phase)
+                self.untold.append(f"limit       {limit}")
         self.last_nimg, self.last_time = self.seen, time.monotonic()
 
     def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
@@ -70,9 +72,13 @@ class SelfCheck(EveryImages):
         self.lines += 1
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """After the second line, say what to suspect."""
+        """Say what the machine could do, once all is well; after the second line, what to suspect."""
         assert isinstance(module, GANModule)
-        if self.lines == 2 and self.ticks.progress is not None:
+        if self.ticks.progress is None:
+            return
+        if self.lines == 2:
             self.lines += 1
             told = (module, self.works[self.begin], self.rates, self.ticks.row, distributed.world_size())
-            self.ticks.progress.print(selfcheck.tell_share(*told))
+            self.untold.append(selfcheck.tell_share(*told))
+        while self.untold:
+            self.ticks.progress.print(self.untold.pop(0))

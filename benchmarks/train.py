@@ -1,0 +1,243 @@
+"""Training, side by side: ganlab, ganlab compiled, a plain torch loop, and that loop with the obvious speed-ups.
+
+For each family, images per second over images in memory, and the peak of the process. Each way is a process of its own
+that waits for its turn; they take turns for so many rounds, and each figure is a median (smallest-largest).
+- `ganlab`: through the Trainer of `ganlab train`, with its guard and its ticks; `compiled`: with `machine.compile=true`.
+- `loop`: the same game by hand: fresh latents for both moves, penalties by `autograd.grad`, the average of the weights.
+- `fast loop`: the same with channels_last, fused Adam, and both networks under `torch.compile`; torch refuses a compiled
+  network inside a penalty, so that pass is not.
+"""
+
+import copy
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import torch
+
+from ganlab.callbacks import Guard, Ticks
+from ganlab.config import load
+from ganlab.frame import Config
+from ganlab.layers.spectral import iterate_power
+from ganlab.run import build_model, set_arithmetic, speed_up
+from ganlab.stretches import Stretches
+from ganlab.train import make_trainer
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SMALL = ["model.generator_width=64", "model.discriminator_width=64", "train.batch=32"]
+GROWING = ["model.width_base=256", "model.width_max=64", "model.latent=64", "train.batch=16"]
+CASES = {
+    "DCGAN 32": ("cifar10/dcgan.yaml", 32, []),
+    "DCGAN 64": ("cifar10/dcgan.yaml", 64, ["train.batch=32"]),
+    "SN-GAN 32": ("cifar10/sngan.yaml", 32, SMALL),
+    "projection 32": ("cifar10/projection.yaml", 32, SMALL),
+    "WGAN-GP 32": (
+        "cifar10/wgan_gp.yaml",
+        32,
+        ["model.generator.width=32", "model.discriminator.width=32", "model.discriminator_moves=2", "train.batch=32"],
+    ),
+    "progressive 32": ("cifar10/progressive.yaml", 32, GROWING),
+    "progressive 64": ("cifar10/progressive.yaml", 64, GROWING),
+}
+"""Config, image size, and what makes it small enough for a CPU."""
+WAYS = ("ganlab", "ganlab compiled", "loop", "fast loop")
+
+
+def config_of(case: str, *overrides: str) -> Config:
+    name, size, small = CASES[case]
+    image = f"data.image={{height: {size}, width: {size}, channels: 3, classes: 10}}"
+    return load(CONFIGS / name, [image, "run=none", "machine.device=cpu", *small, *overrides])
+
+
+class InMemory:
+    """Batches of random images, for ever; notes when each is asked for."""
+
+    def __init__(self, config: Config) -> None:
+        image, batch = config.data.image, config.train.batch
+        self.pixels = torch.randint(0, 256, (8 * batch, image.height, image.width, image.channels), dtype=torch.uint8)
+        self.labels = torch.randint(0, image.classes, (8 * batch,))
+        self.batch, self.asked = batch, []
+
+    def __iter__(self):
+        while True:
+            self.asked.append(time.perf_counter())
+            start = len(self.asked) % 8 * self.batch
+            yield (
+                self.pixels[start : start + self.batch].permute(0, 3, 1, 2),
+                self.labels[start : start + self.batch],
+            )
+
+
+class Ours:
+    """`ganlab train`, without its files."""
+
+    def __init__(self, case: str, compiled: bool, folder: Path) -> None:
+        self.config = config_of(case, f"machine.compile={str(compiled).lower()}")
+        self.model, self.folder = build_model(self.config), folder
+        speed_up(self.model, self.config.machine)
+        self.model.clock.nimg = self.model.phases[-1].from_nimg
+        if hasattr(self.model, "fade_nimg"):
+            self.model.clock.nimg += self.model.fade_nimg
+
+    def run(self, moves: int) -> float:
+        batches, total = InMemory(self.config), self.model.clock.nimg + (moves + 1) * self.config.train.batch
+        guard = Guard(total)
+        ticks = Ticks(self.folder / "metrics.jsonl", every=10_000, total_nimg=total, skip=True, tracker=None)
+        trainer = make_trainer(self.config, [guard, ticks])
+        trainer.fit(self.model, Stretches(lambda: batches, self.model, [guard, ticks]))
+        return batches.asked[moves] - batches.asked[0]
+
+
+class Loop:
+    """By hand."""
+
+    def __init__(self, case: str, fast: bool) -> None:
+        config = config_of(case)
+        set_arithmetic(config.machine)
+        self.game = game = build_model(config)
+        self.fast, self.batches = fast, InMemory(config)
+        if not fast:
+            game.to(memory_format=torch.contiguous_format)
+        self.g, self.d = game.generator, game.discriminator
+        self.average = copy.deepcopy(self.g)
+        self.g_adam = game.optimizer_makers["generator"](self.g.parameters(), fused=fast or None)
+        self.d_adam = game.optimizer_makers["discriminator"](self.d.parameters(), fused=fast or None)
+        self.generate = torch.compile(self.g) if fast else self.g
+        self.judge = torch.compile(self.d) if fast else self.d
+
+    def latents(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.randn(n, self.game.latent), torch.randint(0, max(self.game.classes, 1), (n,))
+
+    def penalty(self, points: dict[str, tuple[torch.Tensor, torch.Tensor]], logits: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros(())
+        for penalty in self.game.regularizers.values():
+            if penalty.of == "logits":
+                total = total + penalty.term(logits).mean()
+                continue
+            images, labels = points[penalty.at]
+            images = images.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.d(images, labels).sum(), images, create_graph=True)
+            total = total + penalty.term(slope).mean()
+        return total
+
+    def discriminator_move(self, pixels: torch.Tensor, labels: torch.Tensor) -> None:
+        pixels = pixels if self.fast else pixels.contiguous()
+        real = pixels.float() / 127.5 - 1
+        if self.game.dequantize:
+            real = (pixels.float() + torch.rand_like(real)) / 128 - 1
+        iterate_power(self.d)
+        z, classes = self.latents(len(real))
+        with torch.no_grad():
+            fake = self.generate(z, classes)
+        real_logits, fake_logits = self.judge(real, labels), self.judge(fake, classes)
+        loss = self.game.losses.objective.discriminator(real_logits, fake_logits).mean()
+        if self.game.regularizers:
+            between = real.lerp(fake, torch.rand(len(real), 1, 1, 1)), labels
+            loss = loss + self.penalty({"real": (real, labels), "between": between}, real_logits)
+        self.d_adam.zero_grad()
+        loss.backward()
+        self.d_adam.step()
+
+    def generator_move(self, n: int) -> None:
+        z, classes = self.latents(n)
+        self.d.requires_grad_(False)
+        loss = self.game.losses.objective.generator(self.judge(self.generate(z, classes), classes)).mean()
+        self.g_adam.zero_grad()
+        loss.backward()
+        self.d.requires_grad_(True)
+        self.g_adam.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.g.parameters()), 0.005)
+
+    def run(self, moves: int) -> float:
+        start = time.perf_counter()
+        for move, (pixels, labels) in zip(range(moves), self.batches, strict=False):
+            self.discriminator_move(pixels, labels)
+            if (move + 1) % self.game.moves_every["generator"] == 0:
+                self.generator_move(round(len(pixels) * self.game.generator_batch))
+        return time.perf_counter() - start
+
+
+def work(way: str, case: str) -> None:
+    """One way, in a process of its own: warm up, then for each line of input make so many moves."""
+    with tempfile.TemporaryDirectory() as folder:
+        one = (
+            Ours(case, "compiled" in way, Path(folder)) if way.startswith("ganlab") else Loop(case, way == "fast loop")
+        )
+        start = time.perf_counter()
+        one.run(10)
+        print(json.dumps({"warm_up": time.perf_counter() - start}), flush=True)
+        for line in sys.stdin:
+            seconds = one.run(int(line))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            print(json.dumps({"seconds": seconds, "peak": peak}), flush=True)
+
+
+class Worker:
+    """A way that waits for its turn."""
+
+    def __init__(self, way: str, case: str) -> None:
+        command = [sys.executable, __file__, "--worker", way, "--only", case]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.warm_up = self.answer()["warm_up"]
+
+    def answer(self) -> dict[str, float]:
+        while line := self.process.stdout.readline():
+            if line.startswith("{"):
+                return json.loads(line)
+        raise ChildProcessError(f"ended with {self.process.wait()}")
+
+    def run(self, moves: int) -> dict[str, float]:
+        self.process.stdin.write(f"{moves}\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def end(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(case: str, rounds: int, seconds: float) -> None:
+    workers = {way: Worker(way, case) for way in WAYS}
+    pace = workers["loop"].run(10)["seconds"] / 10
+    moves = max(10, 5 * round(seconds / pace / 5))
+    found = {way: [] for way in WAYS}
+    for _ in range(rounds):
+        for way, worker in workers.items():
+            found[way].append(worker.run(moves))
+    images = moves * config_of(case).train.batch
+    print(f"{case}, {rounds} rounds of {moves} discriminator moves")
+    for way, worker in workers.items():
+        rates = [images / one["seconds"] for one in found[way]]
+        print(
+            f"  {way:<16}{statistics.median(rates):9.1f} images/s ({min(rates):.1f}-{max(rates):.1f})   peak "
+            f"{found[way][-1]['peak'] / 2**20:6.0f} MiB   first moves {worker.warm_up:5.1f} s"
+        )
+        worker.end()
+    for ours, loop in (("ganlab", "loop"), ("ganlab compiled", "fast loop")):
+        ratios = [b["seconds"] / a["seconds"] for a, b in zip(found[ours], found[loop], strict=True)]
+        print(f"  {ours + ' / ' + loop:<29}{statistics.median(ratios):6.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--seconds", default=3.0, show_default=True, help="Of a round, about, for the plain loop.")
+@click.option("--only", multiple=True, help="Cases; all of them where none is named.")
+@click.option("--worker", hidden=True)
+def main(rounds: int, seconds: float, only: tuple[str, ...], worker: str | None) -> None:
+    if worker is not None:
+        work(worker, *only)
+        return
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    for case in only or CASES:
+        compare(case, rounds, seconds)
+
+
+if __name__ == "__main__":
+    main()
