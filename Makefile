@@ -5,7 +5,7 @@ SETUP := .venv/.setup-done
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-gpu lint format types bench clean
+.PHONY: help setup demo test test-fast test-gpu lint format types bench bench-gpu clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ types: $(SETUP) ## mypy, strict
 bench: $(SETUP) ## ganlab's cost per step against a hand-written loop, and its data against other loaders, as ratios
 	$(BIN)/python benchmarks/step_overhead.py
 	$(BIN)/python benchmarks/data.py
+
+bench-gpu: $(SETUP) ## training on one GPU: precisions, compilation, CUDA graphs, share of its matrix rate, in ten minutes
+	$(BIN)/python benchmarks/gpu.py
 
 clean: ## remove what the tools left; data, runs and .venv stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -2,10 +2,10 @@
 
 For each family, images per second over images in memory, and the peak of the process. Each way is a process of its own
 that waits for its turn; they take turns for so many rounds, and each figure is a median (smallest-largest).
-- `ganlab`: through the Trainer of `ganlab train`, with its guard and its ticks; `compiled`: with `machine.compile=true`.
+- `ganlab`: through the Trainer of `ganlab train`, with its guard and ticks; `compiled`: with `machine.compile=true`.
 - `loop`: the same game by hand: fresh latents for both moves, penalties by `autograd.grad`, the average of the weights.
-- `fast loop`: the same with channels_last, fused Adam, and both networks under `torch.compile`; torch refuses a compiled
-  network inside a penalty, so that pass is not.
+- `fast loop`: the same with channels_last, fused Adam, and both networks under `torch.compile`; torch refuses a
+  compiled network inside a penalty, so that pass is not.
 """
 
 import copy
@@ -33,8 +33,8 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = ["model.generator_width=64", "model.discriminator_width=64", "train.batch=32"]
 GROWING = ["model.width_base=256", "model.width_max=64", "model.latent=64", "train.batch=16"]
 CASES = {
-    "DCGAN 32": ("cifar10/dcgan.yaml", 32, []),
-    "DCGAN 64": ("cifar10/dcgan.yaml", 64, ["train.batch=32"]),
+    "DCGAN 32": ("cifar10/dcgan.yaml", 32, ["model.width=64", "train.batch=64"]),
+    "DCGAN 64": ("cifar10/dcgan.yaml", 64, ["model.width=64", "train.batch=32"]),
     "SN-GAN 32": ("cifar10/sngan.yaml", 32, SMALL),
     "projection 32": ("cifar10/projection.yaml", 32, SMALL),
     "WGAN-GP 32": (
