@@ -1,8 +1,8 @@
 """Training on one GPU: images per second and the share of its measured matrix rate, with and without each speed-up.
 
-For each family at the papers' size: float32, TF32 and bfloat16 as they are; bfloat16 compiled, recorded as CUDA graphs,
-and both. The images lie on the device already; the last table reads them from shards. What no time is left for is named,
-and the slowest case in bfloat16 is profiled: its ten costliest kernels.
+For each family at the papers' size: float32, TF32 and bfloat16 as they are; bfloat16 compiled, recorded as CUDA
+graphs, and both. The images lie on the device already; the last figure reads them from shards. What no time is left for
+is named, and the slowest case in bfloat16 is profiled: its ten costliest operators.
 """
 
 import json
