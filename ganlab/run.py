@@ -13,6 +13,7 @@ from ganlab.config import differences, to_yaml
 from ganlab.data import ShardDataset
 from ganlab.files import atomic_write
 from ganlab.frame import FREE_ON_RESUME, Config, Machine
+from ganlab.layers.batchnorm import Standardization
 from ganlab.layers.recompute import recompute_blocks
 from ganlab.models import GANModule
 from ganlab.parts import build, resolve
@@ -83,6 +84,16 @@ def check_shard(config: Config, model: GANModule) -> None:
                     f"machine.shard: true, but torch has no fused {optimizer.__name__} for sharded weights "
                     f"(model.optimizers.{name}); take torch.optim.Adam or AdamW, or write machine.shard=false"
                 )
+
+
+def check_compile(config: Config, model: GANModule) -> None:
+    """Refuse to compile a reduction: inside of a compiled penalty torch gives it a wrong gradient, in silence."""
+    norms = [layer for layer in model.modules() if isinstance(layer, Standardization)]
+    if config.machine.compile and distributed.world_size() > 1 and any(norm.group is None for norm in norms):
+        raise UserError(
+            f"machine.compile: true, but a batch norm is over all {distributed.world_size()} processes; write "
+            f"model.batch_norm_group={model.group}, or machine.compile=false"
+        )
 
 
 def check_cuda_graphs(config: Config, model: GANModule) -> None:

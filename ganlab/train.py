@@ -37,6 +37,7 @@ from ganlab.run import (
     agreed_image,
     build_model,
     check_batch,
+    check_compile,
     check_cuda_graphs,
     check_device,
     check_labels,
@@ -90,6 +91,7 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
     model = build_model(config)
     check_batch(config, model)
     check_shard(config, model)
+    check_compile(config, model)
     check_cuda_graphs(config, model)
     check_labels(config, model, dataset)
     judge = open_judge(config)

@@ -92,6 +92,11 @@ MISTAKES = {
         r"train.batch: 32 images cannot be shared by 3 processes in groups of 4 \(model.group\); "
         "write a multiple of 12, for example 24",
     ),
+    "compiled batch norm": (
+        ["machine.compile=true"],
+        {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"},
+        "machine.compile: true, but a batch norm is over all 2 processes; write model.batch_norm_group=4, or",
+    ),
     "groups": (["train.batch=6"], {}, "train.batch: 6 .* in groups of 4 .* write a multiple of 4, for example 4"),
     "micro-batch": (["train.micro_batch=6"], {}, "train.micro_batch: 6 is no multiple of model.group, 4"),
     "not writable": (

@@ -4,10 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_runs as runs
+import torch
 from repository import REPOSITORY
+
+from ganlab.checkpoints import newest
 
 pytestmark = pytest.mark.slow
 
@@ -64,8 +69,19 @@ def test_what_would_be_compiled_for_ever_is_named_once_and_goes_on_eagerly(found
 
 
 @pytest.mark.multi
-def test_two_processes_reduce_what_compiled_losses_leave() -> None:
-    found = launch("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT, "together")
-    for case in ("dcgan, batch norm over groups", "sngan"):
-        assert found[case]["far"] < TOLERANCE
-        assert found[case]["logged"] == []
+def test_two_processes_compiled_and_sharded_end_as_one_does(dataset: Path, tmp_path: Path) -> None:
+    config = runs.write_config(tmp_path, dataset)
+    words = ["model.batch_norm_group=4", "machine.precision=fp64"]
+    runs.done(config, f"run={tmp_path / 'eager'}", *words)
+    faster = [*words, "machine.compile=true", "machine.shard=true", f"run={tmp_path / 'compiled'}"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [sys.executable, *launcher, "-m", "ganlab", "train", config, *faster],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0 and "stays uncompiled" not in done.stderr, done.stderr
+    (_, one), (_, two) = (newest(tmp_path / run / "checkpoints") for run in ("eager", "compiled"))
+    for name, tensor in one["state_dict"].items():
+        torch.testing.assert_close(two["state_dict"][name], tensor, rtol=0, atol=TOLERANCE, msg=name)

@@ -1,14 +1,22 @@
 """What only a CUDA device can show; run by `make test-gpu`."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from repository import REPOSITORY
+from test_compiled import SCRIPT, launch
 
-from ganlab.models import DCGAN
+from ganlab.models import DCGAN, GANModule
 from ganlab.regularizers import R1
+from ganlab.stretches import on_device
 from ganlab.types import ImageSpec
+
+sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
+
+from compiled import BATCH, CASES
 
 pytestmark = [
     pytest.mark.gpu,
@@ -74,3 +82,82 @@ def test_the_command_trains_on_the_device(tmp_path: Path) -> None:
     }
     assert train(from_dict(values, "test")) == 0
     assert len(list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))) == 1
+
+
+def played(case: str, recorded: bool, steps: int = 16) -> GANModule:
+    """A game of float64, in which kernels of different speed differ little."""
+    torch.manual_seed(0)
+    model = CASES[case](precision="fp64").cuda()
+    model.cuda_graphs = recorded
+    model.configure_optimizers()
+    draw = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (BATCH, 3, 16, 16), dtype=torch.uint8, generator=draw).cuda()
+    for step in range(steps):
+        model.training_step((pixels, (torch.arange(BATCH) % 4).cuda()), step)
+    return model
+
+
+@pytest.mark.parametrize("case", ["dcgan", "sngan", "projection", "wgan-gp", "progressive"])
+def test_recorded_moves_are_those_of_eager_ones(case: str) -> None:
+    eager, other = played(case, recorded=False), played(case, recorded=True)
+    assert other.run.graphs
+    for (name, value), found in zip(eager.state_dict().items(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(found, value, rtol=1e-6, atol=1e-8, msg=name)
+    assert other.statistics.read() == pytest.approx(eager.statistics.read(), rel=1e-6)
+
+
+def test_compiled_moves_are_those_of_eager_ones() -> None:
+    found = launch(SCRIPT, "cuda")
+    for case, graphs in (("dcgan", 3), ("sngan", 2), ("projection", 2), ("wgan-gp", 2), ("progressive", 10)):
+        assert found[case]["far"] < 1e-7 and found[case]["graphs"] == graphs and found[case]["logged"] == []
+
+
+def test_recorded_moves_follow_a_schedule_and_a_loss_scale() -> None:
+    """What changes from move to move lies in memory that the graph reads."""
+    from ganlab.schedules import Linear
+
+    ended = []
+    for recorded in (False, True):
+        torch.manual_seed(0)
+        schedule = Linear(until_nimg=64 * 20)
+        model = DCGAN(image=IMAGE, width=16, precision="fp16", rate_schedule=schedule).cuda()
+        model.cuda_graphs = recorded
+        model.configure_optimizers()
+        pixels = torch.zeros(64, 3, 32, 32, dtype=torch.uint8, device="cuda")
+        for step in range(20):
+            model.training_step((pixels, torch.full((64,), -1, device="cuda")), step)
+        ended.append((model, {name: float(rate) for name, rate in model.rates().items()}))
+    (eager, rates), (recorded, same) = ended
+    assert same == pytest.approx(rates) and rates["generator"] < 2e-4 / 10
+    for player in ("generator", "discriminator"):
+        assert recorded.loss_scales[player].value == eager.loss_scales[player].value
+        steps = [{int(moments["step"]) for moments in m.players[player].optimizer.state.values()} for m, _ in ended]
+        assert steps[0] == steps[1]
+
+
+def test_batches_arrive_as_they_were_sent() -> None:
+    sent = [(torch.full((8, 3, 64, 64), n, dtype=torch.uint8).pin_memory(), torch.full((8,), n)) for n in range(20)]
+    for n, (images, labels) in enumerate(on_device(iter(sent), torch.device("cuda"))):
+        torch.mm(torch.ones(2048, 2048, device="cuda"), torch.ones(2048, 2048, device="cuda"))  # it plays
+        assert images.is_cuda and (images == n).all() and (labels == n).all()
+
+
+def test_a_stretch_does_not_wait_for_the_device() -> None:
+    model, _ = trained("bf16", steps=3)
+    batches = [(torch.zeros(64, 3, 32, 32, dtype=torch.uint8).pin_memory(), torch.full((64,), -1).pin_memory())] * 4
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        model.training_step(on_device(iter(batches), model.device), 0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("words", [["machine.cuda_graphs=true"], ["machine.compile=true", "machine.cuda_graphs=true"]])
+def test_the_command_goes_on_recorded(tmp_path: Path, words: list[str]) -> None:
+    import tiny_runs as runs
+
+    config = runs.write_config(tmp_path, runs.pack_noise(tmp_path, classes=3))
+    words = [*words, "machine.device=cuda", f"run={tmp_path / 'run'}"]
+    runs.done(config, *words, "train.total_nimg=288")
+    assert "going on from nimg-000000000288.ckpt" in runs.done(config, *words)

@@ -56,14 +56,14 @@ class Player:
 
     def hold_still(self) -> None:
         """Let the step be recorded: what it reads then lies where it lay, on the device."""
-        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
-            group["capturable"] = True
-            self.rates.append(torch.tensor(rate, device=self.culprits.device))
+        self.rates = [torch.tensor(rate, device=self.culprits.device) for rate in self.base_rates]
 
     def begin(self, rate_factor: float) -> None:
         """Begin a move."""
         for number, (group, rate) in enumerate(zip(self.optimizer.param_groups, self.base_rates, strict=True)):
             group["lr"] = self.rates[number].fill_(rate * rate_factor) if self.rates else rate * rate_factor
+            if "capturable" in group:
+                group["capturable"] = bool(self.rates)  # whatever the run said that wrote the checkpoint
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add a loss's gradients; the last one of a move sends them to the other ranks while it runs."""
