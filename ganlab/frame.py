@@ -102,7 +102,7 @@ class Machine:
     each. For networks that leave a GPU too little memory; needs Adam or AdamW. It means nothing on one process."""
     timeout_seconds: int = 600
     """A process that keeps the others waiting for longer, dead or hung, is named and ends the run. It must exceed the
-    longest that one process works alone: the set-up of its data, grids of samples, a checkpoint."""
+    longest that one process works alone: the set-up of its data, a grid of samples, the distances of an evaluation."""
 
 
 @dataclass(frozen=True)
