@@ -182,7 +182,7 @@ def play(model: GANModule, phase: Phase, batch: int, seconds: float) -> dict[str
         model.training_step(iter(cycle), step)
     model.clock.nimg = phase.from_nimg
     start, images = now(device), 0
-    model.stopwatch.read()
+    model.stopwatch.start(device)
     while (spent := now(device) - start) < seconds or not images:
         model.training_step(iter(cycle), 0)
         images += batch * len(cycle)

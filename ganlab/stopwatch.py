@@ -13,17 +13,24 @@ class Stopwatch:
     """Seconds of each of `NAMES`; what is timed inside of something else is not counted twice.
 
     On a GPU they are its own, from event to event: waiting for data is the time for which it had nothing to do, and
-    nothing waits for a figure until they are all read, once a tick.
+    nothing waits for a figure until they are all read, once a tick. Before somebody starts it, nothing is kept.
     """
 
     def __init__(self) -> None:
-        self.device = torch.device("cpu")
+        self.device: torch.device | None = None
         self.spans: list[tuple[str, str | None, float | torch.cuda.Event, float | torch.cuda.Event]] = []
         self.inside: list[str] = []
+
+    def start(self, device: torch.device) -> None:
+        """Begin to time what is done on a device."""
+        self.device, self.spans = device, []
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Time what is done here."""
+        if self.device is None:
+            yield
+            return
         start = self._now()
         outer = self.inside[-1] if self.inside else None
         self.inside.append(name)
@@ -48,7 +55,7 @@ class Stopwatch:
         return seconds
 
     def _now(self) -> float | torch.cuda.Event:
-        if self.device.type != "cuda":
+        if self.device is None or self.device.type != "cuda":
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
         event.record()

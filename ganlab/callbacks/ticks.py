@@ -41,6 +41,8 @@ class Ticks(EveryImages):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Start the clock and the bar; drop lines of images that a killed run saw but did not save."""
         super().on_train_start(trainer, module)
+        assert isinstance(module, GANModule)
+        module.stopwatch.start(module.device)
         self.last_nimg, self.last_time = self.seen, time.monotonic()
         self.first_time = self.last_time
         if trainer.is_global_zero:

@@ -123,7 +123,6 @@ class GANModule(Averaged):
             if self.cuda_graphs:
                 self.players[name].hold_still()
                 self.run = Recorded(self._run)
-        self.stopwatch.device = self.device
         return [player.optimizer for player in self.players.values()]
 
     def on_train_start(self) -> None:
@@ -198,11 +197,11 @@ class GANModule(Averaged):
         for (start, size), drawn in zip(self._pieces(n), draws, strict=True):
             if name == "discriminator":
                 terms, logits = self.loss[name](*(each[start : start + size] for each in reals), drawn, due)
-                found.append({f"{at}_logit": logits[at] for at in ("real", "fake")})
+                found.append({f"{at}_logit": logits[at].detach() for at in ("real", "fake")})
             else:
                 terms = self.loss[name](drawn)
             player.backward(torch.stack(list(terms.values())).sum() / n, last=start + size == n)
-            found.append(terms)
+            found.append({term: values.detach() for term, values in terms.items()})
         if distributed.world_size() > 1:
             with self.stopwatch("reduction"):
                 player.reduce()
@@ -235,7 +234,7 @@ class GANModule(Averaged):
 
     def rates(self) -> dict[str, float]:
         """Return each player's learning rate at its last move."""
-        return {name: player.optimizer.param_groups[0]["lr"] for name, player in self.players.items()}
+        return {name: float(player.optimizer.param_groups[0]["lr"]) for name, player in self.players.items()}
 
     # --- small print
 
