@@ -79,6 +79,6 @@ class SelfCheck(EveryImages):
         if self.lines == 2:
             self.lines += 1
             told = (module, self.works[self.begin], self.rates, self.ticks.row, distributed.world_size())
-            self.untold.append(selfcheck.tell_share(*told))
+            self.untold.append(f"share       {selfcheck.tell_share(*told)}")
         while self.untold:
             self.ticks.progress.print(self.untold.pop(0))
