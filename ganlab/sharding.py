@@ -31,11 +31,14 @@ class Whole(Parameter):
 
 
 def shard(network: nn.Module, mesh: DeviceMesh) -> None:
-    """Keep of each parameter this rank's slice of its first dimension; what has none stays on every rank."""
+    """Keep of each parameter this rank's slice of its first dimension; what has none stays on every rank.
+
+    Shares lie in rows, whole weights with their channels last: what a fused optimizer steps must lie alike.
+    """
 
     def cut(parameter: Parameter) -> Parameter:
         placement = Shard(0) if parameter.ndim else Replicate()
-        return Parameter(distribute_tensor(parameter.data, mesh, [placement]), parameter.requires_grad)
+        return Parameter(distribute_tensor(parameter.data.contiguous(), mesh, [placement]), parameter.requires_grad)
 
     replace_parameters(network, cut)
 
@@ -45,7 +48,7 @@ def gather(*networks: nn.Module) -> None:
 
     def gathered(share: Parameter) -> Parameter:
         assert isinstance(share, DTensor)
-        whole = Whole(share.full_tensor().detach(), share.requires_grad)
+        whole = Whole(channels_last(share.full_tensor().detach()), share.requires_grad)
         whole.share = share
         return whole
 
@@ -72,6 +75,11 @@ def replace_parameters(network: nn.Module, change: Callable[[Parameter], Any]) -
             if parameter not in made:
                 made[parameter] = change(parameter)
             setattr(module, name, made[parameter])
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """Return a tensor as the networks have it: images and the weights of convolutions with their channels last."""
+    return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 def is_sharded(network: nn.Module) -> bool:
@@ -103,7 +111,9 @@ class ShardedGradients:
         for whole in self.network.parameters():
             if isinstance(whole, Whole) and whole.grad is not None:
                 mesh, placements = whole.share.device_mesh, whole.share.placements
-                total = DTensor.from_local(whole.grad, mesh, [Partial()]).redistribute(placements=placements)
+                total = DTensor.from_local(whole.grad.contiguous(), mesh, [Partial()]).redistribute(
+                    placements=placements
+                )
                 whole.share.grad = total / mesh.size()
                 whole.grad = None
 
@@ -161,7 +171,9 @@ def whole_values(values: dict[str, Any]) -> dict[str, Any]:
 def share_of(state: Mapping[str, Any], share: DTensor) -> dict[str, Any]:
     """Cut what an optimizer remembers of a parameter as the parameter itself is cut."""
     return {
-        name: distribute_tensor(value.to(share.device), share.device_mesh, share.placements, src_data_rank=None)
+        name: distribute_tensor(
+            value.to(share.device).contiguous(), share.device_mesh, share.placements, src_data_rank=None
+        )
         if name != "step" and value.shape == share.shape
         else value
         for name, value in state.items()

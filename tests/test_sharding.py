@@ -16,6 +16,7 @@ import torch
 from repository import REPOSITORY
 
 from ganlab.checkpoints import newest
+from ganlab.stopwatch import NAMES
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 
@@ -143,7 +144,7 @@ def test_samples_and_metrics_are_those_of_a_run_that_is_not_sharded(folder):
     ]
     assert len(rows[0]) > 3
     for ours, theirs in zip(*rows, strict=True):
-        measured = {"seconds", "images_per_second", "memory_bytes"}
+        measured = {"seconds", "images_per_second", "memory_bytes", "share", *(f"seconds/{name}" for name in NAMES)}
         assert ours.keys() == theirs.keys()
         for key in ours.keys() - measured:
             assert ours[key] == pytest.approx(theirs[key], rel=1e-8), key

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -105,8 +106,7 @@ class GANModule(Averaged):
         self.moves_every = {"discriminator": 1, "generator": discriminator_moves}  # in the order of play
         self.generator_batch, self.ema_half_life = generator_batch, ema_half_life
         self.group, self.seed, self.micro_batch, self.precision = group, seed, micro_batch, precision
-        self.attempt = attempt
-        self.clock = Clock()
+        self.attempt, self.clock = attempt, Clock()
         self.players: dict[str, Player] = {}
         self.statistics, self.stopwatch = Statistics(), Stopwatch()
         self.loss_scales = nn.ModuleDict({name: LossScale() for name in self.moves_every if precision == "fp16"})
@@ -143,14 +143,16 @@ class GANModule(Averaged):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the clock: all else that matters is weights and optimizer states, and randomness has no state."""
-        checkpoint["ganlab"] = {
-            "format": CHECKPOINT_FORMAT,
-            "clock": self.clock.state_dict(),
-            "attempt": self.attempt,
-        }
+        ours = {"format": CHECKPOINT_FORMAT, "clock": self.clock.state_dict(), "attempt": self.attempt}
+        checkpoint["ganlab"] = ours
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the clock back; the attempt too, unless this is a later one."""
+        """Take the clock back; the attempt too, unless this is a later one.
+
+        The moments come to lie as the weights do, whoever wrote them: a fused optimizer takes that for granted.
+        """
+        states = apply_to_collection(checkpoint["optimizer_states"], Tensor, sharding.channels_last)
+        checkpoint["optimizer_states"] = states
         self.clock.load_state_dict(checkpoint["ganlab"]["clock"])
         self.attempt = max(self.attempt, checkpoint["ganlab"]["attempt"])
 

@@ -105,11 +105,13 @@ def struck(player: Player, infinite: bool) -> dict[str, Any]:
     before = {name: value.to_local().clone() for name, value in network.named_parameters()}
     sharding.gather(network)
     player.begin(1.0)
+    player.gradients.clear()
     weights = dict(network.named_parameters())
     player.backward(torch.stack([weight.square().sum() for weight in weights.values()]).sum(), last=True)
     victim = max(weights, key=lambda name: len(weights[name]))
     if infinite and distributed.rank() == 0:
         weights[victim].grad[-1] = float("inf")
+    player.reduce()
     masked = player.finish()
     sharding.release(network)
     return {
