@@ -43,7 +43,6 @@ def found() -> Any:
         ("wgan-gp", 2),
         ("progressive", 10),  # of each player at 4, 8 fading in, 8, 16 fading in and 16 px
         ("bf16", 3),
-        ("code of the CPU's own", 3),
     ],
 )
 def test_moves_are_those_of_eager_losses(found: Any, case: str, graphs: int) -> None:

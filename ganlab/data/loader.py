@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +17,22 @@ from ganlab.data.faults import BadSampleError
 from ganlab.data.order import mix
 from ganlab.data.shards import Place
 from ganlab.seeding import key
-from ganlab.types import Phase, UserError
+from ganlab.types import ImageSpec, Phase, UserError
 
 AHEAD = 3
 """Batches decoded before they are asked for."""
 REPLACEMENTS = 10
 """Bad samples in a row at one position before the dataset is given up."""
+
+Found = tuple[int, Place, int]
+"""A position, where its image lies, and whether that is flipped."""
+
+
+class Share(NamedTuple):
+    """What of a batch is this rank's."""
+
+    batch: int
+    image: ImageSpec
 
 
 class BatchLoader:
@@ -59,14 +70,14 @@ class BatchLoader:
         """Decode ahead and yield, for ever."""
         with ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool:
             waiting: deque[tuple[int, Tensor, Tensor, list[Future[None]]]] = deque()
-            nimg, window = self.start, -1
+            soon, window = self._look_up(pool, self.start), -1
             try:
                 while True:
                     while len(waiting) <= AHEAD:
-                        phase = self.plan(nimg)
-                        assert phase.batch is not None
-                        waiting.append((nimg, *self._begin(pool, nimg, phase)))
-                        nimg += phase.batch
+                        # The next batch is looked up before this one is decoded: no thread waits for its places.
+                        nimg, share, places = soon
+                        soon = self._look_up(pool, nimg + share.batch * self.world_size)
+                        waiting.append((nimg, *self._begin(pool, share, places)))
                     oldest, pixels, labels, parts = waiting.popleft()
                     if (now := self.order.window(oldest)) != window:
                         window = now
@@ -78,26 +89,31 @@ class BatchLoader:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _begin(self, pool: ThreadPoolExecutor, nimg: int, phase: Phase) -> tuple[Tensor, Tensor, list[Future[None]]]:
-        """Let the threads decode this rank's share of a batch, each a part of it."""
+    def _look_up(self, pool: ThreadPoolExecutor, nimg: int) -> tuple[int, Share, Future[list[Found]]]:
+        """Let a thread find where the images of this rank's share of a batch lie."""
+        phase = self.plan(nimg)
         assert phase.batch is not None
         if phase.batch % self.world_size:
             raise UserError(
                 f"train.batch: {phase.batch} images cannot be shared equally by {self.world_size} processes"
             )
-        share, image = phase.batch // self.world_size, phase.image
+        share = Share(phase.batch // self.world_size, phase.image)
+        return nimg, share, pool.submit(self._find, nimg + self.rank * share.batch, share.batch, share.image.height)
+
+    def _begin(
+        self, pool: ThreadPoolExecutor, share: Share, places: Future[list[Found]]
+    ) -> tuple[Tensor, Tensor, list[Future[None]]]:
+        """Let the threads decode this rank's share of a batch, each a part of it."""
         # Memory is taken on this thread: pinned memory belongs to the thread's own GPU.
-        pixels = self.buffers.take((share, image.height, image.width, image.channels))
-        labels = torch.empty(share, dtype=torch.int64)
-        # A part waits for the places only while a thread, which took them up before it, is at them.
-        places = pool.submit(self._find, nimg + self.rank * share, share, image.height)
-        cuts = pairwise(share * k // self.threads for k in range(self.threads + 1))
+        pixels = self.buffers.take((share.batch, share.image.height, share.image.width, share.image.channels))
+        labels = torch.empty(share.batch, dtype=torch.int64)
+        cuts = pairwise(share.batch * k // self.threads for k in range(self.threads + 1))
         parts = [
             pool.submit(self._decode, places, range(a, b), pixels.numpy(), labels.numpy()) for a, b in cuts if a < b
         ]
         return pixels, labels, parts
 
-    def _find(self, first: int, count: int, height: int) -> list[tuple[int, Place, int]]:
+    def _find(self, first: int, count: int, height: int) -> list[Found]:
         """List positions, where their images lie, and whether these are flipped."""
         positions = np.arange(first, first + count)
         mixed = mix(positions.astype(np.uint64) ^ np.uint64(key(self.seed, "mirror")))
@@ -107,7 +123,7 @@ class BatchLoader:
 
     def _decode(
         self,
-        places: Future[list[tuple[int, Place, int]]],
+        places: Future[list[Found]],
         part: range,
         pixels: NDArray[np.uint8],
         labels: NDArray[np.int64],
