@@ -27,7 +27,8 @@ demo: $(SETUP) ## train a DCGAN on handwritten digits, in four minutes on two co
 	@$(BIN)/python -m ganlab.demo report runs/digits-dcgan
 
 test: $(SETUP) lint types ## lint, types, import floors and all tests
-	$(BIN)/pytest -m 'not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope -m 'not gpu and not multi'
+	$(BIN)/pytest -m 'not gpu and multi'
 
 test-fast: $(SETUP) ## the tests that take seconds
 	$(BIN)/pytest -m 'not gpu and not slow and not multi'

@@ -9,9 +9,7 @@ The photographs are windows of 256 px on walls of the 100 px photographs of the 
 """
 
 import io
-import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -24,6 +22,7 @@ from typing import Any
 import click
 import numpy as np
 from PIL import Image
+from turns import Waiting
 from webdataset import TarWriter
 
 from ganlab.data.pack import pack
@@ -46,37 +45,17 @@ WAYS = {
 }
 
 
-class Process:
+class Process(Waiting):
     """A way that has filled its first batch and waits for orders."""
 
     def __init__(self, way: str, folder: Path, size: int, workers: int) -> None:
-        self.process = subprocess.Popen(
-            [*PEER, "run", way, str(folder), str(size), str(workers)],
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
-        self.first = self.answer()["first"]
-
-    def answer(self) -> dict[str, float]:
-        while line := self.process.stdout.readline():
-            if line.startswith('{"'):
-                return json.loads(line)
-        raise ChildProcessError(f"ended with {self.process.wait()}")
+        super().__init__([*PEER, "run", way, str(folder), str(size), str(workers)], environment())
+        self.first = self.ready["first"]
 
     def measure(self, images: int) -> tuple[float, float]:
         """Images per second, and microseconds of CPU an image."""
-        self.process.stdin.write(f"{images}\n")
-        self.process.stdin.flush()
-        answer = self.answer()
+        answer = self.ask(images)
         return images / answer["wall"], answer["cpu"] / images * 1e6
-
-    def end(self) -> None:
-        os.killpg(self.process.pid, signal.SIGTERM)  # endless batches have no end to wait for
-        self.process.wait()
 
 
 PEER = [sys.executable, str(Path(__file__).with_name("peers.py"))]

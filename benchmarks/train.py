@@ -12,7 +12,6 @@ import copy
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import click
 import torch
+from turns import Waiting
 
 from ganlab.callbacks import Guard, Ticks
 from ganlab.config import load
@@ -179,45 +179,21 @@ def work(way: str, case: str) -> None:
             print(json.dumps({"seconds": seconds, "peak": peak}), flush=True)
 
 
-class Worker:
-    """A way that waits for its turn."""
-
-    def __init__(self, way: str, case: str) -> None:
-        command = [sys.executable, __file__, "--worker", way, "--only", case]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.warm_up = self.answer()["warm_up"]
-
-    def answer(self) -> dict[str, float]:
-        while line := self.process.stdout.readline():
-            if line.startswith("{"):
-                return json.loads(line)
-        raise ChildProcessError(f"ended with {self.process.wait()}")
-
-    def run(self, moves: int) -> dict[str, float]:
-        self.process.stdin.write(f"{moves}\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def end(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def compare(case: str, rounds: int, seconds: float) -> None:
-    workers = {way: Worker(way, case) for way in WAYS}
-    pace = workers["loop"].run(10)["seconds"] / 10
+    workers = {way: Waiting([sys.executable, __file__, "--worker", way, "--only", case]) for way in WAYS}
+    pace = workers["loop"].ask(10)["seconds"] / 10
     moves = max(10, 5 * round(seconds / pace / 5))
     found = {way: [] for way in WAYS}
     for _ in range(rounds):
         for way, worker in workers.items():
-            found[way].append(worker.run(moves))
+            found[way].append(worker.ask(moves))
     images = moves * config_of(case).train.batch
     print(f"{case}, {rounds} rounds of {moves} discriminator moves")
     for way, worker in workers.items():
         rates = [images / one["seconds"] for one in found[way]]
         print(
             f"  {way:<16}{statistics.median(rates):9.1f} images/s ({min(rates):.1f}-{max(rates):.1f})   peak "
-            f"{found[way][-1]['peak'] / 2**20:6.0f} MiB   first moves {worker.warm_up:5.1f} s"
+            f"{found[way][-1]['peak'] / 2**20:6.0f} MiB   first moves {worker.ready['warm_up']:5.1f} s"
         )
         worker.end()
     for ours, loop in (("ganlab", "loop"), ("ganlab compiled", "fast loop")):
