@@ -74,16 +74,15 @@ def measure(case: str, device: str, way: tuple[str, bool, bool], seconds: float,
     """Print a line, and return the images per second."""
     config = config_of(case, device, way)
     cuda = device == "cuda"
-    work = selfcheck.count(build_model(config), build_model(config).phases[-1], config.train.batch)
+    counted = build_model(config)  # not seated, and neither compiled nor recorded
+    work = selfcheck.count(counted, counted.phases[-1], config.train.batch)
     start = time.perf_counter()
     model = seated(config)
     if cuda:
         torch.backends.cudnn.benchmark = True
         torch.cuda.reset_peak_memory_stats()
-    warm = selfcheck.play(model, model.phases[-1], config.train.batch, 0.0)  # compiles and records
-    for _ in range(3):
-        warm = selfcheck.play(model, model.phases[-1], config.train.batch, 0.0)
-    assert warm["images_per_second"] > 0
+    for _ in range(4):  # compiles and records
+        selfcheck.play(model, model.phases[-1], config.train.batch, 0.0)
     begun = time.perf_counter() - start
     rate = selfcheck.play(model, model.phases[-1], config.train.batch, seconds)["images_per_second"]
     peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0.0
