@@ -157,7 +157,7 @@ def count(model: GANModule, phase: Phase, batch: int) -> Work:
 
         every = [penalty.every for penalty in model.regularizers.values()]
         period, cycle = math.lcm(*every), model.moves_every["generator"]
-        due = [tuple(played % k == 0 for k in every) for played in range(period)]
+        due = [tuple(model.due(played)) for played in range(period)]
         costs = {which: cost("discriminator", due.index(which)) for which in set(due)}
         own = [sum(column) / period for column in zip(*(costs[which] for which in due), strict=True)]
         operations, operators = (

@@ -116,9 +116,8 @@ def plan(config: Config, model: GANModule, samples: int) -> str:
 
 def compiled(model: GANModule) -> str:
     """Name the losses that are compiled, each as one graph, and say how often growth has them compiled anew."""
-    penalties = model.regularizers
-    period = math.lcm(*(penalty.every for penalty in penalties.values()))
-    due = {tuple(name for name, penalty in penalties.items() if move % penalty.every == 0) for move in range(period)}
+    period = math.lcm(*(penalty.every for penalty in model.regularizers.values()))
+    due = {tuple(model.due(played)) for played in range(period)}
     losses = ["generator's", *("discriminator's" + " with " * bool(n) + " and ".join(n) for n in sorted(due))]
     stages = 2 * len(model.phases) - 1
     anew = f"; at each of {stages} stages of growth, {stages * len(losses)} graphs in all" if stages > 1 else ""

@@ -88,11 +88,7 @@ class GANModule(Averaged):
         self.discriminator = discriminator
         self.regularizers, self.augment = dict(regularizers or {}), augment
         self.losses = Losses(
-            generator=generator,
-            discriminator=discriminator,
-            objective=objective,
-            augment=augment,
-            precision=precision,
+            generator=generator, discriminator=discriminator, objective=objective, augment=augment, precision=precision
         )
         self.loss: dict[str, Callable[..., Any]] = {
             "discriminator": self.losses.discriminator,
@@ -143,8 +139,8 @@ class GANModule(Averaged):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the clock: all else that matters is weights and optimizer states, and randomness has no state."""
-        ours = {"format": CHECKPOINT_FORMAT, "clock": self.clock.state_dict(), "attempt": self.attempt}
-        checkpoint["ganlab"] = ours
+        clock = self.clock.state_dict()
+        checkpoint["ganlab"] = {"format": CHECKPOINT_FORMAT, "clock": clock, "attempt": self.attempt}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the clock back; the attempt too, unless this is a later one.
@@ -166,8 +162,7 @@ class GANModule(Averaged):
         """Make one move of one player, given this rank's share of the reals. Works without a Trainer."""
         player = self.players[name]
         n = self._in_groups(name, len(real) if name == "discriminator" else round(len(real) * self.generator_batch))
-        penalties = self.regularizers if name == "discriminator" else {}
-        due = {key: r for key, r in penalties.items() if self.clock.moves[name] % r.every == 0}
+        due = self.due(self.clock.moves[name]) if name == "discriminator" else {}
         with self.stopwatch("penalty" if due else name):
             self.discriminator.requires_grad_(name == "discriminator")  # the generator's move only passes through it
             sharding.gather(self.generator, self.discriminator)
@@ -208,6 +203,10 @@ class GANModule(Averaged):
             with self.stopwatch("reduction"):
                 player.reduce()
         return [*found, {"not_finite": player.finish()[None]}]
+
+    def due(self, played: int) -> dict[str, Regularizer]:
+        """Return the penalties of the discriminator's move after so many."""
+        return {name: penalty for name, penalty in self.regularizers.items() if played % penalty.every == 0}
 
     def renew(self) -> None:
         """Let the players begin anew: the networks work otherwise from here on, as they do where they grow."""
