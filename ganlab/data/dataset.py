@@ -21,10 +21,10 @@ import errno
 import hashlib
 import json
 import os
-import zlib
 from pathlib import Path
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from ganlab.data.decode import MAX_PIXELS, decode_into
@@ -130,7 +130,7 @@ class ShardDataset:
         try:
             if len(data) < size:
                 raise ValueError(f"the shard ends after {len(data):,} of its {size:,} bytes")
-            if self.index.shards[number].sha256 and (found := zlib.crc32(data)) != crc32:
+            if self.index.shards[number].sha256 and (found := isal_zlib.crc32(data)) != crc32:
                 raise ValueError(f"its crc32 is {found:08x}, the index says {crc32:08x}")
             decode_into(data, out, self.index.stored(out.shape[0]), self.max_pixels)
         except ValueError as error:

@@ -39,6 +39,8 @@ def decode_into(
     """
     try:
         if data[:2] == b"\xff\xd8":
+            if stored == out.shape[:2] and _fills(out, data):
+                return
             height, width, space, _ = simplejpeg.decode_jpeg_header(data)
             _check_size(height, width, stored, max_pixels)
             if space not in FOUR_INKS:
@@ -55,11 +57,17 @@ def decode_into(
         raise ValueError(f"cannot be decoded: {error}") from error
 
 
+def _fills(out: NDArray[np.uint8], data: bytes) -> bool:
+    """Decode a JPEG of this very size, the usual case, whose header is so read but once; False where it is none."""
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, JPEG_SPACES[out.shape[2]], buffer=out)
+    except ValueError:  # too large, of four inks, damaged: the header tells
+        return False
+    return pixels.shape == out.shape
+
+
 def _decode_jpeg(data: bytes, out: NDArray[np.uint8], stored: tuple[int, int] | None) -> None:
     height, width, channels = out.shape
-    if stored == (height, width):
-        simplejpeg.decode_jpeg(data, JPEG_SPACES[channels], buffer=out)
-        return
     spare = 1 if stored else 2  # what Lanczos makes of eighths is worse, the fewer pixels it has to choose from
     pixels = simplejpeg.decode_jpeg(data, JPEG_SPACES[channels], min_height=spare * height, min_width=spare * width)
     if pixels.shape == out.shape:

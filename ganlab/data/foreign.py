@@ -3,7 +3,6 @@
 import io
 import json
 import tarfile
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from isal import isal_zlib
 
 from ganlab.data.location import Location, parse, redact
 from ganlab.data.shards import Index, Shard, write_index
@@ -105,7 +105,7 @@ def _look(place: Location, name: str, labels: str | None, patience: Patience) ->
     path = Path(place.base) / name
     try:
         with path.open("rb") as file:
-            samples, classes = _list(file, path, labels, lambda read: zlib.crc32(read()))
+            samples, classes = _list(file, path, labels, lambda read: isal_zlib.crc32(read()))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; is it the right name?") from error
     return Found(Shard(name, path.stat().st_size, len(samples), sha256_of(path)), samples, classes)

@@ -4,7 +4,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,8 @@ from ganlab.types import ImageSpec, Phase, UserError
 
 AHEAD = 3
 """Batches decoded before they are asked for."""
+LOOKED_UP = 512
+"""Images whose places are found together, in as many batches as that takes: one by one, batches pay for each lookup."""
 REPLACEMENTS = 10
 """Bad samples in a row at one position before the dataset is given up."""
 
@@ -29,9 +31,10 @@ Found = tuple[int, Place, int]
 
 
 class Share(NamedTuple):
-    """What of a batch is this rank's."""
+    """What of the batch after `nimg` images is this rank's."""
 
-    batch: int
+    nimg: int
+    images: int
     image: ImageSpec
 
 
@@ -70,17 +73,14 @@ class BatchLoader:
         """Decode ahead and yield, for ever."""
         with ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool:
             waiting: deque[tuple[int, Tensor, Tensor, list[Future[None]]]] = deque()
-            soon, window = self._look_up(pool, self.start), -1
+            shares, end = self._looked_up(pool), -1
             try:
                 while True:
                     while len(waiting) <= AHEAD:
-                        # The next batch is looked up before this one is decoded: no thread waits for its places.
-                        nimg, share, places = soon
-                        soon = self._look_up(pool, nimg + share.batch * self.world_size)
-                        waiting.append((nimg, *self._begin(pool, share, places)))
+                        waiting.append(self._begin(pool, *next(shares)))
                     oldest, pixels, labels, parts = waiting.popleft()
-                    if (now := self.order.window(oldest)) != window:
-                        window = now
+                    if oldest >= end:
+                        end = self.order.window_end(oldest)
                         self.dataset.store.expect(self.order.upcoming(oldest))
                     for part in parts:
                         part.result()
@@ -89,48 +89,66 @@ class BatchLoader:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _look_up(self, pool: ThreadPoolExecutor, nimg: int) -> tuple[int, Share, Future[list[Found]]]:
-        """Let a thread find where the images of this rank's share of a batch lie."""
+    def _looked_up(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Share, Future[list[Found]], int]]:
+        """Yield each share with the places of its images: those from a number on in what a thread finds."""
+        shares = self._shares(self.start)
+        places = pool.submit(self._find, shares)
+        while True:
+            # The next ones are looked up before these are decoded: no thread waits for its places.
+            after = self._shares(shares[-1].nimg + shares[-1].images * self.world_size)
+            places_after = pool.submit(self._find, after)
+            for number, share in enumerate(shares):
+                yield share, places, number * share.images
+            shares, places = after, places_after
+
+    def _shares(self, nimg: int) -> list[Share]:
+        """List shares of the batches after `nimg` images that are looked up together: all of one phase."""
         phase = self.plan(nimg)
         assert phase.batch is not None
         if phase.batch % self.world_size:
             raise UserError(
                 f"train.batch: {phase.batch} images cannot be shared equally by {self.world_size} processes"
             )
-        share = Share(phase.batch // self.world_size, phase.image)
-        return nimg, share, pool.submit(self._find, nimg + self.rank * share.batch, share.batch, share.image.height)
+        images = phase.batch // self.world_size
+        starts = range(nimg, nimg + max(1, LOOKED_UP // images) * phase.batch, phase.batch)
+        same = takewhile(lambda start: self.plan(start) == phase, starts)
+        return [Share(start, images, phase.image) for start in same]
 
-    def _begin(
-        self, pool: ThreadPoolExecutor, share: Share, places: Future[list[Found]]
-    ) -> tuple[Tensor, Tensor, list[Future[None]]]:
-        """Let the threads decode this rank's share of a batch, each a part of it."""
-        # Memory is taken on this thread: pinned memory belongs to the thread's own GPU.
-        pixels = self.buffers.take((share.batch, share.image.height, share.image.width, share.image.channels))
-        labels = torch.empty(share.batch, dtype=torch.int64)
-        cuts = pairwise(share.batch * k // self.threads for k in range(self.threads + 1))
-        parts = [
-            pool.submit(self._decode, places, range(a, b), pixels.numpy(), labels.numpy()) for a, b in cuts if a < b
-        ]
-        return pixels, labels, parts
-
-    def _find(self, first: int, count: int, height: int) -> list[Found]:
+    def _find(self, shares: list[Share]) -> list[Found]:
         """List positions, where their images lie, and whether these are flipped."""
-        positions = np.arange(first, first + count)
+        firsts = (share.nimg + self.rank * share.images for share in shares)
+        positions = np.concatenate([np.arange(first, first + shares[0].images) for first in firsts])
         mixed = mix(positions.astype(np.uint64) ^ np.uint64(key(self.seed, "mirror")))
         flips = (mixed & np.uint64(self.mirror)).tolist()
-        places = self.dataset.index.places(self.order(positions), height)
+        places = self.dataset.index.places(self.order(positions), shares[0].image.height)
         return list(zip(positions.tolist(), places, flips, strict=True))
+
+    def _begin(
+        self, pool: ThreadPoolExecutor, share: Share, places: Future[list[Found]], first: int
+    ) -> tuple[int, Tensor, Tensor, list[Future[None]]]:
+        """Let the threads decode this rank's share of a batch, each a part of it."""
+        # Memory is taken on this thread: pinned memory belongs to the thread's own GPU.
+        pixels = self.buffers.take((share.images, share.image.height, share.image.width, share.image.channels))
+        labels = torch.empty(share.images, dtype=torch.int64)
+        cuts = pairwise(share.images * k // self.threads for k in range(self.threads + 1))
+        parts = [
+            pool.submit(self._decode, places, first, range(a, b), pixels.numpy(), labels.numpy())
+            for a, b in cuts
+            if a < b
+        ]
+        return share.nimg, pixels, labels, parts
 
     def _decode(
         self,
         places: Future[list[Found]],
+        first: int,
         part: range,
         pixels: NDArray[np.uint8],
         labels: NDArray[np.int64],
     ) -> None:
         found = places.result()
         for i in part:
-            position, place, flip = found[i]
+            position, place, flip = found[first + i]
             labels[i] = self._read(position, place, pixels[i])
             if flip:
                 image = torch.from_numpy(pixels[i])

@@ -49,19 +49,24 @@ class Order:
                 out[chosen] = self.starts[shards[at]] + inside - (ends[at] - self.counts[shards[at]])
         return out
 
-    def window(self, position: int) -> int:
-        """Number the windows of all epochs: which one is this position in?"""
-        epoch, place = divmod(position, self.samples)
+    def window_end(self, position: int) -> int:
+        """Return the position after the last one of this position's window."""
+        epoch, window = self._window(position)
         _, ends = self._shards(epoch)
-        windows = len(self.cuts) - 1
-        return epoch * windows + int(np.searchsorted(ends[self.cuts[1:] - 1], place, side="right"))
+        return epoch * self.samples + int(ends[self.cuts[window + 1] - 1])
 
     def upcoming(self, position: int) -> Iterator[int]:
         """Give the shards in the order in which windows need them, for ever, beginning with this position's window."""
-        epoch, window = divmod(self.window(position), len(self.cuts) - 1)
+        epoch, window = self._window(position)
         while True:
             yield from self._shards(epoch)[0][self.cuts[window] :].tolist()
             epoch, window = epoch + 1, 0
+
+    def _window(self, position: int) -> tuple[int, int]:
+        """Return a position's epoch, and its window there."""
+        epoch, place = divmod(position, self.samples)
+        _, ends = self._shards(epoch)
+        return epoch, int(np.searchsorted(ends[self.cuts[1:] - 1], place, side="right"))
 
     def _shards_of(self, epoch: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return an epoch's order of shards, and the place after the last sample of each."""

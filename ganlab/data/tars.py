@@ -4,7 +4,6 @@ import io
 import os
 import re
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from ganlab.types import UserError
@@ -58,7 +58,7 @@ def walk(path: Path) -> Contents:
             images = copies.setdefault(int(level[1]) if level else 0, {})
             if key in images or not data:
                 raise _bad(path, member.name, f"a second image for key {key}" if data else "an image of 0 bytes")
-            images[key] = (member.offset_data, len(data), zlib.crc32(data))
+            images[key] = (member.offset_data, len(data), isal_zlib.crc32(data))
     images = copies.pop(0)
     if orphans := labels.keys() - images.keys():
         raise _bad(path, min(orphans) + ".cls", "a class without an image")
