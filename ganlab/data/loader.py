@@ -82,7 +82,7 @@ class BatchLoader:
                     if oldest >= end:
                         end = self.order.window_end(oldest)
                         self.dataset.store.expect(self.order.upcoming(oldest))
-                    for part in parts:
+                    for part in reversed(parts):  # the last one begun ends last, mostly: this thread wakes but once
                         part.result()
                     yield pixels.permute(0, 3, 1, 2), labels
                     del pixels  # its memory is for a batch to come
