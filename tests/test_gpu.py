@@ -1,6 +1,7 @@
 """What only a CUDA device can show; run by `make test-gpu`."""
 
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from repository import REPOSITORY
 from test_compiled import SCRIPT, launch
 
+from ganlab.data import BatchLoader, ShardDataset
+from ganlab.data.pack import pack
 from ganlab.models import DCGAN, GANModule
 from ganlab.regularizers import R1
 from ganlab.stretches import on_device
-from ganlab.types import ImageSpec
+from ganlab.types import ImageSpec, Phase
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 
@@ -140,6 +143,19 @@ def test_batches_arrive_as_they_were_sent() -> None:
     for n, (images, labels) in enumerate(on_device(iter(sent), torch.device("cuda"))):
         torch.mm(torch.ones(2048, 2048, device="cuda"), torch.ones(2048, 2048, device="cuda"))  # it plays
         assert images.is_cuda and (images == n).all() and (labels == n).all()
+
+
+def test_pinned_batches_are_those_of_the_cpu(tmp_path: Path) -> None:
+    np.savez(tmp_path / "noise.npz", images=np.random.default_rng(0).integers(0, 256, (100, 64, 64, 3), np.uint8))
+    pack(tmp_path / "noise.npz", tmp_path / "shards", size=64)
+    dataset = ShardDataset(tmp_path / "shards")
+    phase = Phase(0, dataset.image, 16)
+    plain, pinned = (BatchLoader(dataset, plan=lambda _: phase, seed=0, pin_memory=pin) for pin in (False, True))
+    assert next(iter(pinned))[0].is_pinned()
+    batches = on_device(iter(pinned), torch.device("cuda"))
+    for (sent, _), (images, _) in islice(zip(plain, batches, strict=True), 40):  # their memory is used again and again
+        torch.mm(torch.ones(2048, 2048, device="cuda"), torch.ones(2048, 2048, device="cuda"))  # it plays
+        assert torch.equal(images.cpu(), sent)
 
 
 def test_a_stretch_does_not_wait_for_the_device() -> None:
