@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 from torch.autograd import gradcheck
+from torch.nn import functional as F
 
 from ganlab.layers.batchnorm import BatchNorm, ConditionalBatchNorm
+from ganlab.layers.leaky import LeakyReLU
 from ganlab.layers.minibatch import MinibatchStd
 from ganlab.layers.spectral import SpectralNorm, iterate_power, spectral_norm
 from ganlab.regularizers import input_gradient
@@ -162,3 +164,17 @@ def test_minibatch_std_is_the_formula_of_the_paper(group: int) -> None:
         members = images[start : start + group].numpy()
         expected = ((members.var(axis=0) + 1e-8) ** 0.5).mean()
         assert abs(out[start : start + group, 3] - expected).max() < 1e-12
+
+
+def test_leaky_relu_keeps_its_result_alone() -> None:
+    """The next convolution keeps that anyway: no memory of its own, and the gradient is that of the formula."""
+    images, first, second = torch.randn(2, 3, 4, 4), torch.randn(5, 3, 3, 3).requires_grad_(), torch.randn(1, 5, 3, 3)
+    kept: set[int] = set()
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.add(x.data_ptr()), x)[1], lambda x: x):
+        hidden = LeakyReLU()(F.conv2d(images, first))
+        total = F.conv2d(hidden, second.requires_grad_(), padding=1).sum()
+    assert kept == {tensor.data_ptr() for tensor in (images, first, hidden, second)}
+    (found,) = torch.autograd.grad(total, first)
+    raw = F.conv2d(images, first)
+    (expected,) = torch.autograd.grad(F.conv2d(raw.where(raw > 0, 0.2 * raw), second, padding=1).sum(), first)
+    torch.testing.assert_close(found, expected)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 from ganlab.layers.batchnorm import BatchNorm
+from ganlab.layers.leaky import LeakyReLU
 from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
 
 WIDEST = 8
@@ -112,13 +113,13 @@ class Discriminator(nn.Module):
         widths = stage_widths(image, width)[::-1]
         layers: list[nn.Module] = [
             nn.Conv2d(image.channels, widths[0], 4, stride=2, padding=1, bias=False),
-            nn.LeakyReLU(0.2),
+            LeakyReLU(),
         ]
         for before, after in pairwise(widths):
             layers += [
                 nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False),
                 BatchNorm(after, group=norm_group, running=False),
-                nn.LeakyReLU(0.2),
+                LeakyReLU(),
             ]
         layers += [nn.Conv2d(widths[-1], 1 + self.classes, 4, bias=False), nn.Flatten()]
         self.layers = nn.Sequential(*layers)

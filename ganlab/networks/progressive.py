@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganlab.layers.equalized import EqualizedConv2d, EqualizedConvTranspose2d, EqualizedLinear, PixelNorm
+from ganlab.layers.leaky import LeakyReLU
 from ganlab.layers.minibatch import MinibatchStd
 from ganlab.networks.dcgan import classes_of
 from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
@@ -102,7 +103,7 @@ class Generator(Growing):
                 else [nn.Upsample(scale_factor=2), EqualizedConv2d(half, width, 3)]
             )
             self.blocks[str(size)] = nn.Sequential(
-                *begin, nn.LeakyReLU(0.2), PixelNorm(), EqualizedConv2d(width, width, 3), nn.LeakyReLU(0.2), PixelNorm()
+                *begin, LeakyReLU(), PixelNorm(), EqualizedConv2d(width, width, 3), LeakyReLU(), PixelNorm()
             )
         self.to_rgb = nn.ModuleDict(
             {str(size): EqualizedConv2d(self.widths[size], image.channels, 1, gain=1.0) for size in self.sizes}
@@ -144,7 +145,7 @@ class Discriminator(Growing):
         self.classes = classes_of(image, conditional)
         self.from_rgb = nn.ModuleDict(
             {
-                str(size): nn.Sequential(EqualizedConv2d(image.channels, self.widths[size], 1), nn.LeakyReLU(0.2))
+                str(size): nn.Sequential(EqualizedConv2d(image.channels, self.widths[size], 1), LeakyReLU())
                 for size in self.sizes
             }
         )
@@ -152,10 +153,10 @@ class Discriminator(Growing):
             {
                 str(size): nn.Sequential(
                     EqualizedConv2d(self.widths[size], self.widths[size], 3),
-                    nn.LeakyReLU(0.2),
+                    LeakyReLU(),
                     EqualizedConv2d(self.widths[size], self.widths[size // 2], 3),
                     nn.AvgPool2d(2),
-                    nn.LeakyReLU(0.2),
+                    LeakyReLU(),
                 )
                 for size in self.sizes[1:]
             }
@@ -164,10 +165,10 @@ class Discriminator(Growing):
         self.last = nn.Sequential(
             MinibatchStd(group),
             EqualizedConv2d(width + 1, width, 3),
-            nn.LeakyReLU(0.2),
+            LeakyReLU(),
             nn.Flatten(),
             EqualizedLinear(width * SMALLEST**2, dense),
-            nn.LeakyReLU(0.2),
+            LeakyReLU(),
             EqualizedLinear(dense, 1 + self.classes, gain=1.0),
         )
 
