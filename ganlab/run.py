@@ -1,5 +1,6 @@
 """A run: its folder, what of it must hold before it starts, and its model. Nothing is written until all of it holds."""
 
+import ctypes
 import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ from ganlab.parts import build, resolve
 from ganlab.seeding import seed_everything
 from ganlab.selfcheck import Work, count
 from ganlab.types import ImageSpec, UserError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Options of glibc's `mallopt`, from its malloc.h."""
 
 
 def open_dataset(config: Config) -> ShardDataset:
@@ -184,6 +188,18 @@ def speed_up(model: GANModule, machine: Machine) -> None:
     if machine.compile:
         model.compile()
     model.cuda_graphs = machine.cuda_graphs
+    if machine.device == "cpu" or not torch.cuda.is_available():
+        keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory that a move frees: the next one would get it from the kernel again, page by page.
+
+    That is some 6 % of a move on a CPU. Other C libraries have no such option.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            mallopt(option, 2**30)
 
 
 def count_work(config: Config, model: GANModule) -> dict[int, Work]:
