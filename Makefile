@@ -28,7 +28,7 @@ demo: $(SETUP) ## train a DCGAN on handwritten digits, in four minutes on two co
 
 test: $(SETUP) lint types ## lint, types, import floors and all tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope -m 'not gpu and not multi'
-	$(BIN)/pytest -n 2 --dist loadscope -m 'not gpu and multi'
+	$(BIN)/pytest -m 'not gpu and multi'
 
 test-fast: $(SETUP) ## the tests that take seconds
 	$(BIN)/pytest -m 'not gpu and not slow and not multi'
