@@ -30,8 +30,11 @@ def make_model(group: int | None) -> DCGAN:
     return DCGAN(image=IMAGE, batch_norm_group=group, group=group or 4)
 
 
-def work(group: int | None) -> None:
-    """One process: train on random images, and let rank 0 print what it measured."""
+def work(group: int | None, apart: bool) -> None:
+    """One process: train on random images, and let rank 0 print what it measured.
+
+    `apart`, the processes do the same beside each other and know nothing of each other.
+    """
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     seed_everything(0, verbose=False)
@@ -43,20 +46,26 @@ def work(group: int | None) -> None:
         return all_reduce(tensor, *args, **kwargs)
 
     dist.all_reduce = counting
+    first = dist.get_rank() == 0
+    if apart:
+        dist.barrier()
+        dist.destroy_process_group()
     model = make_model(group)
     model.configure_optimizers()
     pixels, labels = torch.randint(0, 256, (SHARE, 3, 32, 32), dtype=torch.uint8), torch.full((SHARE,), -1)
     for step in range(WARM_UP + STEPS):
         if step == WARM_UP:
-            dist.barrier()
+            if not apart:
+                dist.barrier()
             start, reduced["bytes"] = time.perf_counter(), 0
         model.training_step((pixels, labels), step)
     seconds = (time.perf_counter() - start) / STEPS
-    if dist.get_rank() == 0:
+    if first:
         both = sum(p.numel() * p.element_size() for p in model.parameters())
         ema = sum(p.numel() * p.element_size() for p in model.ema.parameters())
         print(json.dumps({"seconds": seconds, "reduced": reduced["bytes"] / STEPS, "parameters": both - ema}))
-    dist.destroy_process_group()
+    if not apart:
+        dist.destroy_process_group()
 
 
 def launch(processes: int, *words: str) -> dict[str, float]:
@@ -66,9 +75,9 @@ def launch(processes: int, *words: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def train_some(processes: int, group: int | None) -> dict[str, float]:
+def train_some(processes: int, group: int | None, *words: str) -> dict[str, float]:
     """Return the seconds and bytes of a step, and the bytes of both networks."""
-    return launch(processes, __file__, *(["--group", str(group)] if group else []))
+    return launch(processes, __file__, *(["--group", str(group)] if group else []), *words)
 
 
 def checkpoint_stall() -> tuple[float, float]:
@@ -89,9 +98,10 @@ def checkpoint_stall() -> tuple[float, float]:
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--worker", is_flag=True, hidden=True)
 @click.option("--group", type=int, hidden=True)
-def main(rounds: int, worker: bool, group: int | None) -> None:
+@click.option("--apart", is_flag=True, hidden=True)
+def main(rounds: int, worker: bool, group: int | None, apart: bool) -> None:
     if worker:
-        work(group)
+        work(group, apart)
         return
     weak_scaling("batch norm over all processes", None, rounds)
     weak_scaling(f"batch norm over groups of {SHARE}", SHARE, rounds)
