@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -77,7 +78,7 @@ def measure(device: torch.device, precisions: Sequence[str], seconds: float) -> 
 
 
 def matrix_rate(device: torch.device, precision: str, seconds: float, repeat: int) -> float:
-    """Return the floating-point operations a second of a matrix product: of one that takes a while, or the largest."""
+    """Return the operations a second of the fastest matrix product: one that takes a while, or the largest."""
     dtype = {"fp64": torch.float64, "bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
@@ -89,7 +90,11 @@ def matrix_rate(device: torch.device, precision: str, seconds: float, repeat: in
             matrix = torch.randn(size, size, device=device, generator=draw).to(dtype)
             product = partial(torch.mm, matrix, matrix, out=torch.empty_like(matrix))
             taken = shortest(product, device, 0.0, repeat)
-        return 2 * size**3 / shortest(product, device, seconds, repeat)
+        ways: list[Callable[[], Any]] = [product]
+        if device.type == "cpu":  # convolutions are another library's, on some CPUs twice as fast at the same product
+            pixels = matrix.view(16, size // 64, 4, size).permute(0, 3, 1, 2)
+            ways.append(partial(F.conv2d, pixels, matrix[:, :, None, None]))
+        return 2 * size**3 / min(shortest(way, device, seconds / len(ways), repeat) for way in ways)
     finally:
         torch.set_float32_matmul_precision(before)
 
