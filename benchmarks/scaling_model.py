@@ -1,10 +1,10 @@
 """Scale on paper: the efficiency to expect of 8, 64 and 512 GPUs, from step time, bytes reduced and link speeds.
 
 Efficiency is (images/s of n processes) / (n x images/s of one), each with the same share of images. The formula is an
-upper bound: in it no process waits for a slower one. No figure of a GPU
-in the table is measured: its step time is an assumption, the operations of an image over a share of a rate, unless
-`--step-seconds` brings a measured one. The same formula is held against two gloo processes here, with a step, a
-bandwidth and a latency that were measured: that part, and only that, is a check.
+upper bound: in it no process waits for a slower one. No figure of a GPU in the table is measured: its step time is an
+assumption, the operations of an image over a share of a rate, unless `--step-seconds` brings a measured one. The same
+formula is held against two gloo processes here, with a step, a bandwidth and a latency that were measured: that part,
+and only that, is a check.
 """
 
 import json
