@@ -39,7 +39,7 @@ def decode_into(
     """
     try:
         if data[:2] == b"\xff\xd8":
-            if stored == out.shape[:2] and _fills(out, data):
+            if stored == out.shape[:2] and out[..., 0].size <= max_pixels and _fills(out, data):
                 return
             height, width, space, _ = simplejpeg.decode_jpeg_header(data)
             _check_size(height, width, stored, max_pixels)

@@ -89,6 +89,14 @@ def test_bombs_are_not_decoded(bomb):
         decode_into(bomb(64), out, None, 4000)
 
 
+@pytest.mark.parametrize("image_format", ["png", "jpeg"])
+def test_the_bound_on_pixels_holds_for_images_of_the_very_size(image_format):
+    data, out = encoded(np.zeros((64, 64, 3), np.uint8), image_format), np.empty((64, 64, 3), np.uint8)
+    decode_into(data, out, (64, 64), 4096)
+    with pytest.raises(ValueError, match="64x64 pixels, more than the 4,095 of data"):
+        decode_into(data, out, (64, 64), 4095)
+
+
 def test_pixels_that_bytes_cannot_hold_are_refused():
     deep = io.BytesIO()
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(deep, "png")
