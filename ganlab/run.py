@@ -100,11 +100,16 @@ def check_compile(config: Config, model: GANModule) -> None:
         )
 
 
+def on_gpu(machine: Machine) -> bool:
+    """Say whether a run takes a GPU here."""
+    return machine.device != "cpu" and torch.cuda.is_available()
+
+
 def check_cuda_graphs(config: Config, model: GANModule) -> None:
     """Refuse to record moves where there is no one GPU to record them on."""
     if not config.machine.cuda_graphs:
         return
-    if config.machine.device == "cpu" or not torch.cuda.is_available():
+    if not on_gpu(config.machine):
         raise UserError("machine.cuda_graphs: true, but the run is on the CPU; write machine.cuda_graphs=false")
     if (processes := distributed.world_size()) > 1:
         raise UserError(
@@ -188,7 +193,7 @@ def speed_up(model: GANModule, machine: Machine) -> None:
     if machine.compile:
         model.compile()
     model.cuda_graphs = machine.cuda_graphs
-    if machine.device == "cpu" or not torch.cuda.is_available():
+    if not on_gpu(machine):
         keep_freed_memory()
 
 

@@ -20,6 +20,7 @@ from ganlab.run import (
     check_device,
     check_labels,
     count_work,
+    on_gpu,
     open_dataset,
     set_arithmetic,
     speed_up,
@@ -128,7 +129,7 @@ def timing(config: Config) -> Iterator[str]:
     """Say what this machine could do, what it does in the last phase, and why no more; for one process of the run."""
     check_device(config)
     set_arithmetic(config.machine)
-    cuda = config.machine.device != "cpu" and torch.cuda.is_available()
+    cuda = on_gpu(config.machine)
     device, precision = torch.device("cuda" if cuda else "cpu"), config.machine.precision
     rates = selfcheck.measure(device, selfcheck.rivals(precision, device), selfcheck.SECONDS)
     yield f"\nmachine     {selfcheck.tell_machine(rates, device)}"
