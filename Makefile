@@ -21,10 +21,10 @@ $(SETUP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(SETUP) ## train a DCGAN on handwritten digits, in four minutes on two cores, and show what came of it
-	$(BIN)/python -m ganlab.demo source data/digits.npz
+	$(BIN)/python -m ganlab.commands.demo source data/digits.npz
 	$(BIN)/ganlab data pack data/digits.npz data/digits --size 16
 	$(BIN)/ganlab train configs/digits/dcgan.yaml
-	@$(BIN)/python -m ganlab.demo report runs/digits-dcgan
+	@$(BIN)/python -m ganlab.commands.demo report runs/digits-dcgan
 
 test: $(SETUP) lint types ## lint, types, import floors and all tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope -m 'not gpu and not multi'

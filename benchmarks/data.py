@@ -25,8 +25,8 @@ from PIL import Image
 from turns import Waiting
 from webdataset import TarWriter
 
-from ganlab.data.pack import pack
-from ganlab.data.repair import repair
+from ganlab.data.make.pack import pack
+from ganlab.data.make.repair import repair
 
 SIZE, IN_A_SHARD, SMALL = 256, 256, (8, 16, 32, 64)
 PEERS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganlab-benchmark-peers"

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from ganlab.data import BatchLoader, ShardDataset
-from ganlab.data.pack import pack
+from ganlab.data.make.pack import pack
 from ganlab.types import Phase
 
 SIZE, BATCH = 256, 32

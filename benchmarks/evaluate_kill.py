@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganlab.data.pack import pack
+from ganlab.data.make.pack import pack
 from ganlab.evaluation.store import CHUNK
 
 CONFIG = """

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from ganlab.data.sources import open_source
+from ganlab.data.make.sources import open_source
 from ganlab.evaluation.evaluate import evaluate
 from ganlab.evaluation.images import open_images
 from ganlab.metrics.features import TorchScriptFeatures

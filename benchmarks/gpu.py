@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from ganlab import selfcheck
-from ganlab.config import load
-from ganlab.data.pack import pack
-from ganlab.frame import Config
+from ganlab.commands.train import train
+from ganlab.data.make.pack import pack
+from ganlab.experiment import selfcheck
+from ganlab.experiment.build import build_model, set_arithmetic, speed_up
+from ganlab.experiment.config import load
+from ganlab.experiment.frame import Config
 from ganlab.models import GANModule
-from ganlab.run import build_model, set_arithmetic, speed_up
-from ganlab.train import train
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CASES = {

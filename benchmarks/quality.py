@@ -15,15 +15,15 @@ from pathlib import Path
 import click
 import torch
 
-from ganlab import checkpoints
-from ganlab.config import load
 from ganlab.data import ShardDataset
-from ganlab.data.pack import pack
+from ganlab.data.make.pack import pack
 from ganlab.evaluation.evaluate import evaluate
 from ganlab.evaluation.images import Samples, open_images
+from ganlab.experiment import checkpoints
+from ganlab.experiment.build import build_model
+from ganlab.experiment.config import load
 from ganlab.metrics.features import TorchScriptFeatures
 from ganlab.models import GANModule
-from ganlab.run import build_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from pytorch_lightning import seed_everything
 
-from ganlab.checkpoints import Writer
+from ganlab.experiment.checkpoints import Writer
 from ganlab.models import DCGAN
 from ganlab.types import ImageSpec
 

@@ -19,12 +19,12 @@ import torch
 import torch.distributed as dist
 from scaling import IMAGE, SHARE, launch, make_model, train_some
 
-from ganlab.config import load
 from ganlab.distributed import BUCKET_BYTES
+from ganlab.experiment.build import build_model
+from ganlab.experiment.config import load
+from ganlab.experiment.selfcheck import count
 from ganlab.layers.batchnorm import BatchNorm, ConditionalBatchNorm
 from ganlab.models import GANModule
-from ganlab.run import build_model
-from ganlab.selfcheck import count
 from ganlab.types import ImageSpec
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from ganlab.data.order import Order
+from ganlab.data.read.order import Order
 
 SAMPLES, SHARDS, BATCH, ROUNDS = 100_000_000, 10_000, 512, 20
 

@@ -21,11 +21,11 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 
 from killed import undisturbed_and_killed  # noqa: E402
 
-from ganlab.checkpoints import newest  # noqa: E402
-from ganlab.config import load  # noqa: E402
-from ganlab.data.pack import pack  # noqa: E402
-from ganlab.frame import Config  # noqa: E402
-from ganlab.parts import resolve  # noqa: E402
+from ganlab.data.make.pack import pack  # noqa: E402
+from ganlab.experiment.checkpoints import newest  # noqa: E402
+from ganlab.experiment.config import load  # noqa: E402
+from ganlab.experiment.frame import Config  # noqa: E402
+from ganlab.experiment.parts import resolve  # noqa: E402
 
 SIZE, IMAGES, BATCH = 16, 240, 16
 SMALL = dict.fromkeys(("width", "generator_width", "discriminator_width", "width_max", "latent"), 8)

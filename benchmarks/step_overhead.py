@@ -22,12 +22,12 @@ from torch.nn.functional import softplus
 from torch.optim import Adam
 
 from ganlab.callbacks import Guard, Samples, Ticks
-from ganlab.config import from_dict
-from ganlab.data.module import ShardData
-from ganlab.data.pack import pack
+from ganlab.commands.train import make_trainer
+from ganlab.data.make.pack import pack
+from ganlab.data.read.module import ShardData
+from ganlab.experiment.config import from_dict
 from ganlab.models import DCGAN
 from ganlab.networks import dcgan
-from ganlab.train import make_trainer
 from ganlab.types import ImageSpec
 
 BATCH, WARM_UP = 64, 3

@@ -22,12 +22,12 @@ import torch
 from turns import Waiting
 
 from ganlab.callbacks import Guard, Ticks
-from ganlab.config import load
-from ganlab.frame import Config
+from ganlab.commands.train import make_trainer
+from ganlab.engine.loop import Stretches
+from ganlab.experiment.build import build_model, set_arithmetic, speed_up
+from ganlab.experiment.config import load
+from ganlab.experiment.frame import Config
 from ganlab.layers.spectral import iterate_power
-from ganlab.run import build_model, set_arithmetic, speed_up
-from ganlab.stretches import Stretches
-from ganlab.train import make_trainer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = ["model.generator_width=64", "model.discriminator_width=64", "train.batch=32"]

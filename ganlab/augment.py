@@ -10,7 +10,7 @@ from ganlab.seeding import Noise
 from ganlab.types import Images
 
 
-@runtime_checkable  # so that `ganlab.parts` can tell who is one
+@runtime_checkable  # so that `ganlab.experiment.parts` can tell who is one
 class Augment(Protocol):
     """A random, differentiable change of images, of one kind for reals and fakes; its noise is from `seeding`."""
 

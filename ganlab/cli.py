@@ -71,8 +71,8 @@ def train(
     Overrides are laid over the config last: train.batch=32, model.regularizers.r1=null (removes a named part),
     run=PATH (the run's folder; default runs/<dataset>-<config's name>).
     """
-    from ganlab.config import load
-    from ganlab.train import train
+    from ganlab.commands.train import train
+    from ganlab.experiment.config import load
 
     sys.exit(train(load(config, overrides, machine, trust), allow_change))
 
@@ -85,8 +85,8 @@ def train(
 @click.option("--time", is_flag=True, help="Also make moves for ten seconds, and hold them against this machine.")
 def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: tuple[str, ...], time: bool) -> None:
     """Print the resolved CONFIG, both networks layer by layer, and the plan of the run. Allocates nothing unasked."""
-    from ganlab.config import load
-    from ganlab.show import show
+    from ganlab.commands.show import show
+    from ganlab.experiment.config import load
 
     for section in show(load(config, overrides, machine, trust), time):
         click.echo(section)
@@ -104,7 +104,7 @@ def sample(
     run: Path, n: int, seed: int, out: Path | None, each: bool, labels: str | None, trust: tuple[str, ...]
 ) -> None:
     """Make images with the averaged generator of RUN, a run's folder or an exported one."""
-    from ganlab.sample import sample
+    from ganlab.commands.sample import sample
 
     try:
         classes = None if labels is None else [int(label) for label in labels.split(",")]
@@ -131,7 +131,7 @@ def evaluate(target: str, images: str | None, metrics: str | None, **options: An
     The name of a number says how it was made. A run keeps its numbers in results.jsonl. Statistics of the reals are
     kept in $GANLAB_CACHE, or ~/.cache/ganlab.
     """
-    from ganlab.evaluate import evaluate_paths
+    from ganlab.commands.evaluate import evaluate_paths
 
     chosen = [name.strip() for name in metrics.split(",")] if metrics else []
     for line in evaluate_paths(target, images, metrics=chosen, **options):
@@ -142,7 +142,7 @@ def evaluate(target: str, images: str | None, metrics: str | None, **options: An
 @click.argument("runs", type=FOLDER, nargs=-1, required=True, metavar="RUN...")
 def compare(runs: tuple[Path, ...]) -> None:
     """Print the results of RUNs side by side; refused where they were measured by different protocols."""
-    from ganlab.compare import compare
+    from ganlab.commands.compare import compare
 
     for line in compare(runs):
         click.echo(line)
@@ -154,7 +154,7 @@ def compare(runs: tuple[Path, ...]) -> None:
 @TRUST
 def export(run: Path, out: Path, trust: tuple[str, ...]) -> None:
     """Write the averaged generator of RUN as safetensors, with the config that builds it."""
-    from ganlab.sample import export
+    from ganlab.commands.sample import export
 
     export(run, out, trust)
     click.echo(out)
@@ -184,7 +184,7 @@ def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None
     part-{000..127}.tar), an LMDB as LSUN has it, or torchvision:CIFAR10:FOLDER, torchvision:STL10.unlabeled:FOLDER
     and so on, downloaded already. A killed pack goes on where it was.
     """
-    from ganlab.data.pack import pack
+    from ganlab.data.make.pack import pack
 
     there = "already packed, " if (dest / "index.json").exists() else ""
     index = pack(source, dest, channels=int(channels) if channels else None, **options)
@@ -203,8 +203,8 @@ CONTACT_SHEET = click.option(
 @click.option("--repair", is_flag=True, help="First write the index anew if it does not fit the shards of a folder.")
 def check(url: str, contact_sheet: Path | None, repair: bool) -> None:
     """Read every shard again and compare it with the index; print counts per class and draw a contact sheet."""
-    from ganlab.data import check as checking
-    from ganlab.data.repair import repair as mend
+    from ganlab.data.make import check as checking
+    from ganlab.data.make.repair import repair as mend
 
     for line in mend(Path(url)) if repair else []:
         click.echo(line)
@@ -219,7 +219,7 @@ def check(url: str, contact_sheet: Path | None, repair: bool) -> None:
 @CONTACT_SHEET
 def show_data(url: str, contact_sheet: Path | None) -> None:
     """Print classes, sizes, mean and deviation of a dataset, and draw a contact sheet."""
-    from ganlab.data.show import show
+    from ganlab.data.make.show import show
 
     for line in show(url, contact_sheet):
         click.echo(line)
@@ -231,7 +231,7 @@ def show_data(url: str, contact_sheet: Path | None) -> None:
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="That decode.")
 def bench(url: str, size: int | None, threads: int) -> None:
     """Measure how fast images of a dataset become batches, and where the time goes."""
-    from ganlab.data.bench import bench
+    from ganlab.data.make.bench import bench
 
     for line in bench(url, size=size, threads=threads):
         click.echo(line)
@@ -249,7 +249,7 @@ def index(url: str, channels: str, **options: Any) -> None:
     Images may have any size: they are cropped to their centre square and resized as they are decoded. Shards on this
     machine are read whole, of others only the headers and classes.
     """
-    from ganlab.data.foreign import index as index_shards
+    from ganlab.data.make.foreign import index as index_shards
 
     found = index_shards(url, channels=int(channels), **options)
     without = int((found.samples["label"] < 0).sum()) if found.image.classes else 0

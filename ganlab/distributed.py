@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
-from ganlab.frame import Machine
+from ganlab.experiment.frame import Machine
 from ganlab.types import UserError
 
 BUCKET_BYTES = 25 * 2**20

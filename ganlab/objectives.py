@@ -7,7 +7,7 @@ from torch.nn.functional import relu, softplus
 from ganlab.types import Logits, PerSample
 
 
-@runtime_checkable  # so that `ganlab.parts` can tell who is one
+@runtime_checkable  # so that `ganlab.experiment.parts` can tell who is one
 class Objective(Protocol):
     """What the players want; each returns a loss for every sample of its batch."""
 

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from ganlab.types import UserError
 
 
-@runtime_checkable  # so that `ganlab.parts` can tell who is one
+@runtime_checkable  # so that `ganlab.experiment.parts` can tell who is one
 class Schedule(Protocol):
     """A callable that gives a scalar for `nimg` images seen."""
 

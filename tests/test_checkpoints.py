@@ -14,8 +14,8 @@ import pytest
 import tiny_runs as runs
 import torch
 
-from ganlab import checkpoints
-from ganlab.checkpoints import Writer, found, newest, path_at, read
+from ganlab.experiment import checkpoints
+from ganlab.experiment.checkpoints import Writer, found, newest, path_at, read
 from ganlab.types import UserError
 
 

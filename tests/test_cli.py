@@ -28,10 +28,10 @@ from test_run import assert_same_weights
 from wandb_reader import offline_runs
 
 import ganlab
-from ganlab.checkpoints import found
-from ganlab.checkpoints import read as read_checkpoint
 from ganlab.cli import main
-from ganlab.data.shards import Index
+from ganlab.data.format.shards import Index
+from ganlab.experiment.checkpoints import found
+from ganlab.experiment.checkpoints import read as read_checkpoint
 from ganlab.types import UserError
 
 

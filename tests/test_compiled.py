@@ -12,7 +12,7 @@ import tiny_runs as runs
 import torch
 from repository import REPOSITORY
 
-from ganlab.checkpoints import newest
+from ganlab.experiment.checkpoints import newest
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganlab.config import differences, from_dict, from_yaml, load, merge, to_yaml
-from ganlab.frame import FREE_ON_RESUME, Config, Data, Train
+from ganlab.experiment.config import differences, from_dict, from_yaml, load, merge, to_yaml
+from ganlab.experiment.frame import FREE_ON_RESUME, Config, Data, Train
 from ganlab.types import ImageSpec, UserError
 
 CONFIG = """

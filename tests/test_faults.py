@@ -14,7 +14,7 @@ import torch
 from repository import REPOSITORY
 from wandb_reader import offline_runs
 
-from ganlab.checkpoints import newest
+from ganlab.experiment.checkpoints import newest
 
 pytestmark = [pytest.mark.slow, pytest.mark.multi]
 

@@ -11,10 +11,10 @@ from repository import REPOSITORY
 from test_compiled import SCRIPT, launch
 
 from ganlab.data import BatchLoader, ShardDataset
-from ganlab.data.pack import pack
+from ganlab.data.make.pack import pack
+from ganlab.engine.loop import on_device
 from ganlab.models import DCGAN, GANModule
 from ganlab.regularizers import R1
-from ganlab.stretches import on_device
 from ganlab.types import ImageSpec, Phase
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
@@ -69,9 +69,9 @@ def test_a_move_with_an_infinite_gradient_changes_nothing() -> None:
 
 
 def test_the_command_trains_on_the_device(tmp_path: Path) -> None:
-    from ganlab.config import from_dict
-    from ganlab.data.pack import pack
-    from ganlab.train import train
+    from ganlab.commands.train import train
+    from ganlab.data.make.pack import pack
+    from ganlab.experiment.config import from_dict
 
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (256, 32, 32, 3), dtype=np.uint8))
     pack(tmp_path / "images.npy", tmp_path / "shards", size=32)

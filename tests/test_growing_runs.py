@@ -12,10 +12,10 @@ from repository import REPOSITORY
 from torch.utils.data import DataLoader, TensorDataset
 
 import ganlab
-from ganlab.checkpoints import read
-from ganlab.config import load
+from ganlab.experiment.build import build_model, check_batch
+from ganlab.experiment.checkpoints import read
+from ganlab.experiment.config import load
 from ganlab.models import ProgressiveGAN
-from ganlab.run import build_model, check_batch
 from ganlab.types import ImageSpec, UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,7 +13,7 @@ import tiny_runs as runs
 from ganlab import distributed
 from ganlab.callbacks.heartbeat import Beat, Watch
 from ganlab.distributed import Launch, read_launch
-from ganlab.frame import Machine
+from ganlab.experiment.frame import Machine
 from ganlab.types import UserError
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "GROUP_RANK": "1"}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from repository import REPOSITORY
 
-from ganlab.data.pack import pack
+from ganlab.data.make.pack import pack
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 

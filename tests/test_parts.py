@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.optim import SGD, Adam
 
+from ganlab.experiment.parts import build, check_value, resolve
 from ganlab.models import DCGAN, GANModule
-from ganlab.parts import build, check_value, resolve
 from ganlab.regularizers import R1, R2
 from ganlab.schedules import Linear
 from ganlab.types import ImageSpec, UserError
@@ -25,13 +25,13 @@ from ganlab.types import ImageSpec, UserError
         ("", "is not a trusted target"),
         (".DCGAN", "is not a trusted target"),
         ("torch.nn.parallel.distributed.os.system", "cannot import 'torch.nn.parallel.distributed.os'"),
-        ("ganlab.config.Path", "leads to pathlib, which is not trusted"),
+        ("ganlab.experiment.config.Path", "leads to pathlib, which is not trusted"),
         ("ganlab.files.Path", "leads to pathlib, which is not trusted"),
         ("ganlab.models.dcgan.partial", "leads to functools, which is not trusted"),
         ("torch.optim.adam.Tensor", "leads to torch, which is not trusted"),
         ("torch.nn.functional.relu", "is not a class"),
-        ("ganlab.sample.load", "is not a class"),
-        ("ganlab.models.base", "is not a class"),
+        ("ganlab.commands.sample.load", "is not a class"),
+        ("ganlab.engine.game", "is not a class"),
         ("ganlab.models.DCGAM", "ganlab.models has no 'DCGAM'; did you mean 'DCGAN'?"),
         ("ganlab.model.DCGAN", "cannot import 'ganlab.model'"),
         ("ganlab..models.DCGAN", "cannot import 'ganlab..models'"),

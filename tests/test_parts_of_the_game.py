@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ganlab.augment import MirrorFlip
-from ganlab.clock import Clock, crossed
+from ganlab.engine.clock import Clock, crossed
 from ganlab.objectives import Hinge, NonSaturating, Wasserstein
 from ganlab.regularizers import R1, R2, Drift, GradientPenalty, input_gradient
 from ganlab.schedules import Constant, Linear

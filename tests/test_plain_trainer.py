@@ -16,8 +16,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from ganlab.data import BatchLoader, ShardDataset
-from ganlab.data.module import ShardData
-from ganlab.data.pack import pack
+from ganlab.data.make.pack import pack
+from ganlab.data.read.module import ShardData
 from ganlab.models import DCGAN
 from ganlab.types import ImageSpec, Phase, UserError
 

@@ -3,7 +3,7 @@
 import pytest
 import tiny_runs as runs
 
-from ganlab.checkpoints import found, newest
+from ganlab.experiment.checkpoints import found, newest
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.optim import SGD, Adam
 
+from ganlab.engine.player import LossScale, Player
 from ganlab.models import DCGAN
-from ganlab.models.player import LossScale, Player
 from ganlab.regularizers import R1, R2, GradientPenalty
 from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec

@@ -13,7 +13,7 @@ from repository import REPOSITORY
 
 import ganlab
 from ganlab.cli import main
-from ganlab.config import load
+from ganlab.experiment.config import load
 
 README = (REPOSITORY / "README.md").read_text()
 
@@ -62,7 +62,7 @@ def test_the_python_example(photos: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(photos)
     import numpy as np
 
-    from ganlab.data.pack import pack
+    from ganlab.data.make.pack import pack
 
     np.savez("digits.npz", images=np.zeros((70, 16, 16), np.uint8), labels=np.arange(70) % 10)
     pack("digits.npz", Path("data/digits"), size=16)
@@ -78,7 +78,7 @@ def test_the_loop_without_lightning(photos: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(photos)
     import numpy as np
 
-    from ganlab.data.pack import pack
+    from ganlab.data.make.pack import pack
 
     pixels = np.random.default_rng(0).integers(0, 256, (70, 16, 16), np.uint8)
     np.savez("loop.npz", images=pixels, labels=np.arange(70) % 10)

@@ -8,10 +8,10 @@ from repository import REPOSITORY
 from torch import nn
 from torch.nn import functional as F
 
-from ganlab.config import load
+from ganlab.experiment.build import build_model
+from ganlab.experiment.config import load
 from ganlab.networks import resnet
 from ganlab.regularizers import input_gradient
-from ganlab.run import build_model
 from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec, UserError
 

@@ -12,12 +12,12 @@ import yaml
 from PIL import Image
 
 from ganlab.callbacks.ticks import drop_lines_after
-from ganlab.checkpoints import found
-from ganlab.checkpoints import read as read_checkpoint
-from ganlab.config import differences, from_yaml, load
+from ganlab.engine.stopwatch import NAMES
+from ganlab.experiment.checkpoints import found
+from ganlab.experiment.checkpoints import read as read_checkpoint
+from ganlab.experiment.config import differences, from_yaml, load
 from ganlab.files import atomic_write
 from ganlab.progress import progress_line
-from ganlab.stopwatch import NAMES
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 

@@ -11,15 +11,15 @@ import torch
 from repository import REPOSITORY
 from torch.optim import SGD
 
-import ganlab.selfcheck
-import ganlab.show
-from ganlab.config import load
+import ganlab.commands.show
+import ganlab.experiment.selfcheck
+from ganlab.experiment.build import build_model
+from ganlab.experiment.config import load
+from ganlab.experiment.selfcheck import Counter, Rates, Work, count, first_suspect, measure, play, short
 from ganlab.models import DCGAN, GANModule, ProgressiveGAN
 from ganlab.networks import dcgan
 from ganlab.objectives import NonSaturating
 from ganlab.regularizers import R1, Drift, GradientPenalty
-from ganlab.run import build_model
-from ganlab.selfcheck import Counter, Rates, Work, count, first_suspect, measure, play, short
 from ganlab.types import ImageSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -173,8 +173,8 @@ def test_moves_are_timed_in_whole_cycles_by_kind():
 
 def test_show_tells_the_time_when_asked(tmp_path, dataset, monkeypatch):
     config = runs.write_config(tmp_path, dataset)
-    monkeypatch.setattr(ganlab.show, "SECONDS", 0.1)
-    monkeypatch.setattr(ganlab.selfcheck, "SECONDS", 0.02)
+    monkeypatch.setattr(ganlab.commands.show, "SECONDS", 0.1)
+    monkeypatch.setattr(ganlab.experiment.selfcheck, "SECONDS", 0.02)
     assert "machine     cpu" not in runs.ganlab("show", config).output
     said = runs.ganlab("show", config, "--time").output
     assert re.search(
@@ -190,8 +190,8 @@ def test_show_tells_the_time_when_asked(tmp_path, dataset, monkeypatch):
 
 
 def test_a_network_too_large_to_be_timed_here_says_so(monkeypatch):
-    monkeypatch.setattr(ganlab.show, "SECONDS", 1e-9)
-    monkeypatch.setattr(ganlab.selfcheck, "SECONDS", 0.02)
+    monkeypatch.setattr(ganlab.commands.show, "SECONDS", 1e-9)
+    monkeypatch.setattr(ganlab.experiment.selfcheck, "SECONDS", 0.02)
     said = runs.ganlab("show", REPOSITORY / "configs/digits/dcgan.yaml", "data.url=none", "--time").output
     assert "\nmeasured    nothing: even 4 images a move would take this machine more than 0 s\n" in said
 

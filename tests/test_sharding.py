@@ -15,8 +15,8 @@ import tiny_runs as runs
 import torch
 from repository import REPOSITORY
 
-from ganlab.checkpoints import newest
-from ganlab.stopwatch import NAMES
+from ganlab.engine.stopwatch import NAMES
+from ganlab.experiment.checkpoints import newest
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 

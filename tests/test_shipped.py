@@ -10,10 +10,10 @@ import tiny_runs as runs
 import torch
 from repository import REPOSITORY
 
-from ganlab import frame
-from ganlab.config import load
-from ganlab.parts import resolve
-from ganlab.run import build_model
+from ganlab.experiment import frame
+from ganlab.experiment.build import build_model
+from ganlab.experiment.config import load
+from ganlab.experiment.parts import resolve
 from ganlab.types import ImageSpec
 
 CONFIGS = REPOSITORY / "configs"

@@ -11,10 +11,10 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import relu
 
-from ganlab.config import load
+from ganlab.experiment.build import build_model
+from ganlab.experiment.config import load
 from ganlab.models import SNGAN, GANModule, ProjectionGAN
 from ganlab.networks import resnet
-from ganlab.run import build_model
 from ganlab.schedules import Linear
 from ganlab.seeding import Noise, seed_everything
 from ganlab.types import ImageSpec, UserError

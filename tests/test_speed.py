@@ -12,10 +12,10 @@ from repository import REPOSITORY
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganlab.config import from_dict
+from ganlab.experiment.build import build_model, keep_freed_memory
+from ganlab.experiment.config import from_dict
 from ganlab.layers.recompute import recompute_blocks
 from ganlab.models import GANModule
-from ganlab.run import build_model, keep_freed_memory
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 

@@ -6,7 +6,7 @@ import numpy as np
 from click.testing import CliRunner, Result
 
 from ganlab.cli import main
-from ganlab.data.pack import pack
+from ganlab.data.make.pack import pack
 
 CONFIG = """
 model:

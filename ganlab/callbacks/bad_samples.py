@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
-from ganlab.data.faults import BadSample, Faults
+from ganlab.data.format.faults import BadSample, Faults
 from ganlab.models import GANModule
 
 

@@ -9,7 +9,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
-from ganlab.checkpoints import Writer, path_at
+from ganlab.experiment.checkpoints import Writer, path_at
 from ganlab.models import GANModule
 
 

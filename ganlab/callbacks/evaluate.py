@@ -10,7 +10,7 @@ from ganlab.callbacks.ticks import Ticks
 from ganlab.evaluation.evaluate import SEED, check, evaluate
 from ganlab.evaluation.images import ImageSet, Samples
 from ganlab.evaluation.protocol import append, circumstances
-from ganlab.frame import Config
+from ganlab.experiment.frame import Config
 from ganlab.metrics.features import Extractor
 from ganlab.models import GANModule
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from ganlab.clock import crossed
+from ganlab.engine.clock import crossed
 from ganlab.models import GANModule
 
 

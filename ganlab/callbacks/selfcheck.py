@@ -9,12 +9,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ganlab import distributed, selfcheck
+from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
+from ganlab.experiment import selfcheck
+from ganlab.experiment.selfcheck import Work
 from ganlab.files import atomic_write
 from ganlab.models import GANModule
-from ganlab.selfcheck import Work
 
 
 class SelfCheck(EveryImages):

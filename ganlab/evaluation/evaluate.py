@@ -15,10 +15,10 @@ from ganlab.evaluation.images import BLOCK, ImageSet, Samples
 from ganlab.evaluation.measures import METRICS, Metric
 from ganlab.evaluation.protocol import name_of, protocol_of, row_of
 from ganlab.evaluation.side import PATCH_IMAGES, Side
+from ganlab.experiment.parts import build, resolve
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.prdc import nearest
-from ganlab.parts import build, resolve
-from ganlab.pictures import grid, save_png
+from ganlab.pictures.grids import grid, save_png
 from ganlab.types import UserError
 
 SEED = 0

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganlab import pictures
 from ganlab.data import ShardDataset
-from ganlab.data.location import redact
-from ganlab.data.sources import open_source
-from ganlab.data.sources.base import state_of
+from ganlab.data.make.sources import open_source
+from ganlab.data.make.sources.base import state_of
+from ganlab.data.read.location import redact
+from ganlab.engine.averages import SAMPLE_BATCH
 from ganlab.files import sha256_of
 from ganlab.metrics.features import full_float32
 from ganlab.models import GANModule
-from ganlab.models.averaged import SAMPLE_BATCH
+from ganlab.pictures.grids import to_uint8
 from ganlab.types import Labels, Pixels, UserError
 
 BLOCK = SAMPLE_BATCH
@@ -84,7 +84,7 @@ class Samples(ImageSet):
             images, labels = self.model.synthesize(start, self.seed, "evaluation")
         if not images.isfinite().all():
             raise UserError(f"images {start:,} to {start + BLOCK:,} of the generator hold infinities or NaN")
-        return pictures.to_uint8(images)[: self.n - start], labels[: self.n - start]
+        return to_uint8(images)[: self.n - start], labels[: self.n - start]
 
 
 class Decoded(ImageSet):

@@ -16,7 +16,7 @@ import torch
 from ganlab import distributed
 from ganlab.evaluation.measures import HIGHER_IS_BETTER, NEITHER, Metric, Value
 from ganlab.evaluation.side import Side
-from ganlab.frame import Config
+from ganlab.experiment.frame import Config
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim import Adam, Optimizer
 
 from ganlab.augment import Augment
-from ganlab.models.base import GANModule
+from ganlab.engine.game import GANModule
 from ganlab.networks import dcgan
 from ganlab.objectives import NonSaturating
 from ganlab.regularizers import Regularizer

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from ganlab.augment import Augment
-from ganlab.models.base import GANModule
+from ganlab.engine.game import GANModule
 from ganlab.networks import progressive
 from ganlab.objectives import Objective, Wasserstein
 from ganlab.regularizers import Drift, GradientPenalty, Regularizer

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch.optim import Adam, Optimizer
 
 from ganlab.augment import Augment
-from ganlab.models.base import GANModule
+from ganlab.engine.game import GANModule
 from ganlab.networks import resnet
 from ganlab.objectives import Hinge
 from ganlab.regularizers import Regularizer

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from repository import REPOSITORY
 
-from ganlab.data.pack import pack
+from ganlab.data.make.pack import pack
 
 SERVER = REPOSITORY / "tests" / "shard_server.sh"
 LUA = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")

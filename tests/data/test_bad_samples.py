@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny_runs as runs
 
-from ganlab.data.shards import Index
+from ganlab.data.format.shards import Index
 
 
 @pytest.fixture

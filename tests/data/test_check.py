@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganlab.data.check import LINES, check
-from ganlab.data.pack import pack
-from ganlab.data.shards import Index, write_index
+from ganlab.data.format.shards import Index, write_index
+from ganlab.data.make.check import LINES, check
+from ganlab.data.make.pack import pack
 from ganlab.types import ImageSpec, UserError
 
 

@@ -6,7 +6,7 @@ import pytest
 from made import encoded, jpeg_bomb, png_bomb
 from PIL import Image
 
-from ganlab.data.decode import MODES, decode, decode_into
+from ganlab.data.format.decode import MODES, decode, decode_into
 from ganlab.types import ImageSpec
 
 

@@ -12,8 +12,8 @@ from made import encoded, write_tar
 from PIL import Image
 
 from ganlab.data import ShardDataset
-from ganlab.data.decode import fit
-from ganlab.data.foreign import index
+from ganlab.data.format.decode import fit
+from ganlab.data.make.foreign import index
 from ganlab.types import ImageSpec, UserError
 
 SIZES = [(40, 60), (33, 20), (16, 16), (90, 31), (8, 9), (200, 150)]

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ganlab.data import BatchLoader, ShardDataset
-from ganlab.data.loader import AHEAD
-from ganlab.data.pack import pack
+from ganlab.data.make.pack import pack
+from ganlab.data.read.loader import AHEAD
 from ganlab.types import ImageSpec, Phase, UserError
 
 SAMPLES = 37

@@ -1,9 +1,9 @@
 import pytest
 import tiny_runs as runs
 
-from ganlab.config import load
 from ganlab.data import ShardDataset
-from ganlab.data.location import Location, parse, redact
+from ganlab.data.read.location import Location, parse, redact
+from ganlab.experiment.config import load
 from ganlab.types import UserError
 
 

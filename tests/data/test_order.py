@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ganlab.data.order import Order
+from ganlab.data.read.order import Order
 
 
 @given(st.integers(1, 5000), st.integers(0, 2**31), st.integers(0, 2**33))

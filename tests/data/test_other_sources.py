@@ -10,8 +10,8 @@ from made import arrays, encoded, idx, jpeg_bomb, png_bomb, write_tar
 from PIL import Image
 from torchvision import datasets
 
-from ganlab.data.pack import pack
-from ganlab.data.sources import open_source
+from ganlab.data.make.pack import pack
+from ganlab.data.make.sources import open_source
 from ganlab.types import UserError
 
 

@@ -12,11 +12,11 @@ import pytest
 import webdataset
 from PIL import Image
 
-from ganlab.data.decode import decode, fit
-from ganlab.data.pack import pack
-from ganlab.data.shards import Index
-from ganlab.data.sources import open_source
-from ganlab.data.sources.base import state_of
+from ganlab.data.format.decode import decode, fit
+from ganlab.data.format.shards import Index
+from ganlab.data.make.pack import pack
+from ganlab.data.make.sources import open_source
+from ganlab.data.make.sources.base import state_of
 from ganlab.types import UserError
 
 
@@ -167,7 +167,7 @@ def test_kill_9_and_resume_give_the_bytes_of_an_undisturbed_pack(many, tmp_path)
     dest = tmp_path / "killed"
     for shards in (2, 6):
         arguments = f"{str(many)!r}, Path({str(dest)!r}), size=128, shard_samples=25"
-        command = f"from pathlib import Path; from ganlab.data.pack import pack; pack({arguments})"
+        command = f"from pathlib import Path; from ganlab.data.make.pack import pack; pack({arguments})"
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
         process = subprocess.Popen([sys.executable, "-c", command], env=environment)
         deadline = time.monotonic() + 300

@@ -12,10 +12,10 @@ import webdataset
 from PIL import Image
 from repository import REPOSITORY
 
-from ganlab.data.decode import decode
-from ganlab.data.pack import pack
-from ganlab.data.recipe import heights
-from ganlab.data.shards import Index
+from ganlab.data.format.decode import decode
+from ganlab.data.format.shards import Index
+from ganlab.data.make.pack import pack
+from ganlab.data.make.recipe import heights
 from ganlab.types import ImageSpec, UserError
 
 

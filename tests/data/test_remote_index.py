@@ -11,8 +11,8 @@ from made import encoded
 from webdataset import TarWriter
 
 from ganlab.data import ShardDataset
-from ganlab.data.foreign import index
-from ganlab.data.transfer import Patience
+from ganlab.data.make.foreign import index
+from ganlab.data.read.transfer import Patience
 from ganlab.types import UserError
 
 NAMES, SIZE = "part-{0..2}.tar", 16

@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from ganlab.data.check import check
-from ganlab.data.pack import pack
-from ganlab.data.repair import repair
-from ganlab.data.shards import Index, write_index
+from ganlab.data.format.shards import Index, write_index
+from ganlab.data.make.check import check
+from ganlab.data.make.pack import pack
+from ganlab.data.make.repair import repair
 from ganlab.types import UserError
 
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made import write_tar
 
-from ganlab.data.pack import pack
-from ganlab.data.shards import Index, Shard, write_index
-from ganlab.data.tars import MEMBER, SAMPLE, walk
+from ganlab.data.format.shards import Index, Shard, write_index
+from ganlab.data.format.tars import MEMBER, SAMPLE, walk
+from ganlab.data.make.pack import pack
 from ganlab.files import sha256_of
 from ganlab.types import ImageSpec, UserError
 

@@ -9,10 +9,10 @@ from web import serve
 
 from ganlab.cli import main
 from ganlab.data import bench, show
-from ganlab.data.bench import Bench
-from ganlab.data.check import check
-from ganlab.data.dataset import ShardDataset
-from ganlab.data.pack import pack
+from ganlab.data.make.bench import Bench
+from ganlab.data.make.check import check
+from ganlab.data.make.pack import pack
+from ganlab.data.read.dataset import ShardDataset
 from ganlab.types import UserError
 
 

@@ -7,8 +7,8 @@ import pytest
 from made import arrays, encoded, idx, png_bomb
 from PIL import Image
 
-from ganlab.data.pack import pack
-from ganlab.data.sources import open_source
+from ganlab.data.make.pack import pack
+from ganlab.data.make.sources import open_source
 from ganlab.types import UserError
 
 

@@ -15,8 +15,8 @@ from launched.streamed import SAMPLES, WINDOW, opened, stream
 from repository import REPOSITORY
 
 from ganlab.data import ShardDataset
-from ganlab.data.order import Order
-from ganlab.data.pack import pack
+from ganlab.data.make.pack import pack
+from ganlab.data.read.order import Order
 from ganlab.types import UserError
 
 SHARDS = 6

@@ -13,14 +13,14 @@ from PIL import Image
 from scipy.linalg import sqrtm
 
 import ganlab
-from ganlab.data.pack import pack
+from ganlab.data.make.pack import pack
 from ganlab.evaluation.images import Shards
 from ganlab.evaluation.protocol import read
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.inception_score import inception_score
 from ganlab.metrics.kernel import kernel_distance
 from ganlab.metrics.prdc import precision_recall_density_coverage
-from ganlab.pictures import to_uint8
+from ganlab.pictures.grids import to_uint8
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

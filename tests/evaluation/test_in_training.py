@@ -7,7 +7,7 @@ import pytest
 import tiny_runs as runs
 import yaml
 
-from ganlab.checkpoints import facts_of, found
+from ganlab.experiment.checkpoints import facts_of, found
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -49,7 +49,7 @@ def test_either_side_may_be_shards_on_a_server_or_some_of_them_or_a_run(
     assert results(run)["fid"]["protocol"]["reals"] == "shards" and "secret" not in text
     written = value(write_pictures(tmp_path / "written", fake_pixels(run, 100)), dataset)
     assert results(run)["fid"]["value"] == pytest.approx(written, rel=1e-3)  # as printed
-    monkeypatch.setattr("ganlab.evaluate.SAMPLES", 100)
+    monkeypatch.setattr("ganlab.commands.evaluate.SAMPLES", 100)
     assert f"fid240_{run.name}-full100_toy." in done(dataset, run, "--extractor", toy)
     assert "/absent/index.json: " in runs.refused("evaluate", run, f"http://{served}/absent", "--extractor", toy)
 

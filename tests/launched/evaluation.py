@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from ganlab import distributed
-from ganlab.evaluate import evaluate_paths
+from ganlab.commands.evaluate import evaluate_paths
 from ganlab.evaluation import store
 from ganlab.models import GANModule
 

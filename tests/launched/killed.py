@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import ganlab.train  # noqa: F401 (before the forks)
+import ganlab.commands.train  # noqa: F401 (before the forks)
 from ganlab.cli import main
-from ganlab.config import load
+from ganlab.experiment.config import load
 
 PATIENCE = 120.0
 """Seconds within which a process must come to its next kill, or to its end."""

@@ -12,12 +12,12 @@ import torch
 import torch.distributed as dist
 
 from ganlab import distributed
-from ganlab.config import from_dict
-from ganlab.data.module import ShardData
-from ganlab.frame import Config
+from ganlab.commands.train import make_trainer
+from ganlab.data.read.module import ShardData
+from ganlab.experiment.build import build_model
+from ganlab.experiment.config import from_dict
+from ganlab.experiment.frame import Config
 from ganlab.models import GANModule
-from ganlab.run import build_model
-from ganlab.train import make_trainer
 from ganlab.types import ImageSpec
 
 MOVES = 50

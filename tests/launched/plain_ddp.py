@@ -17,7 +17,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from ganlab import distributed
 from ganlab.augment import MirrorFlip
-from ganlab.data.module import ShardData
+from ganlab.data.read.module import ShardData
 from ganlab.regularizers import R1, R2
 
 STEPS, BATCH = 10, 8

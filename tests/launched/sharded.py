@@ -16,12 +16,13 @@ import torch.distributed as dist
 from parity import BATCH, CASES, config_of, game, part, penalty, play
 from torch.distributed.tensor import DTensor
 
-from ganlab import distributed, sharding
-from ganlab.config import load
-from ganlab.frame import Config
+from ganlab import distributed
+from ganlab.commands.train import train
+from ganlab.engine import sharding
+from ganlab.engine.player import Player
+from ganlab.experiment.config import load
+from ganlab.experiment.frame import Config
 from ganlab.models import GANModule
-from ganlab.models.player import Player
-from ganlab.train import train
 
 MOVES = 32
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-import ganlab.train  # noqa: F401 (before the forks)
+import ganlab.commands.train  # noqa: F401 (before the forks)
 from ganlab.cli import main
 
 CASES = {  # whom it strikes, and with what; who falls asleep does it by itself

@@ -1,0 +1,95 @@
+"""The demo's own steps: scikit-learn's handwritten digits as a source, and a judge of what the GAN makes of them.
+
+`python -m ganlab.commands.demo source FILE` writes the digits; `python -m ganlab.commands.demo report RUN` says how
+many samples a classifier of the real digits recognises, and where everything is.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits
+from sklearn.svm import SVC
+
+from ganlab.commands.sample import load
+from ganlab.data import ShardDataset
+from ganlab.files import atomic_write
+
+JUDGED = 1000
+"""Samples shown to the classifier."""
+SURE = 0.8
+"""Probability from which a sample counts as a digit."""
+
+
+def write_source(file: Path) -> None:
+    """Write the 1,797 digits, 8x8 grey, as an .npz that `ganlab data pack` reads."""
+    digits = load_digits()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(file) as out:
+        images = (digits.images * (255 / 16)).round().astype(np.uint8)
+        np.savez(out, images=images, labels=digits.target, class_names=[str(name) for name in digits.target_names])
+
+
+def packed(url: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read a whole packed dataset: uint8 [n, h, w, c] and its labels."""
+    dataset = ShardDataset(url)
+    image = dataset.image
+    images = np.empty((len(dataset), image.height, image.width, image.channels), np.uint8)
+    return images, np.array([dataset.read(sample, out) for sample, out in enumerate(images)])
+
+
+class Judge:
+    """A support vector machine with calibrated probabilities, fitted on half of the real digits."""
+
+    def __init__(self, url: str) -> None:
+        images, labels = packed(url)
+        half = len(images) // 2
+        self.classifier: Any = CalibratedClassifierCV(SVC(), ensemble=False).fit(flat(images[:half]), labels[:half])
+        self.real = self.recognised(images[half:])
+        """Share of the other half that is recognised: what the samples could reach."""
+
+    def recognised(self, images: NDArray[np.uint8]) -> float:
+        """Return the share of images that are some digit with a probability of at least `SURE`."""
+        return float((self.classifier.predict_proba(flat(images)).max(1) >= SURE).mean())
+
+    def shares(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return each class's share of the images [10]."""
+        return np.bincount(self.classifier.predict(flat(images)), minlength=10) / len(images)
+
+
+def flat(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Turn images into the classifier's vectors [n, pixels], in [0, 1]."""
+    return images.reshape(len(images), -1) / 255
+
+
+def judge_run(run: Path) -> tuple[float, float, NDArray[np.float64]]:
+    """Return the share of samples and of held-out reals that are recognised, and the classes' shares of the samples."""
+    judge = Judge("data/digits")
+    samples = load(run).sample(JUDGED, seed=1).permute(0, 2, 3, 1).numpy()
+    return judge.recognised(samples), judge.real, judge.shares(samples)
+
+
+def report(run: Path) -> None:
+    """Print what the samples are worth, where everything is, and what to try next."""
+    recognised, real, shares = judge_run(run)
+    print(f"""
+{JUDGED:,} samples, judged by a classifier of the real digits
+  a digit with probability >= {SURE}   {recognised:.0%} of the samples (held-out real digits: {real:.0%})
+  rarest and commonest digit         {shares.argmin()} ({shares.min():.1%}) and {shares.argmax()} ({shares.max():.1%})
+
+Where things are
+  pictures     {max((run / "samples").glob("nimg-*.png"))}
+  metrics      {run / "metrics.jsonl"}
+  checkpoint   {max((run / "checkpoints").glob("nimg-*.ckpt"))}
+
+What to try next
+  .venv/bin/ganlab sample {run} -n 64 --seed 1 --out digits.png
+  .venv/bin/ganlab show configs/digits/dcgan.yaml
+  .venv/bin/ganlab train configs/digits/dcgan.yaml run=runs/wide model.width=64 train.total_nimg=100_000""")
+
+
+if __name__ == "__main__":
+    {"source": write_source, "report": report}[sys.argv[1]](Path(sys.argv[2]))

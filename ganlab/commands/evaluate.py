@@ -1,0 +1,113 @@
+"""The verb `evaluate`: a run, a dataset or image files against reals, on one process or many."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from ganlab import distributed
+from ganlab.commands.sample import GENERATOR, load
+from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
+from ganlab.evaluation.images import ImageSet, Samples, open_images
+from ganlab.evaluation.protocol import append, best, circumstances, error, read
+from ganlab.experiment.config import from_yaml
+from ganlab.experiment.frame import Config, Machine
+from ganlab.types import UserError
+
+SAMPLES = 50_000
+METRICS = ("fid",)
+PATIENCE = timedelta(days=1)
+"""Rank 0 computes distances while the others wait."""
+
+
+def evaluate_paths(
+    target: str,
+    images: str | None,
+    *,
+    metrics: Sequence[str],
+    data: str | None,
+    extractor: Path | None,
+    n: int | None,
+    trust: Sequence[str],
+) -> list[str]:
+    """Evaluate, add rows to a run's `results.jsonl`, and return the lines of a table (none but on rank 0)."""
+    run = Path(target) if is_run(target) else None
+    config = from_yaml(run / "config.yaml", trust) if run else None
+    with group() as device:
+        network = make_extractor(extractor_part(Path(target), extractor, config), trust)
+        if network is not None:
+            network.to(device)
+        reals = opened(data or images or of_reals(target, config), None, device, trust)
+        fakes = opened(target, n, device, trust)
+        chosen = metrics or (config.evaluation.metrics if config else METRICS)
+        nimg = fakes.model.clock.nimg or None if isinstance(fakes, Samples) else None  # an exported one has none
+        rows = evaluate(fakes, reals, chosen, network, device, about=circumstances(device, nimg, config), pictures=run)
+    if not rows or run is None:
+        return table(rows, rows)
+    append(run / "results.jsonl", rows)
+    return [*table(rows, read(run)), f"{run / 'results.jsonl'}"]
+
+
+def is_run(path: str) -> bool:
+    """Say whether it is the folder of a run, or an exported one."""
+    return (Path(path) / "checkpoints").is_dir() or (Path(path) / GENERATOR).exists()
+
+
+def opened(path: str, n: int | None, device: torch.device, trust: Sequence[str]) -> ImageSet:
+    """Open the samples of a run, or a dataset, or images by file."""
+    if not is_run(path):
+        return open_images(path, n)
+    return Samples(load(path, trust).to(device), n or SAMPLES, SEED, Path(path).resolve().name)
+
+
+def of_reals(target: str, config: Config | None) -> str:
+    """Return the reals that a run names: those of `evaluation.data`, else its training data."""
+    if config is None:
+        raise UserError(f"{target}: against what? Give a second folder of images, or --data")
+    return config.evaluation.data or config.data.url
+
+
+def extractor_part(target: Path, path: Path | None, config: Config | None) -> Any:
+    """Return the part that was asked for on the command line, else the run's."""
+    if path is not None:
+        return {"_target_": "ganlab.metrics.features.TorchScriptFeatures", "path": str(path)}
+    part = config.evaluation.extractor if config is not None else None
+    named = Path(str(part["path"])) if isinstance(part, dict) and "path" in part else None
+    if named is not None and named.resolve().is_relative_to(target.resolve()):
+        raise UserError(
+            f"{named}: lies in the run's own folder, and could be any program; if you trust it, name it "
+            "with --extractor"
+        )
+    return part
+
+
+def table(rows: Sequence[dict[str, Any]], history: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each value: with its error, its floor, the run's best so far, and its full name."""
+    lines = []
+    for row in rows:
+        floor = "" if row["floor"] is None else f"floor {row['floor']:.4g} ({row['floor_images']:,} a side)"
+        value = f"{row['metric']:<11} {row['value']:>10.4g} {error(row):<10}"
+        lines.append(f"{value} {floor:<32} {best(history, row):<28} {row['name']}")
+    return [line.rstrip() for line in lines]
+
+
+@contextmanager
+def group() -> Iterator[torch.device]:
+    """Join the other processes, where a launcher started some; give this one's device."""
+    distributed.join(Machine())
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if distributed.world_size() > 1:
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+    try:
+        yield device
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()

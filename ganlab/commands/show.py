@@ -1,0 +1,158 @@
+"""The verb `show`: the resolved config, both networks layer by layer, the plan of the run; if asked, its speed here."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganlab import distributed
+from ganlab.data import ShardDataset
+from ganlab.experiment import selfcheck
+from ganlab.experiment.build import (
+    agreed_image,
+    build_model,
+    check_batch,
+    check_device,
+    check_labels,
+    count_work,
+    on_gpu,
+    open_dataset,
+    set_arithmetic,
+    speed_up,
+)
+from ganlab.experiment.config import to_yaml
+from ganlab.experiment.frame import Config
+from ganlab.models import GANModule
+
+SECONDS = 10.0
+"""Moves are timed for so long."""
+
+
+def show(config: Config, time: bool = False) -> Iterator[str]:
+    """Yield the text, section by section. Nothing is allocated unless `time` asks how fast the moves are here."""
+    dataset = found_dataset(config)
+    image = agreed_image(config, dataset.image) if dataset else config.data.image
+    assert image is not None
+    samples = len(dataset) if dataset else 0
+    config = replace(config, data=replace(config.data, image=image))
+    with torch.device("meta"):
+        model = build_model(config)
+        check_batch(config, model)
+        if dataset:
+            check_labels(config, model, dataset)
+        latents = torch.empty(model.group, model.latent)
+        labels = torch.zeros(model.group, dtype=torch.int64)
+        images = torch.empty(model.group, image.channels, image.height, image.width)
+    yield to_yaml(config)
+    yield f"# images: {image}, {f'{samples:,} of them' if samples else 'as declared: no data found'}\n"
+    yield layers("generator", model.generator, latents, labels)
+    yield layers("discriminator", model.discriminator, images, labels)
+    yield plan(config, model, samples)
+    if time:
+        yield from timing(config)
+
+
+def found_dataset(config: Config) -> ShardDataset | None:
+    """Open the images; where they are absent and the config declares them, there are none."""
+    absent = "://" not in config.data.url and not Path(config.data.url).exists()
+    return None if absent and config.data.image is not None else open_dataset(config)
+
+
+def layers(name: str, network: nn.Module, *inputs: Tensor) -> str:
+    """Tabulate a network's layers: what comes out of each for one sample, and its parameters; then those left out."""
+    rows: list[tuple[str, str, str, str]] = []
+
+    def note(layer: nn.Module, _: object, out: Tensor | None) -> None:
+        count = sum(parameter.numel() for parameter in layer.parameters())
+        shape = "not in use" if out is None else "x".join(map(str, out.shape[1:]))
+        rows.append((names[layer], type(layer).__name__, shape, f"{count:,}" if count else ""))
+
+    names = {  # a layer with a parametrized weight is one layer
+        layer: path
+        for path, layer in network.named_modules()
+        if "parametrizations" not in path and not {name for name, _ in layer.named_children()} - {"parametrizations"}
+    }
+    hooks = [layer.register_forward_hook(note) for layer in names]
+    network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    for layer in [layer for layer, path in names.items() if path not in {row[0] for row in rows}]:
+        note(layer, None, None)  # of smaller sizes, in a network that grows
+    total = sum(parameter.numel() for parameter in network.parameters())
+    rows = [(name, "layer", "output", "parameters"), *rows, ("", "", "total", f"{total:,}")]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = (f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows)
+    return "\n".join(lines) + "\n"
+
+
+def plan(config: Config, model: GANModule, samples: int) -> str:
+    """Say what the run will do, in images and moves."""
+    train, processes = config.train, distributed.world_size()
+    ends = [*(phase.from_nimg for phase in model.phases[1:]), train.total_nimg]
+    batches = [train.batch or phase.batch or 0 for phase in model.phases]
+    moves = sum(
+        -(-max(0, min(end, train.total_nimg) - phase.from_nimg) // batch)
+        for phase, end, batch in zip(model.phases, ends, batches, strict=True)
+    )
+    epochs = f", {train.total_nimg / samples:,.1f} times each of {samples:,}" if samples else ""
+    lines = [
+        f"images      {train.total_nimg:,}{epochs}",
+        *(
+            f"batch       {batch} over {processes} process{'es' * (processes > 1)}, "
+            f"{min(train.micro_batch or batch, batch // processes)} at a time"
+            + (f", from {phase.from_nimg:,} images on at {phase.image.height} px" if len(batches) > 1 else "")
+            for phase, batch in zip(model.phases, batches, strict=True)
+        ),
+        *(f"moves       {moves // every:,} of the {player}" for player, every in model.moves_every.items()),
+        f"a tick      every {train.tick_nimg:,} images",
+        f"a grid      every {train.sample_every_nimg:,} images",
+        f"checkpoint  every {train.checkpoint_every_nimg:,} images, the newest {train.keep_checkpoints} kept",
+        f"compiled    {compiled(model) if config.machine.compile else 'nothing'}",
+        f"run folder  {config.run}",
+    ]
+    return "\n".join(lines)
+
+
+def compiled(model: GANModule) -> str:
+    """Name the losses that are compiled, each as one graph, and say how often growth has them compiled anew."""
+    period = math.lcm(*(penalty.every for penalty in model.regularizers.values()))
+    due = {tuple(model.due(played)) for played in range(period)}
+    losses = ["generator's", *("discriminator's" + " with " * bool(n) + " and ".join(n) for n in sorted(due))]
+    stages = 2 * len(model.phases) - 1
+    anew = f"; at each of {stages} stages of growth, {stages * len(losses)} graphs in all" if stages > 1 else ""
+    return f"the losses, whole: the {', the '.join(losses)}{anew}"
+
+
+def timing(config: Config) -> Iterator[str]:
+    """Say what this machine could do, what it does in the last phase, and why no more; for one process of the run."""
+    check_device(config)
+    set_arithmetic(config.machine)
+    cuda = on_gpu(config.machine)
+    device, precision = torch.device("cuda" if cuda else "cpu"), config.machine.precision
+    rates = selfcheck.measure(device, selfcheck.rivals(precision, device), selfcheck.SECONDS)
+    yield f"\nmachine     {selfcheck.tell_machine(rates, device)}"
+    model = build_model(config)
+    for phase, work in zip(model.phases, count_work(config, model).values(), strict=True):
+        limit = work.limit(rates, precision)
+        yield f"limit       {selfcheck.tell_limit(work, limit, phase)}"
+    batch = (config.train.batch or phase.batch or 0) // distributed.world_size()
+    batch = quick_batch(model, batch, most=limit * SECONDS / 20 / model.moves_every["generator"])
+    if batch * model.moves_every["generator"] > limit * SECONDS:
+        yield f"measured    nothing: even {batch} images a move would take this machine more than {SECONDS:.0f} s"
+        return
+    work = selfcheck.count(model, phase, batch)
+    speed_up(model, config.machine)
+    model.to(device).configure_optimizers()
+    row = selfcheck.play(model, phase, batch, SECONDS)
+    row["share"] = row["images_per_second"] / limit
+    yield f"measured    {batch} images a move: {selfcheck.tell_share(model, work, rates, row, processes=1)}"
+
+
+def quick_batch(model: GANModule, batch: int, most: float) -> int:
+    """Halve a batch until there are no more images than `most`, or no whole groups in half of it."""
+    while batch > most and not any(batch / 2 * ratio % model.group for ratio in (1.0, model.generator_batch)):
+        batch //= 2
+    return batch

@@ -1,0 +1,1 @@
+"""What the shards are: tars, their index, and images as bytes."""

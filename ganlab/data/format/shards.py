@@ -1,0 +1,262 @@
+"""The shard format: WebDataset tars in a folder, with an index beside them.
+
+A dataset is a folder of `shard-000000.tar`, ..., `samples.npy` (where each image lies, over all shards in order),
+`pyramid.npy` (where its smaller copies lie, if there are any) and `index.json`. The last is written last: its presence
+says that the dataset is complete.
+"""
+
+import bisect
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlab.data.format.tars import MEMBER, REMEDY, SAMPLE
+from ganlab.files import atomic_write, sha256_of
+from ganlab.types import ImageSpec, UserError
+
+FORMAT = 1
+NO_MEMBERS = np.empty((0, 0), MEMBER)
+NAMED_AT_MOST = 5
+"""Damaged shards that one message names."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file: its size in bytes and sha256 are those of the whole file."""
+
+    name: str
+    bytes: int
+    samples: int
+    sha256: str
+    """Empty where only its headers have been read: then the crc32 of its images are not known either."""
+
+
+class Place(NamedTuple):
+    """Where one image, or a smaller copy of it, lies."""
+
+    sample: int
+    shard: int
+    offset: int
+    size: int
+    crc32: int
+    label: int
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """What is in a packed dataset, and where."""
+
+    folder: Path
+    image: ImageSpec
+    class_names: tuple[str, ...]
+    shards: tuple[Shard, ...]
+    samples: NDArray[Any]
+    """A `SAMPLE` for each image [n], shard after shard, mapped from disk."""
+    fingerprint: str
+    """Changes when any sample or shard does."""
+    pack: Mapping[str, Any]
+    """The arguments that the dataset was packed with."""
+    pyramid: tuple[int, ...] = ()
+    """Heights, ascending, at which every image lies in its shard besides its own."""
+    members: NDArray[Any] = field(default_factory=lambda: NO_MEMBERS)
+    """A `MEMBER` for each image at each of these heights [n, levels], mapped from disk."""
+    location: str = ""
+    """The URL of the shards, where they are not in `folder`."""
+    resize: bool = False
+    """The images are of any size, and become `image` as they are decoded."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """The first sample of each shard."""
+        counts = np.array([shard.samples for shard in self.shards], np.int64)
+        return np.cumsum(counts) - counts
+
+    def places(self, samples: NDArray[np.int64], height: int) -> list[Place]:
+        """Say where samples lie: each in its smallest copy that is at least `height` px high, or its own."""
+        level = bisect.bisect_left(self.pyramid, height)
+        own = np.asarray(self.samples)[samples]
+        rows = np.asarray(self.members)[samples, level] if level < len(self.pyramid) else own
+        shards = np.searchsorted(self.starts, samples, side="right") - 1
+        columns = (samples, shards, rows["offset"], rows["size"], rows["crc32"], own["label"])
+        return list(map(Place, *(column.tolist() for column in columns)))
+
+    def place(self, i: int, height: int) -> Place:
+        """Say where one sample lies."""
+        return self.places(np.array([i]), height)[0]
+
+    def stored(self, height: int) -> tuple[int, int] | None:
+        """Height and width of the pixels that `places` lead to; None where they are of any size."""
+        if self.resize:
+            return None
+        level = bisect.bisect_left(self.pyramid, height)
+        found = self.pyramid[level] if level < len(self.pyramid) else self.image.height
+        return found, self.image.width * found // self.image.height
+
+    def only(self, names: Sequence[str]) -> "Index":
+        """Return the index of some of the shards, in this order; UserError for one that it does not have."""
+        numbers = {shard.name: number for number, shard in enumerate(self.shards)}
+        if missing := [name for name in names if name not in numbers]:
+            raise UserError(f"{self.folder}: has no {', '.join(missing[:NAMED_AT_MOST])}; {len(numbers)} others")
+        shards = tuple(self.shards[numbers[name]] for name in names)
+        firsts = [int(self.starts[numbers[name]]) for name in names]
+        rows = np.concatenate(
+            [np.arange(first, first + shard.samples) for first, shard in zip(firsts, shards, strict=True)]
+        )
+        return replace(
+            self,
+            shards=shards,
+            samples=self.samples[rows],
+            members=self.members[rows] if self.pyramid else self.members,
+            fingerprint=hashlib.sha256(json.dumps([self.fingerprint, *names]).encode()).hexdigest(),
+        )
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "Index":
+        """Read the index and see that every shard is there; UserError says what is missing or does not belong."""
+        index = cls.read(folder)
+        index.refuse_damaged()
+        return index
+
+    @classmethod
+    def read(cls, folder: Path | str) -> "Index":
+        """Read the index without a look at the shards; UserErrors as `open`, less those on shards."""
+        folder = Path(folder)
+        fields = read_json(folder)
+        try:
+            shards = tuple(Shard(**shard) for shard in fields["shards"])
+            if any(Path(shard.name).name != shard.name for shard in shards):
+                raise ValueError("a shard outside the folder")
+            count = sum(shard.samples for shard in shards)
+            image, pyramid = ImageSpec(**fields["image"]), tuple(fields.get("pyramid", ()))
+            if list(pyramid) != sorted({height for height in pyramid if 0 < height < image.height}):
+                raise ValueError(f"a pyramid of {list(pyramid)}")
+            sha256 = [fields["samples_sha256"], *([fields["pyramid_sha256"]] if pyramid else [])]
+            class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
+            location, resize = str(fields.get("location", "")), bool(fields.get("resize", False))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _malformed(folder, error) from error
+        arrays = [_read_array(folder / "samples.npy", sha256[0], SAMPLE, (count,))]
+        if pyramid:
+            arrays += [_read_array(folder / "pyramid.npy", sha256[1], MEMBER, (count, len(pyramid)))]
+        fingerprint = hashlib.sha256(json.dumps([*sha256, *map(asdict, shards)]).encode()).hexdigest()
+        members = arrays[1] if pyramid else NO_MEMBERS
+        if location and "://" not in location:
+            folder, location = Path(location), ""
+        return cls(folder, image, class_names, shards, arrays[0], fingerprint, pack, pyramid, members, location, resize)
+
+    def refuse_damaged(self) -> None:
+        """Raise UserError unless every shard is there."""
+        if damaged := self.damaged_shards():
+            more = f", and {len(damaged) - NAMED_AT_MOST} more" if len(damaged) > NAMED_AT_MOST else ""
+            raise UserError(f"{self.folder}: {', '.join(damaged[:NAMED_AT_MOST])}{more}; {REMEDY}")
+
+    def damaged_shards(self) -> list[str]:
+        """Name each shard that is absent or of another size than when it was packed."""
+        damaged = []
+        for shard in self.shards:
+            path = self.folder / shard.name
+            if not path.is_file():
+                damaged.append(f"{shard.name} is missing")
+            elif (size := path.stat().st_size) != shard.bytes:
+                damaged.append(f"{shard.name} has {size:,} bytes instead of {shard.bytes:,}")
+        return damaged
+
+
+def write_index(
+    folder: Path,
+    image: ImageSpec,
+    class_names: tuple[str, ...],
+    shards: list[Shard],
+    samples: NDArray[Any],
+    pack: Mapping[str, Any],
+    pyramid: tuple[int, ...] = (),
+    members: NDArray[Any] = NO_MEMBERS,
+    elsewhere: Mapping[str, Any] | None = None,
+) -> None:
+    """Complete a dataset: write `samples.npy`, `pyramid.npy` where there is a pyramid, then `index.json`.
+
+    `elsewhere` holds an index's `location` and `resize`, for shards that are not ganlab's own.
+    """
+    fields = {
+        "format": FORMAT,
+        "image": asdict(image),
+        "class_names": class_names,
+        "shards": [asdict(shard) for shard in shards],
+        "samples_sha256": _write_array(folder / "samples.npy", samples),
+        "pack": pack,
+    }
+    if pyramid:
+        fields |= {"pyramid": pyramid, "pyramid_sha256": _write_array(folder / "pyramid.npy", members)}
+    fields |= elsewhere or {}
+    fields["sha256"] = _signature(fields)
+    with atomic_write(folder / "index.json") as file:
+        file.write(json.dumps(fields, indent=1).encode())
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> str:
+    with atomic_write(path) as file:
+        np.save(file, array, allow_pickle=False)
+    return sha256_of(path)
+
+
+def _signature(fields: Mapping[str, Any]) -> str:
+    """Hash what index.json says, however it is spelled, without its own hash."""
+    signed = {name: value for name, value in fields.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()
+
+
+def read_json(folder: Path) -> dict[str, Any]:
+    """Read a folder's index.json; UserErrors as `Index.read`, less those on what it should say."""
+    path = folder / "index.json"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; pack one with `ganlab data pack SOURCE {folder} --size N`")
+    if not path.is_file():
+        if any(folder.glob("*.tar")):
+            raise UserError(
+                f"{folder}: shards without index.json, so not all of them may be there; "
+                "finish with the same `ganlab data pack` command that began them, or, if another program wrote them, "
+                f"run `ganlab data index {folder} --size N`"
+            )
+        raise UserError(f"{folder}: no shards; pack some with `ganlab data pack SOURCE DEST --size N`")
+    try:
+        fields: dict[str, Any] = json.loads(path.read_bytes())
+        found = fields["format"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _malformed(folder, error) from error
+    if found != FORMAT:
+        raise UserError(f"{path}: format {found!r}, but this ganlab reads format {FORMAT}; pack the dataset anew")
+    if fields.get("sha256", _signature(fields)) != _signature(fields):  # the first indexes had none
+        raise _malformed(folder, ValueError("changed since it was written: its sha256 is another"))
+    return fields
+
+
+def _malformed(folder: Path, error: Exception) -> UserError:
+    cause = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return UserError(f"{folder / 'index.json'}: malformed ({cause}); {REMEDY}")
+
+
+def _read_array(path: Path, sha256: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    remedy = f"copy {path.name} and index.json together from where they were packed"
+    if not path.is_file():
+        raise UserError(f"{path}: missing; {remedy}")
+    # Some 20 bytes a sample: 0.1 s for ten million. An index of another dataset would give wrong pixels and labels.
+    found = sha256_of(path)
+    if found != sha256:
+        raise UserError(
+            f"{path}: sha256 {found[:12]}..., but index.json says {str(sha256)[:12]}...: "
+            f"damaged, or the index of another dataset; {remedy}"
+        )
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype != dtype or array.shape != shape:
+        raise UserError(f"{path}: {array.shape} of {array.dtype}, but index.json has {shape} of {dtype}; {remedy}")
+    return array

@@ -1,0 +1,1 @@
+"""Making datasets: sources, packing, foreign shards, repair, checks."""

@@ -1,0 +1,146 @@
+"""How one picture of a source becomes the members of a shard, by as many processes as there are to spare."""
+
+import io
+import itertools
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganlab.data.format.decode import MODES, fit
+from ganlab.data.make.sources.base import Source
+from ganlab.types import UserError
+
+ImageFormat = Literal["png", "jpeg", "webp"]
+SUFFIX: dict[ImageFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+SMALLEST = 4
+"""Height of the smallest copy in a pyramid, px."""
+CHUNK = 8
+"""Images that a worker is given at a time; the next are waiting when it is done."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What every packed image is."""
+
+    size: int
+    """Height and width, px."""
+    channels: int
+    image_format: ImageFormat
+    quality: int
+    """1-100, of JPEG."""
+    pyramid: tuple[int, ...] = ()
+    """Heights of the smaller copies: all halvings of `size` down to the first."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.channels not in MODES or not 1 <= self.quality <= 100:
+            raise UserError(
+                f"size {self.size}, channels {self.channels}, quality {self.quality}: "
+                "give a size from 1, channels 1, 3 or 4 and a quality of 1-100"
+            )
+        if self.image_format == "jpeg" and self.channels == 4:
+            raise UserError("JPEG has no fourth channel; pack as png or webp, or with 3 channels")
+
+    def members(self, picture: Image.Image) -> dict[str, bytes]:
+        """Make the members of a sample by suffix: the image, then its copies, each a box average of the image.
+
+        A copy is half as high as the one above it: the mean of 2x2 of its pixels, before it was rounded (as the data
+        of Karras et al. 2018).
+        """
+        master = fit(picture, self.size, self.channels)
+        suffix = SUFFIX[self.image_format]
+        made = {suffix: encode(master, self.image_format, self.quality)}
+        means = np.asarray(master, np.float64)  # h w c, or h w
+        for height in reversed(self.pyramid):
+            means = halve(means)
+            pixels = Image.fromarray((means + 0.5).astype(np.uint8))
+            made[f"r{height:03d}.{suffix}"] = encode(pixels, self.image_format, self.quality)
+        return made
+
+
+def heights(size: int) -> tuple[int, ...]:
+    """List the heights of a pyramid under images of `size` px; UserError where it cannot be halved down to 4 px."""
+    if size < 2 * SMALLEST or size & (size - 1):
+        raise UserError(f"size {size}: a pyramid needs a power of two from {2 * SMALLEST} px, such as 64 or 256")
+    return tuple(SMALLEST << k for k in range((size // (2 * SMALLEST)).bit_length()))
+
+
+def halve(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average 2x2 pixels: [h, w, ...] to [h / 2, w / 2, ...]."""
+    means: NDArray[np.float64] = (pixels[::2, ::2] + pixels[1::2, ::2] + pixels[::2, 1::2] + pixels[1::2, 1::2]) / 4
+    return means
+
+
+def encode(picture: Image.Image, image_format: ImageFormat, quality: int) -> bytes:
+    """Write a picture as the bytes of a file: JPEG at `quality` in 4:4:4, PNG and WebP without loss."""
+    options: dict[ImageFormat, dict[str, Any]] = {
+        "png": {},
+        "jpeg": {"quality": quality, "subsampling": 0},
+        "webp": {"lossless": True, "exact": True},
+    }
+    picture.info.clear()  # profiles and dates of the source
+    file = io.BytesIO()
+    picture.save(file, image_format, **options[image_format])
+    return file.getvalue()
+
+
+@contextmanager
+def encoded(source: Source, recipe: Recipe, chosen: list[int], workers: int) -> Iterator[Iterator[dict[str, bytes]]]:
+    """Give the members of each chosen image, in their order, made by `workers` processes; one is this one."""
+    chunks = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)]
+    if workers == 1 or len(chunks) < 2:
+        yield (recipe.members(source.image(i)) for i in chosen)
+        return
+    context = multiprocessing.get_context("forkserver")  # this process may have threads
+    context.set_forkserver_preload([__name__])
+    ends, processes = list[Any](), list[Any]()
+    try:
+        for _ in range(min(workers, len(chunks))):
+            ours, theirs = context.Pipe()
+            processes.append(context.Process(target=_work, args=(theirs, recipe, source), daemon=True))
+            processes[-1].start()
+            theirs.close()
+            ends.append(ours)
+        yield itertools.chain.from_iterable(_turns(ends, chunks))
+    finally:
+        for end in ends:
+            end.close()
+        for process in processes:
+            process.join()
+
+
+def _turns(ends: list[Connection], chunks: list[list[int]]) -> Iterator[list[dict[str, bytes]]]:
+    """Hand the chunks to the workers in turn, each one ahead, and take the results in the same order."""
+    turns = itertools.cycle(ends)
+    ahead = 2 * len(ends)
+    for end, chunk in zip(turns, chunks[:ahead], strict=False):
+        end.send(chunk)
+    turns = itertools.cycle(ends)
+    for number, end in zip(range(len(chunks)), turns, strict=False):
+        try:
+            made = end.recv()
+            if number + ahead < len(chunks):
+                end.send(chunks[number + ahead])
+        except (EOFError, OSError) as error:
+            raise UserError("a worker of the pack died, perhaps for want of memory; give fewer --workers") from error
+        if isinstance(made, UserError):
+            raise made
+        yield made
+
+
+def _work(parent: Connection, recipe: Recipe, source: Source) -> None:
+    """Make what is asked for until the parent is gone, killed or done."""
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
+            chosen = parent.recv()
+            try:
+                made: Any = [recipe.members(source.image(i)) for i in chosen]
+            except UserError as error:
+                made = error
+            parent.send(made)

@@ -1,0 +1,122 @@
+"""What is in a dataset: a contact sheet, its classes, and numbers of its bytes and pixels."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganlab.data.format.shards import Index
+from ganlab.data.read.dataset import ShardDataset
+from ganlab.data.read.location import parse
+from ganlab.pictures.grids import grid, save_png
+from ganlab.progress import Progress
+from ganlab.types import ImageSpec, UserError
+
+SHEET_SAMPLES, SHEET_ROWS, SHEET_COLUMNS = 64, 16, 8
+"""A contact sheet has no more of either."""
+SHEET_PIXELS = 2048
+"""A larger contact sheet is made smaller."""
+LOOKED_AT = 4096
+"""Images, the first ones, whose pixels the mean and deviation are of."""
+
+
+def show(url: str | Path, contact_sheet: Path | None = None) -> Iterator[str]:
+    """Describe a dataset line by line, and draw a few of its images at `contact_sheet`; UserError as `ShardDataset`."""
+    dataset = ShardDataset(url)
+    try:
+        index, image = dataset.index, dataset.image
+
+        def read(i: int) -> NDArray[np.uint8]:
+            pixels = np.empty((image.height, image.width, image.channels), np.uint8)
+            dataset.read(i, pixels)
+            return pixels
+
+        sheet = contact_sheet or sheet_of(url)
+        draw_sheet(index, read, sheet)
+        yield f"{url}: {len(index):,} images, {image}"
+        yield from class_table(counts_of(index))
+        total = sum(shard.bytes for shard in index.shards)
+        yield f"shards: {len(index.shards):,}, of {total / 1e6:,.1f} MB together"
+        levels = zip(index.pyramid, index.members["size"].T, strict=True)
+        for height, sizes in [*levels, (image.height, index.samples["size"])]:
+            yield (
+                f"{height} px: {sizes.mean():,.0f} bytes an image, {sizes.min():,} to {sizes.max():,}, "
+                f"{sizes.sum(dtype=np.int64) / 1e6:,.1f} MB"
+            )
+        looked_at = min(LOOKED_AT, len(index))
+        mean, deviation = _moments(read, looked_at)
+        yield f"mean {_numbers(mean)}, deviation {_numbers(deviation)} of 255, by channel, of {looked_at:,} images"
+        yield f"contact sheet: {sheet}"
+    finally:
+        dataset.close()
+
+
+def sheet_of(url: str | Path) -> Path:
+    """Say where a contact sheet goes by default: beside the shards, or, where they lie elsewhere, here."""
+    place, _ = parse(str(url))
+    return Path("contact-sheet.png") if place.scheme else Path(place.base) / "contact-sheet.png"
+
+
+def counts_of(index: Index) -> dict[str, int]:
+    """Count the samples of each class; empty without labels."""
+    labels = index.samples["label"]
+    counts = np.bincount(labels[labels >= 0], minlength=index.image.classes).tolist()
+    return dict(zip(index.class_names, counts, strict=False))
+
+
+def class_table(counts: dict[str, int]) -> list[str]:
+    """Say it to a person, a class a line."""
+    width = max(map(len, counts), default=0)
+    return [f"  {name:<{width}}  {count:>9,}" for name, count in counts.items()]
+
+
+def draw_sheet(index: Index, read: Callable[[int], NDArray[np.uint8]], path: Path) -> None:
+    """Write a few samples as one picture: a class a row, or the first ones where there are no labels.
+
+    `read` decodes a sample as [height, width, channels]; one that it cannot read stays white.
+    """
+    if index.image.classes:
+        rows = min(index.image.classes, SHEET_ROWS)
+        columns = min(SHEET_COLUMNS, SHEET_SAMPLES // rows)
+        of_class = [np.flatnonzero(index.samples["label"] == k)[:columns].tolist() for k in range(rows)]
+        chosen = [row[column] if column < len(row) else None for row in of_class for column in range(columns)]
+    else:
+        chosen = list(range(min(SHEET_SAMPLES, len(index))))
+        columns = SHEET_COLUMNS
+    picture = grid(torch.stack([_cell(index.image, read, i) for i in chosen]), columns)
+    picture.thumbnail((SHEET_PIXELS, SHEET_PIXELS))
+    try:
+        save_png(picture, path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); give the contact sheet another place"
+        ) from error
+
+
+def _cell(image: ImageSpec, read: Callable[[int], NDArray[np.uint8]], i: int | None) -> Tensor:
+    """Decode one sample as uint8 [channels, height, width]; white where there is none, or a damaged one."""
+    pixels = np.full((image.height, image.width, image.channels), 255, np.uint8)
+    if i is not None:
+        with suppress(ValueError):
+            pixels = read(i)
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _moments(read: Callable[[int], NDArray[np.uint8]], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel [c] over the first `count` images."""
+    sums = []
+    with Progress("looking", count) as progress:
+        for i in range(count):
+            pixels = read(i).astype(np.float64)  # h w c
+            sums.append((pixels.mean((0, 1)), (pixels**2).mean((0, 1))))
+            progress.update(1)
+    mean, square = np.mean(sums, 0)
+    return mean, np.sqrt(square - mean**2)
+
+
+def _numbers(values: NDArray[np.float64]) -> str:
+    return " ".join(f"{value:.1f}" for value in values.tolist())

@@ -1,0 +1,90 @@
+"""Images of torchvision's datasets."""
+
+import hashlib
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torchvision import datasets
+
+from ganlab.data.make.sources.base import Source, checked_labels, checked_names
+from ganlab.types import UserError
+
+STAMPED = 64
+"""Images, spread over the dataset, that stand for all."""
+
+
+@dataclass(frozen=True)
+class Torchvision(Source):
+    """A torchvision dataset that somebody has downloaded."""
+
+    dataset: Any
+
+    @property
+    def name(self) -> str:
+        """The dataset's name and split."""
+        return str(self.path).split(":")[1]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @cached_property
+    def few(self) -> str:
+        """A hash of some images: which files they come from is torchvision's secret."""
+        chosen = range(0, len(self), -(-len(self) // STAMPED))
+        return hashlib.sha256(b"".join(self.image(i).tobytes() for i in chosen)).hexdigest()
+
+    def stamp(self, i: int) -> list[Any]:
+        """Stamp the dataset, and the position in it."""
+        return [i, self.few]
+
+    def describe(self, i: int) -> str:
+        """Give the position in the dataset."""
+        return f"{self.path}, image {i}"
+
+    def image(self, i: int) -> Image.Image:
+        """Take the first of what the dataset returns."""
+        try:
+            picture = self.dataset[i][0]
+        except Exception as error:  # whatever a dataset of many raises
+            raise UserError(f"{self.describe(i)}: cannot be decoded ({error}); download it again") from error
+        if not isinstance(picture, Image.Image):
+            raise UserError(f"{self.describe(i)}: {type(picture).__name__} where an image is expected")
+        return picture
+
+
+def open_torchvision(spelled: str) -> Torchvision:
+    """Open `torchvision:NAME:ROOT` or `torchvision:NAME.SPLIT:ROOT` (default: train); nothing is downloaded."""
+    _, name, root = spelled.split(":", 2)
+    name, _, split = name.partition(".")
+    kind = getattr(datasets, name, None) if name in datasets.__all__ else None
+    if kind is None or "root" not in (parameters := inspect.signature(kind).parameters):
+        raise UserError(f"{spelled}: torchvision has no dataset {name!r} in a folder; see torchvision.datasets")
+    if split and "split" not in parameters and ("train" not in parameters or split not in ("train", "test")):
+        raise UserError(f"{spelled}: torchvision's {name} has no split {split!r}; write torchvision:{name}:{root}")
+    arguments: dict[str, Any] = {"split": split} if "split" in parameters else {"train": split == "train"}
+    try:
+        dataset = kind(root, **(arguments if split else {}))
+        labels = _labels(dataset)
+    except Exception as error:  # whatever a dataset of many raises
+        raise UserError(
+            f"{spelled}: torchvision cannot open it ({error}); download it first, whole: ganlab does not"
+        ) from error
+    path = Path(spelled)
+    if labels is None:
+        return Torchvision(path, None, (), dataset)
+    names = getattr(dataset, "classes", None)
+    labels = checked_labels(path, labels, len(dataset))
+    return Torchvision(path, labels, checked_names(path, labels, names and list(map(str, names))), dataset)
+
+
+def _labels(dataset: Any) -> list[int] | None:
+    """List the classes; None where the targets are of another kind, or -1 as torchvision writes for none."""
+    if not isinstance(dataset[0][1], int):
+        return None
+    listed = getattr(dataset, "targets", getattr(dataset, "labels", None))
+    found = [int(label) for label in listed] if listed is not None else [dataset[i][1] for i in range(len(dataset))]
+    return None if set(found) == {-1} else found

@@ -1,0 +1,1 @@
+"""Reading datasets: where they lie, transfer, cache, order, batches."""

@@ -1,0 +1,195 @@
+"""A dataset of shards, wherever they lie: any image by its number, decoded, from any thread.
+
+The same path serves training, evaluation and loops that know nothing else of ganlab:
+
+    from ganlab.data import BatchLoader, ShardDataset
+    from ganlab.types import Phase
+
+    dataset = ShardDataset("https://example.org/faces/")        # or a folder, or s3://bucket/faces/
+    phase = Phase(0, dataset.image, batch=64)
+    loader = BatchLoader(dataset, plan=lambda nimg: phase, seed=0, start=0, threads=4)
+    for step, (images, labels) in enumerate(loader):            # endless: uint8 [64, c, h, w] and int64 [64]
+        if 64 * (step + 1) > 100_000:
+            break
+        loss = train(images.float() / 127.5 - 1, labels)
+
+To go on after a stop, save the number of images seen and give it as `start`. With several processes give each its
+`rank` and `world_size`: `batch` stays that of all of them, and so does the order.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from ganlab.data.format.decode import MAX_PIXELS, decode_into
+from ganlab.data.format.faults import BadSample, BadSampleError, Faults
+from ganlab.data.format.shards import Index, Place
+from ganlab.data.format.tars import REMEDY
+from ganlab.data.read.location import Location, parse
+from ganlab.data.read.order import WINDOW, Order
+from ganlab.data.read.store import CachedStore, Store, disk_error, locked, write_at
+from ganlab.data.read.transfer import Patience, download, fetch
+from ganlab.files import atomic_write, cache_folder
+from ganlab.types import ImageSpec, UserError
+
+CACHE_BYTES = 50_000_000_000
+"""Of shards that lie elsewhere, kept on a node unless somebody says otherwise."""
+HEADER = 512
+"""Bytes of a tar's header before each of its files; the first 100 are the name."""
+
+
+class ShardDataset:
+    """The images of packed or indexed shards.
+
+    Args:
+        url: a folder, or its URL (file, http, https, or what fsspec reads: s3, gs, ...), with the index beside the
+            shards; or some of its shards, `{000..009}` for a range and `{a,b}` or `a.tar,b.tar` for a list.
+        cache: folder on this node for shards that lie elsewhere; None is $GANLAB_CACHE, or ganlab in ~/.cache.
+        cache_bytes: it holds no more.
+        window: shards that are shuffled together.
+        max_pixels: an image of more is bad.
+        max_bad, max_bad_fraction: so many bad samples are replaced, or this part of all where it is more.
+        patience: how long a source may take.
+
+    Raises:
+        UserError: there is no such dataset, its index is damaged, or the cache cannot hold a window of shards.
+    """
+
+    def __init__(
+        self,
+        url: str | Path,
+        *,
+        cache: str | Path | None = None,
+        cache_bytes: int = CACHE_BYTES,
+        window: int = WINDOW,
+        max_pixels: int = MAX_PIXELS,
+        max_bad: int = 100,
+        max_bad_fraction: float = 1e-4,
+        patience: Patience | None = None,
+    ) -> None:
+        if window < 1:
+            raise UserError(f"data.window: {window} shards hold no images; write at least 1")
+        place, names = parse(str(url))
+        cache = Path(cache).expanduser() if cache else cache_folder()
+        patience = patience or Patience()
+        whole = _fetch_index(place, cache, patience) if place.scheme else Index.read(place.base)
+        self.index = index = whole.only(names) if names else whole
+        self.source = place
+        if whole.location:
+            if place.scheme:
+                raise UserError(f"{place}index.json: leads to another place; download the index, and name its folder")
+            self.source, _ = parse(whole.location)
+        self.store: Store
+        if self.source.scheme:
+            folder = whole.folder if place.scheme else own_folder(cache, whole.fingerprint)
+            self.store = CachedStore(
+                self.source, index.shards, folder=folder, limit=cache_bytes, window=window, patience=patience
+            )
+        else:
+            index.refuse_damaged()
+            self.store = Store(index.folder, index.shards)
+        self.window, self.max_pixels = window, max_pixels
+        self.faults = Faults(max(max_bad, int(max_bad_fraction * len(index))))
+
+    @property
+    def image(self) -> ImageSpec:
+        """What the images are."""
+        return self.index.image
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def order(self, seed: int) -> Order:
+        """Return the order in which a loader shows the images."""
+        return Order([shard.samples for shard in self.index.shards], seed, self.window)
+
+    def read(self, i: int, out: NDArray[np.uint8]) -> int:
+        """Decode image `i` into `out`, uint8 [height, width, channels], in which it may be smaller; return its label.
+
+        Errors are those of `decode`.
+        """
+        place = self.index.place(i, out.shape[0])
+        self.decode(place, out)
+        return place.label
+
+    def decode(self, place: Place, out: NDArray[np.uint8]) -> None:
+        """Decode the image that lies there into `out`, whose height the place was asked for.
+
+        Raises:
+            BadSampleError: the bytes are not those that were indexed, or no image of the size that they should be.
+            UserError: its shard cannot be read, or is damaged as a whole.
+        """
+        sample, number, offset, size, crc32, _ = place
+        data = self.store.read(number, offset, size)
+        try:
+            if len(data) < size:
+                raise ValueError(f"the shard ends after {len(data):,} of its {size:,} bytes")
+            if self.index.shards[number].sha256 and (found := isal_zlib.crc32(data)) != crc32:
+                raise ValueError(f"its crc32 is {found:08x}, the index says {crc32:08x}")
+            decode_into(data, out, self.index.stored(out.shape[0]), self.max_pixels)
+        except ValueError as error:
+            name = self.store.read(number, max(0, offset - HEADER), 100).split(b"\0")[0].decode(errors="replace")
+            raise BadSampleError(BadSample(sample, self.store.place(number), name, offset, str(error))) from error
+
+    def close(self) -> None:
+        """Stop downloading; images can then no longer be read."""
+        self.store.close()
+
+
+def own_folder(cache: Path, digest: str) -> Path:
+    """Make a dataset's folder in the cache."""
+    folder = cache / digest[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    return folder
+
+
+def _fetch_index(place: Location, cache: Path, patience: Patience) -> Index:
+    """Bring an index into the cache, once for all processes of a node; another one goes to another folder."""
+    try:
+        text = fetch(place, "index.json", patience)
+    except UserError as error:
+        raise UserError(
+            f"{error}; shards of another program's have no index: run `ganlab data index URL --out FOLDER --size N`, "
+            "and write data.url=FOLDER"
+        ) from error
+    try:
+        fields = json.loads(text)
+        arrays = {"samples.npy": fields["samples_sha256"]}
+        arrays |= {"pyramid.npy": fields["pyramid_sha256"]} if fields.get("pyramid") else {}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{place}index.json: not the index of a dataset ({error}); {REMEDY}") from error
+    folder = own_folder(cache, hashlib.sha256(text).hexdigest())
+    try:
+        with locked(folder, patience):
+            for name, sha256 in arrays.items():
+                _fetch_array(place, folder / name, sha256, patience)
+            with atomic_write(folder / "index.json") as file:
+                file.write(text)
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    return Index.read(folder)
+
+
+def _fetch_array(place: Location, path: Path, sha256: str, patience: Patience) -> None:
+    if path.exists():
+        return
+    incoming = path.with_name(f"{path.name}.incoming")
+    with incoming.open("ab+") as file:
+        descriptor = file.fileno()
+
+        def write(data: bytes, offset: int) -> None:
+            write_at(descriptor, data, offset)
+
+        download(place, path.name, descriptor, write, None, sha256, patience)
+    incoming.rename(path)

@@ -1,0 +1,284 @@
+"""The bytes of shards: of a folder in place, of any other source through a bounded cache on this node's disk."""
+
+import errno
+import fcntl
+import math
+import os
+import shutil
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from threading import Lock, Thread
+
+from ganlab.data.format.shards import Shard
+from ganlab.data.read.location import Location
+from ganlab.data.read.transfer import Patience, Stopped, download
+from ganlab.types import UserError
+
+OPEN_FILES = 256
+"""Shards of a folder that are open at once."""
+DOWNLOADS = 4
+"""At once, in each process, ahead of use."""
+
+
+class File:
+    """An open file, closed when the last thread that reads it has let go of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+
+class Store:
+    """The shards of a folder on this machine; any thread may read.
+
+    They are read, not mapped: a file cut short under a map would kill the process, and a page that the disk has yet to
+    deliver would hold up every Python thread.
+    """
+
+    def __init__(self, folder: Path, shards: Sequence[Shard], open_files: int = OPEN_FILES) -> None:
+        self.folder, self.shards, self.open_files = folder, shards, open_files
+        self.files: OrderedDict[int, File] = OrderedDict()
+        self.lock = Lock()
+
+    def read(self, shard: int, offset: int, size: int) -> bytes:
+        """Return bytes of a shard; fewer where it ends before. UserError where it cannot be read."""
+        with self.lock:
+            file = self.files.get(shard)
+            if file is not None:
+                self.files.move_to_end(shard)
+        try:
+            if file is None:
+                file = self._open(shard)
+                with self.lock:
+                    self.files[shard] = file
+                    while len(self.files) > self.open_files:
+                        self.files.popitem(last=False)
+            return os.pread(file.descriptor, size, offset)
+        except OSError as error:
+            raise UserError(f"{self.folder / self.shards[shard].name}: cannot be read: {error.strerror}") from error
+
+    def place(self, shard: int) -> str:
+        """Say where a shard lies, for a person."""
+        return str(self.folder / self.shards[shard].name)
+
+    def expect(self, shards: Iterable[int]) -> None:
+        """Hear which shards will be read from now on, in their order."""
+
+    def close(self) -> None:
+        """Stop whatever is still being fetched."""
+
+    def _open(self, shard: int) -> File:
+        return File(self.folder / self.shards[shard].name)
+
+
+class CachedStore(Store):
+    """Shards that lie elsewhere: each is downloaded once on a node, whichever of its processes asks first.
+
+    Args:
+        source: where they lie.
+        folder: this dataset's own in the cache, whose other folders are other datasets'. Processes of a node share it.
+        limit: bytes of shards in the whole cache, those under way included: the least recently used leave it.
+        window: shards that are read at once.
+    """
+
+    def __init__(
+        self, source: Location, shards: Sequence[Shard], *, folder: Path, limit: int, window: int, patience: Patience
+    ) -> None:
+        super().__init__(folder, shards, open_files=window)
+        self.source, self.cache, self.patience = source, folder.parent, patience
+        self.limit = min(limit, shutil.disk_usage(folder).free + sum(size for _, size, _ in self._held()))
+        sizes = sorted(shard.bytes for shard in shards)
+        if (needed := sum(sizes[-window - 1 :])) > self.limit:
+            raise UserError(
+                f"data.cache: {limit:,} bytes in {self.cache}, of which the disk has {self.limit:,}, but the "
+                f"{min(window, len(shards))} shards that are read at once and the next one take {needed:,}; give it "
+                f"more, or fewer shards at once: data.window below {window} (images are then shuffled less well)"
+            )
+        self.ahead = self.limit // sizes[-1]
+        self.wanted: list[int] = []
+        self.fetching = 0
+        self.failed: dict[str, tuple[float, UserError]] = {}
+
+    def place(self, shard: int) -> str:
+        """Say where a shard comes from, for a person."""
+        return f"{self.source}{self.shards[shard].name}"
+
+    def expect(self, shards: Iterable[int]) -> None:
+        """Fetch the shards in this order, as many as the cache holds, and let go of all others."""
+        wanted = list(dict.fromkeys(islice(shards, min(self.ahead, len(self.shards)))))
+        for shard in reversed(wanted):  # what leaves the cache now is none of these, or the last of them
+            with suppress(OSError):
+                os.utime(self.folder / self.shards[shard].name)
+        with self.lock:
+            for shard in self.files.keys() - set(wanted):
+                del self.files[shard]
+            self.wanted = wanted
+            for _ in range(min(DOWNLOADS, len(wanted)) - self.fetching):
+                self.fetching += 1
+                Thread(target=self._fetch_ahead, name="download", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop the downloads; what has come of them is dropped."""
+        self.patience.stopped.set()
+        with self.lock:
+            self.files.clear()
+
+    def _fetch_ahead(self) -> None:
+        while True:
+            with self.lock:
+                if not self.wanted or self.patience.stopped.is_set():
+                    self.fetching -= 1
+                    return
+                shard = self.wanted.pop(0)
+            with suppress(UserError, Stopped):  # whoever needs the shard will meet the same
+                self._fetch(self.shards[shard])
+
+    def _open(self, number: int) -> File:
+        shard = self.shards[number]
+        path = self.folder / shard.name
+        while True:
+            with suppress(FileNotFoundError):
+                file = File(path)
+                if os.fstat(file.descriptor).st_size == shard.bytes:
+                    os.utime(path)
+                    return file
+                path.unlink()  # a loss of power can leave this behind, a download not
+            self._fetch(shard)
+
+    def _fetch(self, shard: Shard) -> None:
+        """Download a shard unless it is there; where another thread or process is doing so, wait for it.
+
+        Whoever has locked the part file owns it. The kernel takes the lock from a process that dies, and the next
+        owner goes on with the bytes that are there.
+        """
+        path = self.folder / shard.name
+        part = path.with_name(f"{shard.name}.{shard.bytes}.part")  # what it will take of the cache
+        try:
+            while not path.exists():
+                with locked(self.cache, self.patience):
+                    new = 0 if part.exists() else shard.bytes
+                    self._evict(part, self.limit - new)
+                    room = not new or sum(size for _, size, _ in self._held()) + new <= self.limit
+                    descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644) if room else -1
+                if not room:  # until a shard that nobody will read any more, but that is still coming, is there
+                    if self.patience.stopped.wait(0.02):
+                        raise Stopped
+                    continue
+                try:
+                    lock(descriptor, self.patience)
+                    if not _is_at(descriptor, part):
+                        continue  # its last owner has renamed it, or has failed and removed it
+                    when, failure = self.failed.get(shard.name, (-math.inf, None))
+                    try:
+                        if failure is not None and time.monotonic() - when < self.patience.total:
+                            raise failure  # another thread has just lost its patience
+                        if not path.exists():
+                            self._download(shard, part, descriptor)
+                            part.rename(path)
+                    except UserError as error:
+                        if error is not failure:
+                            self.failed[shard.name] = (time.monotonic(), error)
+                        raise
+                    finally:
+                        part.unlink(missing_ok=True)
+                finally:
+                    os.close(descriptor)
+        except OSError as error:
+            raise disk_error(part, error) from error
+
+    def _download(self, shard: Shard, part: Path, descriptor: int) -> None:
+        def write(data: bytes, offset: int) -> None:
+            try:
+                write_at(descriptor, data, offset)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._evict_one(part):
+                    raise disk_error(part, error) from error
+                write(data, offset)
+
+        download(self.source, shard.name, descriptor, write, shard.bytes, shard.sha256, self.patience)
+
+    def _evict_one(self, keep: Path) -> bool:
+        """Another program has filled the disk: give back what we have."""
+        with self.lock:
+            self.files.clear()  # a removed file takes its room as long as it is open
+        with locked(self.cache, self.patience):
+            return self._evict(keep, sum(size for _, size, _ in self._held()) - 1)
+
+    def _evict(self, keep: Path, limit: int) -> bool:
+        """Remove the least recently used files until no more than `limit` bytes are held; say if there were any."""
+        held = sorted(self._held())
+        total, removed = sum(size for _, size, _ in held), False
+        for _, size, path in held:
+            if total <= limit:
+                break
+            if path != keep and (path.suffix != ".part" or _is_orphan(path)):
+                path.unlink(missing_ok=True)
+                total, removed = total - size, True
+        return removed
+
+    def _held(self) -> Iterator[tuple[float, int, Path]]:
+        """List the shards of the cache, and those under way with the size they will have: when used, bytes, path."""
+        for path in [*self.cache.glob("*/*.tar"), *self.cache.glob("*/*.part")]:
+            with suppress(FileNotFoundError):
+                found = path.stat()
+                yield found.st_mtime, int(path.suffixes[-2][1:]) if path.suffix == ".part" else found.st_size, path
+
+
+def disk_error(path: Path, error: OSError) -> UserError:
+    """Say that the cache's disk fails, or is full."""
+    return UserError(
+        f"{path}: {error.strerror}; name another folder in data.cache.folder, or allow it fewer data.cache.bytes"
+    )
+
+
+@contextmanager
+def locked(folder: Path, patience: Patience) -> Iterator[None]:
+    """Have a folder to oneself, among the processes that ask for it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        lock(descriptor, patience)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int, patience: Patience) -> None:
+    """Wait for the lock on an open file, and no longer than anybody wants it."""
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if patience.stopped.wait(0.02):
+                raise Stopped from None
+
+
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of it: a disk that is nearly full takes a part."""
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
+
+
+def _is_orphan(part: Path) -> bool:
+    """Whether the process that was downloading it is no more."""
+    with suppress(OSError):
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        finally:
+            os.close(descriptor)
+    return False

@@ -1,0 +1,1 @@
+"""How a game is played: networks, players, steps, averages, time."""

@@ -1,0 +1,1 @@
+"""What a run is: its config, checks, folder, checkpoints and objects."""
