@@ -1,6 +1,7 @@
 """What the images of both players pass through on their way to the discriminator."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -23,6 +24,7 @@ class Augment(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class MirrorFlip(Augment):
     """Mirror every second image, left to right, at random."""
 

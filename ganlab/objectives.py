@@ -1,25 +1,29 @@
 """Adversarial losses: one method per player, one number per sample."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch.nn.functional import relu, softplus
 
 from ganlab.types import Logits, PerSample
 
 
-@runtime_checkable  # so that `ganlab.experiment.parts` can tell who is one
+@runtime_checkable  # so that a config can tell who is one
 class Objective(Protocol):
-    """What the players want; each returns a loss for every sample of its batch."""
+    """What the players want; each method returns a loss for every sample of its batch."""
+
+    sees_reals: ClassVar[bool] = False
+    """Whether the generator's loss depends on the reals."""
+    generator: Callable[..., PerSample]
+    """`generator(fake)`, or of one that sees reals `generator(fake, real)`: the generator's loss."""
 
     def discriminator(self, real: Logits, fake: Logits) -> PerSample:
         """Return the discriminator's loss for as many reals as fakes."""
         ...
 
-    def generator(self, fake: Logits) -> PerSample:
-        """Return the generator's loss."""
-        ...
 
-
+@dataclass(frozen=True)
 class NonSaturating(Objective):
     """Logistic loss, the generator maximising log D(G(z)) (Goodfellow et al. 2014, section 3)."""
 
@@ -32,6 +36,7 @@ class NonSaturating(Objective):
         return softplus(-fake)
 
 
+@dataclass(frozen=True)
 class Hinge(Objective):
     """Hinge loss (Lim & Ye 2017; Miyato et al. 2018, eq. 16 and 17)."""
 
@@ -44,6 +49,7 @@ class Hinge(Objective):
         return -fake
 
 
+@dataclass(frozen=True)
 class Wasserstein(Objective):
     """Difference of a critic's means (Arjovsky et al. 2017, eq. 2); wants a penalty that keeps the critic Lipschitz."""
 
@@ -54,3 +60,18 @@ class Wasserstein(Objective):
     def generator(self, fake: Logits) -> PerSample:
         """-D(G(z))."""
         return -fake
+
+
+@dataclass(frozen=True)
+class RelativisticPaired(Objective):
+    """Logistic loss of the differences of pairs (Jolicoeur-Martineau 2019, section 4.1; Huang et al. 2024, eq. 2)."""
+
+    sees_reals: ClassVar[bool] = True
+
+    def discriminator(self, real: Logits, fake: Logits) -> PerSample:
+        """-log sigmoid(D(x) - D(G(z)))."""
+        return softplus(fake - real)
+
+    def generator(self, fake: Logits, real: Logits) -> PerSample:
+        """-log sigmoid(D(G(z)) - D(x))."""
+        return softplus(real - fake)

@@ -1,48 +1,71 @@
-"""Terms added to the discriminator's loss: penalties on its input gradient or its logits."""
+"""Terms added to a player's loss: penalties on a network's input gradient, or on what it gives.
+
+A class says where it looks and what it makes of that; the loss of the player makes the passes, each once, however many
+penalties look at it.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ganlab.types import Images, Logits, PerSample
+from ganlab.schedules import Schedule
+from ganlab.types import PerSample
 
 
-def input_gradient(score: Callable[[Images], Logits], images: Images) -> tuple[Images, Logits]:
-    """Return the gradient of each logit by its own image, and the logits of the same forward pass.
+class Point(NamedTuple):
+    """One pass through a network, as a penalty sees it."""
 
-    Through `torch.func.grad`, so that the penalty and the loss can be compiled as one graph. `score` must be plain
+    inputs: tuple[Tensor, ...]
+    """What went in, samples first in each."""
+    output: Tensor
+    """What came out: logits [n] of a discriminator."""
+    gradient: Tensor | None
+    """Of each sample's output by its first input, the others held; None where no penalty asks for it."""
+    network: Callable[..., Tensor]
+    """The pass itself, for penalties that need another one."""
+
+
+def input_gradient(network: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradient of each sample's output by its first input, and the outputs of the same forward pass.
+
+    Through `torch.func.grad`, so that the penalty and the loss can be compiled as one graph. `network` must be plain
     differentiable operations: no `autograd.Function`, no buffer written in forward.
     """
 
-    def total(images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = score(images)
-        return logits.sum(), logits
+    def total(first: Tensor) -> tuple[Tensor, Tensor]:
+        output = network(first, *inputs[1:])
+        return output.sum(), output
 
-    gradient, logits = torch.func.grad(total, has_aux=True)(images)
-    return gradient, logits
+    gradient, output = torch.func.grad(total, has_aux=True)(inputs[0])
+    return gradient, output
 
 
+@dataclass(frozen=True, kw_only=True)
 class Regularizer(ABC):
-    """`weight * penalty`, the penalty as the paper writes it; with `every: k` at every k-th move, k times as strong."""
+    """`weight * penalty`, the penalty as the paper writes it; with `every: k` at every k-th step, k times as strong."""
 
-    at: ClassVar[Literal["real", "fake", "between"]]
-    """The images it looks at: `between` is a random point on the line from each real to its fake."""
-    of: ClassVar[Literal["gradient", "logits"]] = "gradient"
-    """What of them it is computed from: the gradient of each logit by its image [n, c, h, w], or the logits [n]."""
+    weight: float | Schedule
+    every: int = 1
 
-    def __init__(self, *, weight: float, every: int = 1) -> None:
-        self.weight, self.every = weight, every
+    at: ClassVar[str]
+    """The pass that it looks at, by the name that the player's loss gives it. A discriminator's loss has `real`, `fake`
+    and `interpolates` (random points on the lines from each real to its fake), a generator's has `latents`."""
+    gradient: ClassVar[bool] = True
+    """Whether it asks for the gradient of that pass, which is then made in full precision."""
 
     @abstractmethod
-    def penalty(self, values: Tensor) -> PerSample:
-        """Return the penalty of every sample, computed from what `of` names."""
+    def penalty(self, point: Point) -> PerSample:
+        """Return the penalty of every sample."""
 
-    def term(self, values: Tensor) -> PerSample:
-        """Return what is added to the loss of every sample in a move at which the penalty is due."""
-        return self.weight * self.every * self.penalty(values)
+
+def squared_norm(gradient: Tensor | None) -> PerSample:
+    """Return each sample's squared norm of a gradient [n, ...]."""
+    assert gradient is not None
+    return gradient.square().sum(tuple(range(1, gradient.ndim)))
 
 
 class R1(Regularizer):
@@ -50,9 +73,9 @@ class R1(Regularizer):
 
     at = "real"
 
-    def penalty(self, values: Tensor) -> PerSample:
+    def penalty(self, point: Point) -> PerSample:
         """|grad D(x)|^2 / 2."""
-        return values.square().sum((1, 2, 3)) / 2
+        return squared_norm(point.gradient) / 2
 
 
 class R2(Regularizer):
@@ -60,9 +83,9 @@ class R2(Regularizer):
 
     at = "fake"
 
-    def penalty(self, values: Tensor) -> PerSample:
+    def penalty(self, point: Point) -> PerSample:
         """|grad D(G(z))|^2 / 2."""
-        return values.square().sum((1, 2, 3)) / 2
+        return squared_norm(point.gradient) / 2
 
 
 class GradientPenalty(Regularizer):
@@ -71,12 +94,12 @@ class GradientPenalty(Regularizer):
     Their lambda, 10, is `weight`. Each pair has a mixing weight of its own.
     """
 
-    at = "between"
+    at = "interpolates"
 
-    def penalty(self, values: Tensor) -> PerSample:
+    def penalty(self, point: Point) -> PerSample:
         """(|grad D(x)| - 1)^2."""
         # At a gradient of exactly 0 the norm has no derivative, and autograd would give NaN.
-        norm = (values.square().sum((1, 2, 3)) + 1e-12).sqrt()
+        norm = (squared_norm(point.gradient) + 1e-12).sqrt()
         return (norm - 1).square()
 
 
@@ -87,8 +110,8 @@ class Drift(Regularizer):
     """
 
     at = "real"
-    of = "logits"
+    gradient = False
 
-    def penalty(self, values: Tensor) -> PerSample:
+    def penalty(self, point: Point) -> PerSample:
         """D(x)^2."""
-        return values.square()
+        return point.output.square()

@@ -40,7 +40,7 @@ class Checkpoints(EveryImages):
 
     def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
         """Save; but first let the ticks judge a move that was not finite, so that a checkpoint is one to go back to."""
-        if any(player.culprits.any() for player in module.players.values()):
+        if any(player.culprits.any() for player in module.seats.values()):
             self.ticks.fire(trainer, module)
         trainer.save_checkpoint(path_at(self.folder, module.clock.nimg))
 

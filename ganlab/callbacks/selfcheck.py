@@ -39,7 +39,7 @@ class SelfCheck(EveryImages):
         """Measure, and say what the machine could do."""
         super().on_train_start(trainer, module)
         assert isinstance(module, GANModule)
-        device, precision, processes = module.device, module.precision, distributed.world_size()
+        device, precision, processes = module.device, module.runtime.precision, distributed.world_size()
         self.rates = selfcheck.measure(
             device, selfcheck.rivals(precision, device), selfcheck.SECONDS_AT_START[device.type]
         )

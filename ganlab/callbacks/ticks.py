@@ -61,7 +61,7 @@ class Ticks(EveryImages):
             "seconds": round(now - self.first_time, 3),
             "images_per_second": round((nimg - self.last_nimg) / (now - self.last_time), 2),
             **{name: value for name, value in means.items() if not name.endswith("/not_finite")},
-            **{f"{player}/rate": rate for player, rate in module.rates().items()},
+            **{f"{player}/lr": lr for player, lr in module.learning_rates().items()},
             **{f"seconds/{name}": round(seconds, 6) for name, seconds in module.stopwatch.read().items()},
             "memory_bytes": memory_bytes(module.device),
         }
@@ -88,9 +88,9 @@ class Ticks(EveryImages):
             self.tracker.log(int(row["nimg"]), dict(row))
 
     def _check_finite(self, module: GANModule, means: dict[str, float]) -> None:
-        for name, player in module.players.items():
+        for name, player in module.seats.items():
             masked = means.get(f"{name}/not_finite", 0.0)
-            if masked == 0 or (module.precision == "fp16" and masked < 1):
+            if masked == 0 or (module.runtime.precision == "fp16" and masked < 1):
                 continue
             terms = [key for key, mean in means.items() if key.startswith(f"{name}/") and not math.isfinite(mean)]
             culprits = sorted(player.read_culprits())

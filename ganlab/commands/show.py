@@ -1,4 +1,4 @@
-"""The verb `show`: the resolved config, both networks layer by layer, the plan of the run; if asked, its speed here."""
+"""The verb `show`: the resolved config, every network layer by layer, the plan of the run; if asked, its speed here."""
 
 import math
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ganlab import distributed
 from ganlab.data import ShardDataset
+from ganlab.engine.game import Game
 from ganlab.experiment import selfcheck
 from ganlab.experiment.build import (
     agreed_image,
@@ -25,14 +26,16 @@ from ganlab.experiment.build import (
 )
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.frame import Config
-from ganlab.models import GANModule
+from ganlab.experiment.selfcheck import examples, without_numbers
 
 SECONDS = 10.0
-"""Moves are timed for so long."""
+"""Steps are timed for so long."""
+AT_THE_END = 2**50
+"""Images after which every network works at its full size."""
 
 
 def show(config: Config, time: bool = False) -> Iterator[str]:
-    """Yield the text, section by section. Nothing is allocated unless `time` asks how fast the moves are here."""
+    """Yield the text, section by section. Nothing is allocated unless `time` asks how fast the steps are here."""
     dataset = found_dataset(config)
     image = agreed_image(config, dataset.image) if dataset else config.data.image
     assert image is not None
@@ -40,16 +43,12 @@ def show(config: Config, time: bool = False) -> Iterator[str]:
     config = replace(config, data=replace(config.data, image=image))
     with torch.device("meta"):
         model = build_model(config)
-        check_batch(config, model)
-        if dataset:
-            check_labels(config, model, dataset)
-        latents = torch.empty(model.group, model.latent)
-        labels = torch.zeros(model.group, dtype=torch.int64)
-        images = torch.empty(model.group, image.channels, image.height, image.width)
+    check_batch(config, model)
+    if dataset:
+        check_labels(config, model, dataset)
     yield to_yaml(config)
     yield f"# images: {image}, {f'{samples:,} of them' if samples else 'as declared: no data found'}\n"
-    yield layers("generator", model.generator, latents, labels)
-    yield layers("discriminator", model.discriminator, images, labels)
+    yield from tables(model)
     yield plan(config, model, samples)
     if time:
         yield from timing(config)
@@ -61,39 +60,55 @@ def found_dataset(config: Config) -> ShardDataset | None:
     return None if absent and config.data.image is not None else open_dataset(config)
 
 
-def layers(name: str, network: nn.Module, *inputs: Tensor) -> str:
-    """Tabulate a network's layers: what comes out of each for one sample, and its parameters; then those left out."""
-    rows: list[tuple[str, str, str, str]] = []
+def tables(model: Game) -> Iterator[str]:
+    """Tabulate every network as the last phase runs it: what comes out of each layer for one sample, its parameters."""
+    with without_numbers(model) as model:
+        model.clock.nimg = AT_THE_END
+        notes = {name: Notes(network) for name, network in model.networks.items()}
+        for name in model.players:
+            model.step(name, examples(model, model.phases[-1], model.runtime.group, model.device))
+    for name, network in model.networks.items():
+        yield notes[name].table(name, network)
 
-    def note(layer: nn.Module, _: object, out: Tensor | None) -> None:
+
+class Notes:
+    """The layers of a network, in the order in which a first pass runs them; then those left out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.rows: dict[str, tuple[str, str, str, str]] = {}
+        self.names = {  # a layer with a parametrized weight is one layer
+            layer: path
+            for path, layer in network.named_modules()
+            if "parametrizations" not in path
+            and not {name for name, _ in layer.named_children()} - {"parametrizations"}
+        }
+        for layer in self.names:
+            layer.register_forward_hook(self.note)
+
+    def note(self, layer: nn.Module, _: object, out: Tensor | None) -> None:
+        """Keep what came out of a layer, if it is the first time."""
         count = sum(parameter.numel() for parameter in layer.parameters())
         shape = "not in use" if out is None else "x".join(map(str, out.shape[1:]))
-        rows.append((names[layer], type(layer).__name__, shape, f"{count:,}" if count else ""))
+        path = self.names[layer]
+        self.rows.setdefault(path, (path, type(layer).__name__, shape, f"{count:,}" if count else ""))
 
-    names = {  # a layer with a parametrized weight is one layer
-        layer: path
-        for path, layer in network.named_modules()
-        if "parametrizations" not in path and not {name for name, _ in layer.named_children()} - {"parametrizations"}
-    }
-    hooks = [layer.register_forward_hook(note) for layer in names]
-    network(*inputs)
-    for hook in hooks:
-        hook.remove()
-    for layer in [layer for layer, path in names.items() if path not in {row[0] for row in rows}]:
-        note(layer, None, None)  # of smaller sizes, in a network that grows
-    total = sum(parameter.numel() for parameter in network.parameters())
-    rows = [(name, "layer", "output", "parameters"), *rows, ("", "", "total", f"{total:,}")]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = (f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows)
-    return "\n".join(lines) + "\n"
+    def table(self, name: str, network: nn.Module) -> str:
+        """Return the table, with the total."""
+        for layer in self.names:
+            self.note(layer, None, None)  # those of smaller sizes, in a network that grows
+        total = sum(parameter.numel() for parameter in network.parameters())
+        rows = [(name, "layer", "output", "parameters"), *self.rows.values(), ("", "", "total", f"{total:,}")]
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = (f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows)
+        return "\n".join(lines) + "\n"
 
 
-def plan(config: Config, model: GANModule, samples: int) -> str:
-    """Say what the run will do, in images and moves."""
+def plan(config: Config, model: Game, samples: int) -> str:
+    """Say what the run will do, in images and steps."""
     train, processes = config.train, distributed.world_size()
     ends = [*(phase.from_nimg for phase in model.phases[1:]), train.total_nimg]
     batches = [train.batch or phase.batch or 0 for phase in model.phases]
-    moves = sum(
+    rounds = sum(
         -(-max(0, min(end, train.total_nimg) - phase.from_nimg) // batch)
         for phase, end, batch in zip(model.phases, ends, batches, strict=True)
     )
@@ -106,7 +121,7 @@ def plan(config: Config, model: GANModule, samples: int) -> str:
             + (f", from {phase.from_nimg:,} images on at {phase.image.height} px" if len(batches) > 1 else "")
             for phase, batch in zip(model.phases, batches, strict=True)
         ),
-        *(f"moves       {moves // every:,} of the {player}" for player, every in model.moves_every.items()),
+        *(f"steps       {round(rounds / p.mean_period()):,} of the {name}" for name, p in model.players.items()),
         f"a tick      every {train.tick_nimg:,} images",
         f"a grid      every {train.sample_every_nimg:,} images",
         f"checkpoint  every {train.checkpoint_every_nimg:,} images, the newest {train.keep_checkpoints} kept",
@@ -116,11 +131,13 @@ def plan(config: Config, model: GANModule, samples: int) -> str:
     return "\n".join(lines)
 
 
-def compiled(model: GANModule) -> str:
+def compiled(model: Game) -> str:
     """Name the losses that are compiled, each as one graph, and say how often growth has them compiled anew."""
-    period = math.lcm(*(penalty.every for penalty in model.regularizers.values()))
-    due = {tuple(model.due(played)) for played in range(period)}
-    losses = ["generator's", *("discriminator's" + " with " * bool(n) + " and ".join(n) for n in sorted(due))]
+    losses = []
+    for name, player in model.players.items():
+        period = math.lcm(*(penalty.every for penalty in player.regularizers.values()))
+        due = {tuple(player.due(steps)) for steps in range(period)}
+        losses += [f"{name}'s" + " with " * bool(names) + " and ".join(names) for names in sorted(due)]
     stages = 2 * len(model.phases) - 1
     anew = f"; at each of {stages} stages of growth, {stages * len(losses)} graphs in all" if stages > 1 else ""
     return f"the losses, whole: the {', the '.join(losses)}{anew}"
@@ -139,20 +156,21 @@ def timing(config: Config) -> Iterator[str]:
         limit = work.limit(rates, precision)
         yield f"limit       {selfcheck.tell_limit(work, limit, phase)}"
     batch = (config.train.batch or phase.batch or 0) // distributed.world_size()
-    batch = quick_batch(model, batch, most=limit * SECONDS / 20 / model.moves_every["generator"])
-    if batch * model.moves_every["generator"] > limit * SECONDS:
-        yield f"measured    nothing: even {batch} images a move would take this machine more than {SECONDS:.0f} s"
+    batch = quick_batch(model, batch, most=limit * SECONDS / 20 / model.cycle())
+    if batch * model.cycle() > limit * SECONDS:
+        yield f"measured    nothing: even {batch} images a step would take this machine more than {SECONDS:.0f} s"
         return
     work = selfcheck.count(model, phase, batch)
     speed_up(model, config.machine)
     model.to(device).configure_optimizers()
     row = selfcheck.play(model, phase, batch, SECONDS)
     row["share"] = row["images_per_second"] / limit
-    yield f"measured    {batch} images a move: {selfcheck.tell_share(model, work, rates, row, processes=1)}"
+    yield f"measured    {batch} images a step: {selfcheck.tell_share(model, work, rates, row, processes=1)}"
 
 
-def quick_batch(model: GANModule, batch: int, most: float) -> int:
+def quick_batch(model: Game, batch: int, most: float) -> int:
     """Halve a batch until there are no more images than `most`, or no whole groups in half of it."""
-    while batch > most and not any(batch / 2 * ratio % model.group for ratio in (1.0, model.generator_batch)):
+    ratios = [player.batch for player in model.players.values()]
+    while batch > most and not any(batch / 2 * ratio % model.runtime.group for ratio in ratios):
         batch //= 2
     return batch

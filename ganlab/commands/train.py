@@ -126,7 +126,7 @@ def play(fit: Callable[[GANModule, Path | None], int], config: Config, model: GA
             last = checkpoints.newest(Path(config.run) / "checkpoints")
             newest = last and last[0]
             announce(f"{error}; rolling back to {newest.name if newest else 'the start'}")
-            model = build_model(config, attempt=model.attempt + 1)
+            model = build_model(config, attempt=model.runtime.attempt + 1)
     return fit(model, newest)
 
 

@@ -1,96 +1,65 @@
-"""The averaged generator: how it follows the live one, and what is made with it."""
+"""Averages of networks over their steps, with which samples are made (Polyak & Juditsky 1992)."""
 
-import copy
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
-import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ganlab.engine import sharding
-from ganlab.layers.batchnorm import gather_statistics
-from ganlab.pictures.grids import to_uint8
-from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Latents, UserError
-
-SAMPLE_BATCH = 64
-"""Samples are always made this many at a time, so that image i of a seed is the same whatever is asked for."""
+from ganlab.engine.optimizers import value_at
+from ganlab.schedules import Schedule
 
 
-class Averaged(pl.LightningModule):
-    """A generator and its average over the moves, with which samples are made.
+@dataclass(frozen=True)
+class Average(ABC):
+    """How a network's average follows it: `average = kept * average + (1 - kept) * network`, now and then."""
 
-    Args:
-        generator: the live one.
-        image: what its images are.
-        dtype: of latents and images.
+    @abstractmethod
+    def kept(self, images: int, nimg: int) -> float:
+        """Return what the average keeps of itself, `images` reals after it last followed, at a moment."""
+
+
+@dataclass(frozen=True)
+class HalfLife(Average):
+    """An average that forgets half while so many reals are shown, at any batch size (Karras et al. 2018, section 3.3).
+
+    It follows once a step, of the last player in a round's order that moves the network.
     """
 
-    def __init__(self, generator: nn.Module, image: ImageSpec, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.generator, self.image, self.real_dtype = generator, image, dtype
-        self.ema = copy.deepcopy(generator).eval().requires_grad_(False)
-        self.latent, self.classes = int(generator.latent), int(generator.classes)  # type: ignore[arg-type]
+    images: float | Schedule
+    after: str | None = None
+    """The player whose steps it follows; None is the last one that moves the network."""
 
-    @torch.no_grad()
-    def sample(self, n: int, seed: int = 0, labels: Sequence[int] | None = None) -> Tensor:
-        """Make `n` uint8 images [n, c, h, w] with the averaged generator.
+    def kept(self, images: int, nimg: int) -> float:
+        """0.5 ** (images / half-life)."""
+        half_life: float = value_at(self.images, nimg)
+        return 0.5 ** (images / half_life) if half_life > 0 else 0.0
 
-        Image i of a seed is the same for any n. `labels` are repeated as often as needed; None draws them uniformly.
-        """
-        if n < 1:
-            raise UserError(f"n: {n} images; ask for at least 1")
-        if labels is not None:
-            if not self.classes:
-                raise UserError("labels: this generator takes none; it was trained without classes")
-            if not labels:
-                raise UserError("labels: none given; name at least one, or leave the argument out to draw them")
-            if wrong := [label for label in labels if not 0 <= label < self.image.classes]:
-                raise UserError(f"labels: {wrong} are not classes; write numbers from 0 to {self.image.classes - 1}")
-        batches = []
-        for start in range(0, n, SAMPLE_BATCH):
-            images, _ = self.synthesize(start, seed, "sample", labels)
-            batches.append(to_uint8(images[: n - start]))
-        return torch.cat(batches)
 
-    @torch.no_grad()
-    def synthesize(
-        self, start: int, seed: int, name: str, labels: Sequence[int] | None = None
-    ) -> tuple[Images, Labels]:
-        """Make the `SAMPLE_BATCH` images from number `start` on with the averaged generator; `start` is a multiple."""
-        noise = Noise(seed, 0, start, dtype=self.real_dtype)  # drawn on the CPU: the same on every machine
-        latents, classes = self.draw(SAMPLE_BATCH, noise, name)
-        if labels is not None:
-            classes = torch.tensor([labels[i % len(labels)] for i in range(start, start + SAMPLE_BATCH)])
-        sharding.gather(self.ema)
-        images = self.averaged(latents.to(self.device), classes.to(self.device))
-        sharding.release(self.ema)
-        return images, classes
+@dataclass(frozen=True)
+class Decay(Average):
+    """An average that keeps the same at every step of a player, however many images that has."""
 
-    def averaged(self, latents: Latents, labels: Labels) -> Images:
-        """Run the averaged generator: images of the full size, whatever size the moves are at."""
-        return self.ema(latents, labels)  # type: ignore[no-any-return]
+    decay: float
+    after: str | None = None
+    """As of `HalfLife`."""
 
-    def draw(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
-        """Draw latents, and labels uniformly (-1 where the generator takes none)."""
-        latents = noise.normal(f"{name} latents", n, self.latent)
-        if not self.classes:
-            return latents, torch.full((n,), -1, device=latents.device)
-        return latents, noise.classes(f"{name} labels", n, self.classes)
+    def kept(self, images: int, nimg: int) -> float:
+        """The decay."""
+        return self.decay
 
-    def follow(self, weight: float) -> None:
-        """Move the average towards the live generator, by `weight` of the way."""
-        average, live = (sharding.local(network.parameters()) for network in (self.ema, self.generator))
-        with torch.no_grad():
-            torch._foreach_lerp_(average, live, weight)
-        self._copy_buffers()
 
-    def settle(self) -> None:
-        """Make the ranks agree on what each has averaged for itself; to be called on all of them before it is read."""
-        gather_statistics(self.generator)
-        self._copy_buffers()
+def follow(average: nn.Module, network: nn.Module, weight: float) -> None:
+    """Move an average towards its network, by `weight` of the way."""
+    theirs, live = (sharding.local(each.parameters()) for each in (average, network))
+    with torch.no_grad():
+        torch._foreach_lerp_(theirs, live, weight)
+    copy_buffers(average, network)
 
-    def _copy_buffers(self) -> None:
-        # Counts and statistics are no weights: never interpolated.
-        if buffers := list(self.ema.buffers()):
-            torch._foreach_copy_(buffers, list(self.generator.buffers()))
+
+@torch.no_grad()
+def copy_buffers(average: nn.Module, network: nn.Module) -> None:
+    """Give an average its network's buffers: counts and statistics are no weights, and never interpolated."""
+    if buffers := list(average.buffers()):
+        torch._foreach_copy_(buffers, list(network.buffers()))

@@ -1,29 +1,41 @@
 """Time, counted in images."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from typing import Any
 
 
-@dataclass
 class Clock:
-    """Real images shown to the discriminator over all ranks, and moves made by each player.
+    """Real images shown over all ranks, steps of each player, and rounds since each player's last one.
 
-    Both are read before a move and advanced after it. They are python ints: reading them costs no device sync.
+    All are read before a step and advanced after it. They are python ints: reading them costs no device sync.
+
+    Args:
+        players: by name, in their order; the first one takes a step in every round.
     """
 
-    nimg: int = 0
-    moves: dict[str, int] = field(default_factory=lambda: {"discriminator": 0, "generator": 0})
+    def __init__(self, players: Iterable[str]) -> None:
+        self.nimg = 0
+        self.steps = dict.fromkeys(players, 0)
+        self.waited = dict.fromkeys(self.steps, 0)
 
-    def state_dict(self) -> dict[str, object]:
-        """Return plain values that `torch.load(weights_only=True)` accepts."""
-        return {"nimg": self.nimg, "moves": dict(self.moves)}
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values that `torch.load(weights_only=True)` accepts; `moves` is the first edition's word."""
+        return {"nimg": self.nimg, "moves": dict(self.steps), "waited": dict(self.waited)}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        """Take over what `state_dict` returned."""
-        moves = state["moves"]
-        assert isinstance(state["nimg"], int) and isinstance(moves, dict)
-        self.nimg, self.moves = state["nimg"], dict(moves)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned, here or in the first edition, which kept no count of waiting."""
+        self.nimg, self.steps = state["nimg"], dict(state["moves"])
+        self.waited = dict(state.get("waited", dict.fromkeys(self.steps, 0)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Clock) and self.state_dict() == other.state_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Clock({self.state_dict()})"
 
 
 def crossed(every: int, before: int, after: int) -> bool:
-    """Tell whether a multiple of `every` lies in (before, after]: the first move boundary at or past it."""
+    """Tell whether a multiple of `every` lies in (before, after]: the first step boundary at or past it."""
     return before // every < after // every

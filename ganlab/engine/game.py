@@ -1,7 +1,11 @@
-"""The game: two players, their moves, and the clock, as a Lightning module."""
+"""A game: networks, players, one loss for each player, and the clock, as a Lightning module."""
 
+import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
@@ -9,139 +13,155 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ganlab import distributed
-from ganlab.augment import Augment
 from ganlab.engine import sharding
-from ganlab.engine.averages import Averaged
+from ganlab.engine.averages import Average, copy_buffers, follow
+from ganlab.engine.batch import Batch
 from ganlab.engine.clock import Clock
 from ganlab.engine.compiled import Compiled
-from ganlab.engine.cuda_graphs import Recorded
-from ganlab.engine.player import LossScale, Player
+from ganlab.engine.cuda_graphs import CudaGraphs
+from ganlab.engine.dynamics import Alternating, Dynamics
+from ganlab.engine.optimizers import value_at
+from ganlab.engine.player import Player, Seat
+from ganlab.engine.precision import LossScale, autocast, widened
+from ganlab.engine.runtime import Runtime
+from ganlab.engine.samples import Sampling
 from ganlab.engine.statistics import Statistics
 from ganlab.engine.stopwatch import Stopwatch
-from ganlab.experiment.checkpoints import FORMAT as CHECKPOINT_FORMAT
-from ganlab.layers.batchnorm import Standardization
+from ganlab.layers.batchnorm import Standardization, gather_statistics
+from ganlab.layers.recompute import keeping
 from ganlab.layers.spectral import iterate_power
-from ganlab.models.adversarial import Draws, Losses
-from ganlab.objectives import Objective
-from ganlab.regularizers import Regularizer
-from ganlab.schedules import Schedule
+from ganlab.schedules import ending
 from ganlab.seeding import Noise, key
-from ganlab.types import Images, ImageSpec, Labels, Phase, Precision, UserError
+from ganlab.types import Images, ImageSpec, Labels, PerSample, Phase, UserError
+
+Loss = Mapping[str, PerSample] | tuple[Mapping[str, PerSample], Mapping[str, Tensor]]
+"""Terms of a loss, [n] each, that are added up; and by their side what else is recorded of the samples."""
 
 
-class GANModule(Averaged):
-    """Two players and how they move; every part may be given.
+class Game(Sampling):
+    """Networks, players and their losses; a paper is a subclass.
 
-    One `training_step` is a discriminator move on a fresh batch of reals, followed every `discriminator_moves`-th time
-    by a generator move. Each move draws fresh latents, a function of (seed, nimg) alone.
+    For each player there is a method `<player>_loss(batch: Batch) -> Loss`, a pure function of tensors: it is compiled
+    whole, cut into micro-batches and spread over ranks. It runs networks by `self.call`, and asks for input gradients
+    by `penalties.judge` alone. One `training_step` is a round: the players whose turn it is, in their order.
+
+    A subclass may say more: `draw` (what else is drawn for a step), `prepare` (what changes a batch before its loss: a
+    pool of past images), `skips` (whether a step is left out), `feed_back` (state that a step leaves: buffers of the
+    module, saved with it, which must come out the same on all ranks).
 
     Args:
         image: what the images are, from the data.
-        generator: `network(latents [n, network.latent], labels [n]) -> images [n, c, h, w]` in [-1, 1].
-        discriminator: `network(images, labels) -> logits [n]`. Both networks have `classes`: 0 ignores the labels.
-        objective: the adversarial loss.
-        optimizers: for "generator" and "discriminator", a callable that takes parameters (`functools.partial(Adam,
-            lr=2e-4)`) and `fused`. Adam, AdamW and SGD have the fused form, in which a non-finite move is masked.
-        regularizers: penalties on the discriminator, by name.
-        augment: applied to the reals and the fakes of both players.
-        rate_schedule: factor on both learning rates; None leaves them constant.
-        discriminator_moves: discriminator moves per generator move.
-        generator_batch: the generator's batch as a ratio to the discriminator's.
-        ema_half_life: of the generator's average, in real images shown.
-        fake_labels: drawn uniformly over the classes, or those of the reals in the batch.
+        networks: by name, under which they are attributes of the module.
+        players: by name, in the order of a round. The first one takes fresh reals and advances the clock.
+        averages: of networks, by their names. The first one is `ema`, with which samples are made, another
+            `<network>_ema`.
         dequantize: turn a uint8 level v of a real into (v + u) / 128 - 1 with u uniform in [0, 1), instead of
             v / 127.5 - 1.
-        group: consecutive samples that stay on one rank and share a key of the noise; must divide every rank's batch.
-        seed: of latents, labels and augmentation.
-        micro_batch: images per process and forward pass, a multiple of `group`; None puts all of them through at once.
-            It changes memory, not results, except where samples of a batch are coupled: batch norm normalises over
-            the micro-batch.
-        precision: `bf16` and `fp16` run the networks under autocast; losses, penalties and logits stay in float32 at
-            least, and a penalty's own pass too.
-        attempt: enters every key of the noise, so that a run rolled back meets other noise.
+        dynamics: how gradients become steps.
+        runtime: settings of the run.
     """
+
+    BATCH: ClassVar[int] = 64
+    """Reals in a round, over all ranks, unless the run says another number: the paper's."""
+    REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Arguments that make others meaningless: a config may not give both."""
 
     def __init__(
         self,
         *,
         image: ImageSpec,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        objective: Objective,
-        optimizers: Mapping[str, Callable[..., Optimizer]],
-        regularizers: Mapping[str, Regularizer] | None = None,
-        augment: Augment | None = None,
-        rate_schedule: Schedule | None = None,
-        discriminator_moves: int = 1,
-        generator_batch: float = 1.0,
-        ema_half_life: float = 10_000.0,
-        fake_labels: Literal["uniform", "data"] = "uniform",
+        networks: Mapping[str, nn.Module],
+        players: Mapping[str, Player],
+        averages: Mapping[str, Average],
         dequantize: bool = False,
-        group: int = 4,
-        seed: int = 0,
-        attempt: int = 0,
-        micro_batch: int | None = None,
-        precision: Precision = "fp32",
+        dynamics: Dynamics | None = None,
+        runtime: Runtime,
     ) -> None:
-        dtype = torch.float64 if precision == "fp64" else torch.float32
-        super().__init__(generator, image, dtype)
+        super().__init__(image, runtime.dtype)
         self.automatic_optimization = False
-        self.discriminator = discriminator
-        self.regularizers, self.augment = dict(regularizers or {}), augment
-        self.losses = Losses(
-            generator=generator, discriminator=discriminator, objective=objective, augment=augment, precision=precision
-        )
-        self.loss: dict[str, Callable[..., Any]] = {
-            "discriminator": self.losses.discriminator,
-            "generator": self.losses.generator,
-        }
-        self.run: Callable[..., Sequence[Mapping[str, Tensor]]] = self._run
+        self.players, self.averages, self.runtime = dict(players), dict(averages), runtime
+        self.network_names = tuple(networks)
+        for name, network in networks.items():
+            self.add_module(name, network)
+        self.average_names = {name: f"{name}_ema" if number else "ema" for number, name in enumerate(self.averages)}
+        for name, at in self.average_names.items():
+            self.add_module(at, copy.deepcopy(networks[name]).eval().requires_grad_(False))
+        self.loss: dict[str, Callable[[Batch], Loss]] = {name: getattr(self, f"{name}_loss") for name in players}
+        self.dequantize, self.dynamics = dequantize, dynamics or Alternating()
+        self.run: Callable[[str, Batch], Mapping[str, Tensor]] = self._run
         self.cuda_graphs = False
-        """Record each kind of move and replay it: to be set before the players are seated."""
-        self.fake_labels, self.dequantize = fake_labels, dequantize
-        self.optimizer_makers, self.rate_schedule = optimizers, rate_schedule
-        self.moves_every = {"discriminator": 1, "generator": discriminator_moves}  # in the order of play
-        self.generator_batch, self.ema_half_life = generator_batch, ema_half_life
-        self.group, self.seed, self.micro_batch, self.precision = group, seed, micro_batch, precision
-        self.attempt, self.clock = attempt, Clock()
-        self.players: dict[str, Player] = {}
-        self.statistics, self.stopwatch = Statistics(), Stopwatch()
-        self.loss_scales = nn.ModuleDict({name: LossScale() for name in self.moves_every if precision == "fp16"})
+        """Record each kind of step and replay it: to be set before the players are seated."""
+        self.clock, self.seats = Clock(players), dict[str, Seat]()
+        kinds = dict.fromkeys(
+            k for name, p in self.players.items() for k in (name, f"{name}_penalty")[: 1 + bool(p.regularizers)]
+        )
+        self.statistics, self.stopwatch = Statistics(), Stopwatch(("data", *kinds, "reduction", "logging"))
+        self.loss_scales = nn.ModuleDict({name: LossScale() for name in players if runtime.precision == "fp16"})
+        for player in self.players.values():
+            player.lr_schedule = ending(player.lr_schedule, runtime.total_nimg)
         self._refuse_contradictions()
-        self.to(dtype, memory_format=torch.channels_last)
+        self.to(runtime.dtype, memory_format=torch.channels_last)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The live networks, by name."""
+        return {name: getattr(self, name) for name in self.network_names}
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        """Where the networks are."""
+        return next(self.parameters()).device
+
+    @property
+    def conditional(self) -> bool:
+        """Whether any network is told the class."""
+        return any(getattr(network, "classes", 0) for network in self.networks.values())
 
     # --- Lightning's side
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Seat the players: called once the parameters are on their device."""
-        for name, network in (("discriminator", self.discriminator), ("generator", self.generator)):
-            scale = self.loss_scales[name] if self.precision == "fp16" else None
-            self.players[name] = Player(network, self.optimizer_makers[name], scale)  # type: ignore[arg-type]
-            if self.cuda_graphs:
-                self.players[name].hold_still()
-                self.run = Recorded(self._run)
-        return [player.optimizer for player in self.players.values()]
+        self.train()
+        for name, player in self.players.items():
+            networks = {at: getattr(self, at) for at in player.networks}
+            scale = dict(self.loss_scales.items()).get(name)
+            self.seats[name] = Seat(player, networks, scale, still=self.cuda_graphs)  # type: ignore[arg-type]
+        if self.cuda_graphs:
+            self.run = CudaGraphs(self._run)
+        return [seat.optimizer for seat in self.seats.values()]
+
+    def train(self, mode: bool = True) -> "Game":
+        """Set the networks' mode; averages are always those of evaluation."""
+        super().train(mode)
+        for at in self.average_names.values():
+            getattr(self, at).eval()
+        return self
 
     def on_train_start(self) -> None:
-        """Let Lightning count discriminator moves: its `global_step`, `max_steps` and ModelCheckpoint live on them."""
+        """Let Lightning count rounds: its `global_step`, `max_steps` and ModelCheckpoint live on the first player."""
         optimizers = self.optimizers()
-        assert isinstance(optimizers, list)
+        first = optimizers[0] if isinstance(optimizers, list) else optimizers
         if not self.cuda_graphs:  # a recorded step counts nothing
-            self.players["discriminator"].step = optimizers[0].step
+            next(iter(self.seats.values())).count = first.step
 
-    def training_step(self, batch: Sequence[Tensor] | Iterator[Sequence[Tensor]], batch_idx: int) -> None:
-        """Play: `batch` is (images, labels), the images as uint8 or as floats in [-1, 1], or an iterator of such."""
-        for pixels, labels in batch if isinstance(batch, Iterator) else [batch]:
-            images = self._as_floats(pixels)
-            play = self.clock.moves["discriminator"] + 1
-            for player, every in self.moves_every.items():
-                if play % every == 0:
-                    self.move(player, images, labels)
+    def training_step(self, batch: Sequence[Tensor] | Mapping[str, Tensor], batch_idx: int) -> None:
+        """Play a round on this rank's share of the reals.
+
+        `batch` is (images, labels), or a mapping with `real`, `labels` and what other streams there are; images are
+        uint8, or floats in [-1, 1].
+        """
+        named = batch if isinstance(batch, Mapping) else dict(zip(("real", "labels"), batch, strict=True))
+        self._in_groups("real", len(named["real"]))
+        reals = {name: self._as_floats(name, t) if t.ndim == 4 else t for name, t in named.items()}
+        steps, waited = self.clock.steps, self.clock.waited
+        names = [name for name, p in self.players.items() if waited[name] + 1 >= p.period(steps[name])]
+        self.dynamics.play(self, names, reals)
+        for name in self.players:
+            waited[name] = 0 if name in names else waited[name] + 1
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the clock: all else that matters is weights and optimizer states, and randomness has no state."""
-        clock = self.clock.state_dict()
-        checkpoint["ganlab"] = {"format": CHECKPOINT_FORMAT, "clock": clock, "attempt": self.attempt}
+        checkpoint["ganlab"] = {"clock": self.clock.state_dict(), "attempt": self.runtime.attempt}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the clock back; the attempt too, unless this is a later one.
@@ -150,150 +170,207 @@ class GANModule(Averaged):
         """
         states = apply_to_collection(checkpoint["optimizer_states"], Tensor, sharding.channels_last)
         checkpoint["optimizer_states"] = states
-        self.clock.load_state_dict(checkpoint["ganlab"]["clock"])
-        self.attempt = max(self.attempt, checkpoint["ganlab"]["attempt"])
+        saved = checkpoint["ganlab"]
+        self.clock.load_state_dict(saved["clock"])
+        if "waited" not in saved["clock"]:  # the first edition's players step at multiples of whole numbers
+            rounds = next(iter(self.clock.steps.values()))
+            self.clock.waited = {name: rounds % player.period(0) for name, player in self.players.items()}
+        self.runtime = replace(self.runtime, attempt=max(self.runtime.attempt, saved["attempt"]))
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """Compile both players' losses, each whole, at their first use; `options` are `torch.compile`'s."""
-        self.loss = {player: Compiled(player, loss, **options) for player, loss in self.loss.items()}
+        """Compile every player's loss, each whole, at its first use; `options` are `torch.compile`'s."""
+        self.loss = {name: Compiled(name, loss, **options) for name, loss in self.loss.items()}
 
-    # --- the game
+    # --- a step
 
-    def move(self, name: str, real: Images, labels: Labels) -> None:
-        """Make one move of one player, given this rank's share of the reals. Works without a Trainer."""
-        player = self.players[name]
-        n = self._in_groups(name, len(real) if name == "discriminator" else round(len(real) * self.generator_batch))
-        due = self.due(self.clock.moves[name]) if name == "discriminator" else {}
-        with self.stopwatch("penalty" if due else name):
-            self.discriminator.requires_grad_(name == "discriminator")  # the generator's move only passes through it
-            sharding.gather(self.generator, self.discriminator)
-            player.begin(1.0 if self.rate_schedule is None else self.rate_schedule(self.clock.nimg))
-            of_reals = labels.repeat_interleave(n // len(real)) if self.fake_labels == "data" else labels
-            first = distributed.rank() * n
-            draws = [
-                self._draws(size, self._noise(first + start), name, of_reals[start : start + size])
-                for start, size in self._pieces(n)
-            ]
-            for found in self.run(name, n, due, draws, *((real, labels) if name == "discriminator" else ())):
-                for term, values in found.items():
-                    self.statistics.record(f"{name}/{term}", values)
-            sharding.release(self.generator, self.discriminator)
-            if weight := self.ema_weight(name, len(real) * distributed.world_size()):
-                self.follow(weight)
-        if name == "discriminator":
-            self.clock.nimg += n * distributed.world_size()
-        self.clock.moves[name] += 1
+    def step(self, name: str, reals: Mapping[str, Tensor]) -> None:
+        """Make one step of one player, given this rank's share of the reals, as floats. Works without a Trainer."""
+        with self.stopwatch(self.kind(name, self.clock.steps[name])):
+            with self.whole():
+                found = self.run(name, self.batch(name, reals))
+            self.conclude(name, found, reals)
 
-    def _run(
-        self, name: str, n: int, due: Mapping[str, Regularizer], draws: Sequence[Draws], *reals: Tensor
-    ) -> list[dict[str, Tensor]]:
-        """Do what of a move is arithmetic alone; return what it found in each sample, piece by piece."""
-        player, found = self.players[name], []
-        player.gradients.clear()
-        if name == "discriminator":
-            iterate_power(self.discriminator)
-        for (start, size), drawn in zip(self._pieces(n), draws, strict=True):
-            if name == "discriminator":
-                terms, logits = self.loss[name](*(each[start : start + size] for each in reals), drawn, due)
-                found.append({f"{at}_logit": logits[at].detach() for at in ("real", "fake")})
-            else:
-                terms = self.loss[name](drawn)
-            player.backward(torch.stack(list(terms.values())).sum() / n, last=start + size == n)
-            found.append({term: values.detach() for term, values in terms.items()})
+    def batch(self, name: str, reals: Mapping[str, Tensor]) -> Batch:
+        """Draw what a player's step needs, and bring its optimizer up to date; the networks are whole."""
+        player, count = self.players[name], len(reals["real"])
+        n = self._in_groups(name, round(count * player.batch))
+        self.seats[name].begin(self.clock.nimg)
+        due = player.due(self.clock.steps[name])
+        scalars = {
+            at: torch.tensor(penalty.every * value_at(penalty.weight, self.clock.nimg), dtype=self.real_dtype).to(
+                self.device, non_blocking=True
+            )
+            for at, penalty in due.items()
+            if not isinstance(penalty.weight, int | float)
+        }
+        drawn = self.draw(name, n, self.noise(distributed.rank() * n), reals["labels"])
+        batch = Batch({**(reals if player.reals else {}), **drawn}, due, scalars)
+        with torch.no_grad():
+            return self.prepare(name, batch)
+
+    def differentiate(self, name: str, batch: Batch) -> dict[str, Tensor]:
+        """Find a player's gradients, averaged over the ranks; return the terms of its loss, [n] each."""
+        player, seat = self.players[name], self.seats[name]
+        for at, network in self.networks.items():
+            network.requires_grad_(at in player.networks)  # others are only passed through
+        seat.gradients.clear()
+        for at in player.networks:
+            iterate_power(getattr(self, at))
+        n = len(next(iter(batch.tensors.values())))
+        found: list[Mapping[str, Tensor]] = []
+        done = 0
+        for piece in batch.pieces(self.runtime.micro_batch or n):
+            loss = self.loss[name](piece)
+            terms, beside = loss if isinstance(loss, tuple) else (loss, {})
+            done += len(next(iter(terms.values())))
+            seat.backward(torch.stack(list(terms.values())).sum() / n, last=done == n)
+            found.append({at: values.detach() for at, values in {**terms, **beside}.items()})
         if distributed.world_size() > 1:
             with self.stopwatch("reduction"):
-                player.reduce()
-        return [*found, {"not_finite": player.finish()[None]}]
+                seat.gradients.finish()
+        return {at: torch.cat([each[at] for each in found]) if len(found) > 1 else found[0][at] for at in found[0]}
 
-    def due(self, played: int) -> dict[str, Regularizer]:
-        """Return the penalties of the discriminator's move after so many."""
-        return {name: penalty for name, penalty in self.regularizers.items() if played % penalty.every == 0}
+    def update(self, name: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Let a player's optimizer step on its gradients; return what came of it, [1] each."""
+        return self.seats[name].update(self.skips(name, found))
 
-    def renew(self) -> None:
-        """Let the players begin anew: the networks work otherwise from here on, as they do where they grow."""
-        for player in self.players.values():
-            player.optimizer.state.clear()
-        if any(isinstance(loss, Compiled) for loss in self.loss.values()):
-            torch.compiler.reset()  # what it keeps of the past fits no more, and counts as recompilations
-        if self.cuda_graphs:
-            self.run = Recorded(self._run)
+    def conclude(self, name: str, found: Mapping[str, Tensor], reals: Mapping[str, Tensor]) -> None:
+        """Do what follows a step: statistics, state that is fed back, averages, the clock."""
+        for term, values in found.items():
+            self.statistics.record(f"{name}/{term}", values)
+        with torch.no_grad():
+            self.feed_back(name, found)
+        shown = len(reals["real"]) * distributed.world_size()
+        for at, average in self.averages.items():
+            if name == self._leader(at, average):
+                kept = average.kept(shown * (self.clock.waited[name] + 1), self.clock.nimg)
+                follow(getattr(self, self.average_names[at]), getattr(self, at), 1 - kept)
+        if name == next(iter(self.players)):
+            self.clock.nimg += shown
+        self.clock.steps[name] += 1
+
+    def _run(self, name: str, batch: Batch) -> dict[str, Tensor]:
+        """Do what of a step is arithmetic on the device alone."""
+        found = self.differentiate(name, batch)
+        return {**found, **self.update(name, found)}
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Have sharded networks whole here."""
+        sharding.gather(*self.networks.values())
+        yield
+        sharding.release(*self.networks.values())
+
+    # --- what losses are made of
+
+    def call(self, network: nn.Module, *inputs: Tensor, full: bool = False) -> Any:
+        """Run a network under the run's precision, or in full as penalties ask; its floats come back in full."""
+        if not full:
+            with autocast(inputs[0].device, self.runtime.precision):
+                return widened(network(*inputs), self.real_dtype)
+        with autocast(inputs[0].device, self.runtime.precision, full=True), keeping():
+            return widened(network(*inputs), self.real_dtype)
+
+    def noise(self, start: int) -> Noise:
+        """Return the random numbers of this moment, for the samples of the global batch from number `start` on."""
+        run = self.runtime
+        seed = key(run.seed, "attempt", run.attempt) if run.attempt else run.seed
+        return Noise(seed, self.clock.nimg, start, run.group, self.device, self.real_dtype)
+
+    # --- what a paper may say
+
+    def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
+        """Draw what a player's loss is given beside the reals, whose `labels` these are: `n` samples of each."""
+        latents, fake_labels = self.draw_latents(n, noise, player)
+        return {"latents": latents, "fake_labels": fake_labels}
+
+    def prepare(self, player: str, batch: Batch) -> Batch:
+        """Change a batch before its loss is computed, without a gradient; here is where ranks may meet."""
+        return batch
+
+    def skips(self, player: str, found: Mapping[str, Tensor]) -> Tensor | None:
+        """Return a number on the device, the same on all ranks, that is 1 where a step is to be left out."""
+        return None
+
+    def feed_back(self, player: str, found: Mapping[str, Tensor]) -> None:
+        """Take note of a step: what its loss found of this rank's samples [n], and whether it was masked [1]."""
 
     @property
     def phases(self) -> Sequence[Phase]:
-        """What the moves take, from the first image on; one phase for a model that does not grow."""
-        return [Phase(0, self.image)]
+        """What the rounds take, from the first image on; one phase for a model that does not grow."""
+        return [Phase(0, self.image, self.BATCH)]
 
     def plan(self, nimg: int) -> Phase:
-        """Return the phase that a move made at `nimg` belongs to."""
+        """Return the phase that a round begun at `nimg` belongs to."""
         return [phase for phase in self.phases if phase.from_nimg <= nimg][-1]
 
-    def ema_weight(self, name: str, batch: int) -> float:
-        """Return what the live generator weighs in its average after a move on a batch of reals; 0 leaves that be."""
-        if name == "discriminator":
-            return 0.0
-        kept: float = 0.5 ** (batch * self.moves_every["generator"] / self.ema_half_life)
-        return 1 - kept
+    # --- for who watches
 
-    def rates(self) -> dict[str, float]:
-        """Return each player's learning rate at its last move."""
-        return {name: float(player.optimizer.param_groups[0]["lr"]) for name, player in self.players.items()}
+    def kind(self, name: str, steps: int) -> str:
+        """Name the kind of a player's step after so many, as its time is counted."""
+        return f"{name}_penalty" if self.players[name].due(steps) else name
+
+    def cycle(self) -> int:
+        """Return the rounds after which the players' turns come again as they were, in the long run."""
+        return math.lcm(*(round(player.mean_period()) for player in self.players.values()))
+
+    def learning_rates(self) -> dict[str, float]:
+        """Return each player's learning rate at its last step."""
+        return {name: float(seat.optimizer.param_groups[0]["lr"]) for name, seat in self.seats.items()}
+
+    def renew(self) -> None:
+        """Let the players begin anew: the networks work otherwise from here on, as they do where they grow."""
+        for seat in self.seats.values():
+            seat.optimizer.state.clear()
+        if any(isinstance(loss, Compiled) for loss in self.loss.values()):
+            torch.compiler.reset()  # what it keeps of the past fits no more, and counts as recompilations
+        if self.cuda_graphs:
+            self.run = CudaGraphs(self._run)
+
+    def settle(self) -> None:
+        """Make the ranks agree on what each has averaged for itself; to be called on all of them before it is read."""
+        for at in self.averages:
+            gather_statistics(getattr(self, at))
+            copy_buffers(getattr(self, self.average_names[at]), getattr(self, at))
 
     # --- small print
 
-    def _refuse_contradictions(self) -> None:
-        if set(self.optimizer_makers) != {"generator", "discriminator"}:
-            raise UserError(f"model.optimizers: {', '.join(self.optimizer_makers)}; give generator and discriminator")
-        least: dict[str, float] = {"group": self.group, "discriminator_moves": self.moves_every["generator"]}
-        least |= {"ema_half_life": self.ema_half_life}
-        least |= {f"regularizers.{name}.every": penalty.every for name, penalty in self.regularizers.items()}
-        if wrong := [f"model.{name}: {value}" for name, value in least.items() if value <= 0]:
-            raise UserError(f"{', '.join(wrong)}: must be more than 0")
-        norms = [m for n in (self.generator, self.discriminator) for m in n.modules() if isinstance(m, Standardization)]
-        if wrong_groups := [norm.group for norm in norms if norm.group is not None and self.group % norm.group]:
-            raise UserError(f"model.group: {self.group} is no multiple of {wrong_groups[0]}, the group of a batch norm")
-        if self.micro_batch is not None and self.micro_batch % self.group:
-            raise UserError(f"train.micro_batch: {self.micro_batch} is no multiple of model.group, {self.group}")
-        if self.fake_labels == "data" and self.generator_batch % 1:
-            raise UserError(
-                f"model.generator_batch: {self.generator_batch}: with fake_labels: data, write a whole number"
-            )
-        if taken := {"loss", "real_logit", "fake_logit", "not_finite"} & set(self.regularizers):
-            raise UserError(f"regularizers: {min(taken)} is the name of a statistic; choose another")
+    def _leader(self, network: str, average: Average) -> str:
+        """Return the player whose steps an average follows."""
+        after: str | None = getattr(average, "after", None)
+        return after or [name for name, player in self.players.items() if network in player.networks][-1]
 
-    def _as_floats(self, pixels: Tensor) -> Images:
+    def _as_floats(self, stream: str, pixels: Tensor) -> Images:
         images = pixels.to(self.real_dtype, memory_format=torch.channels_last)
         if pixels.dtype != torch.uint8:
             return images
         if not self.dequantize:
             return images.div(127.5).sub(1.0)
-        noise = self._noise(distributed.rank() * self._in_groups("discriminator", len(pixels)))
         n, c, h, w = pixels.shape
-        return images.add(noise.uniform("dequantization", n, h, w, c).permute(0, 3, 1, 2)).div(128.0).sub(1.0)
-
-    def _noise(self, start: int) -> Noise:
-        seed = key(self.seed, "attempt", self.attempt) if self.attempt else self.seed
-        return Noise(seed, self.clock.nimg, start, self.group, self.device, self.real_dtype)
+        name = "dequantization" if stream == "real" else f"{stream} dequantization"
+        noise = self.noise(distributed.rank() * n).uniform(name, n, h, w, c)
+        return images.add(noise.permute(0, 3, 1, 2)).div(128.0).sub(1.0)
 
     def _in_groups(self, name: str, n: int) -> int:
-        if not n or n % self.group:
+        if not n or n % self.runtime.group:
             raise UserError(
                 f"{name}: a batch of {n} images per process is no whole number of groups; "
-                f"make it a multiple of model.group, {self.group} (of a DataLoader, drop the last batch)"
+                f"make it a multiple of train.group, {self.runtime.group} (of a DataLoader, drop the last batch)"
             )
         return n
 
-    def _draws(self, n: int, noise: Noise, name: str, of_reals: Labels) -> Draws:
-        latents, labels = self.draw(n, noise, name)
-        if self.fake_labels == "data":
-            labels = of_reals  # each real's repeated in place: the same for sample i on any number of ranks
-        mixes = name == "discriminator" and any(r.at == "between" for r in self.regularizers.values())
-        between = noise.uniform("between", n, 1, 1, 1) if mixes else None
-        if self.augment is None:
-            return Draws(latents, labels, between)
-        real, fake = (self.augment.draw(n, noise, f"{name} {kind}") for kind in ("real", "fake"))
-        return Draws(latents, labels, between, real, fake)
-
-    def _pieces(self, n: int) -> Iterator[tuple[int, int]]:
-        size = self.micro_batch or n
-        for start in range(0, n, size):
-            yield start, min(size, n - start)
+    def _refuse_contradictions(self) -> None:
+        group, micro_batch = self.runtime.group, self.runtime.micro_batch
+        penalties = {name: penalty for player in self.players.values() for name, penalty in player.regularizers.items()}
+        least: dict[str, Any] = {"train.group": group}
+        least |= {f"model.{name}_steps": player.every for name, player in self.players.items()}
+        least |= {f"model.regularizers.{name}.every": penalty.every for name, penalty in penalties.items()}
+        if wrong := [f"{name}: {value}" for name, value in least.items() if not callable(value) and value <= 0]:
+            raise UserError(f"{', '.join(wrong)}: must be more than 0")
+        norms = [m for n in self.networks.values() for m in n.modules() if isinstance(m, Standardization)]
+        if wrong_groups := [norm.group for norm in norms if norm.group is not None and group % norm.group]:
+            raise UserError(f"train.group: {group} is no multiple of {wrong_groups[0]}, the group of a batch norm")
+        if micro_batch is not None and micro_batch % group:
+            raise UserError(f"train.micro_batch: {micro_batch} is no multiple of train.group, {group}")
+        if taken := {"loss", "not_finite", "skipped"} & set(penalties):
+            raise UserError(f"model.regularizers: {min(taken)} is the name of a statistic; choose another")

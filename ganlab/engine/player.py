@@ -1,99 +1,151 @@
-"""A player: a network with its optimizer, its gradients, and under float16 its loss scale."""
+"""Players: what each moves, how often and on how much; and what one has while it plays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
+from ganlab.constraints import Constraint
 from ganlab.engine import sharding
+from ganlab.engine.optimizers import MakeOptimizer, make_optimizer, masked_step, masks_itself, scheduled, value_at
+from ganlab.engine.precision import LossScale
+from ganlab.regularizers import Regularizer
+from ganlab.schedules import Schedule
 
-
-class LossScale(nn.Module):
-    """Keeps float16 gradients from vanishing: a factor on the loss, one for each player.
-
-    Halved after a move that was not finite, doubled after `PATIENCE` that were (Micikevicius et al. 2018, section 3.2).
-    Torch's GradScaler does the same, but would own the step; here the mask and the scale are tensors beside it.
-    """
-
-    PATIENCE = 2000
-    value: Tensor
-    finite: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("value", torch.tensor(2.0**16))
-        self.register_buffer("finite", torch.tensor(0.0))
-
-    def update(self, not_finite: Tensor) -> None:
-        """Take note of a move that has been made, on the device."""
-        self.finite.add_(1).mul_(1 - not_finite)
-        grown = (self.finite >= self.PATIENCE).float()
-        self.finite.mul_(1 - grown)
-        self.value.mul_(1 + grown).mul_(1 - not_finite / 2)
+LONG_RUN = range(10_000, 20_000)
+"""Steps over which a ratio that changes is averaged, where somebody asks for one number."""
 
 
 class Player:
-    """One side of the game, seated once its parameters are on their device.
+    """What a player moves, how often, and on how much.
 
     Args:
-        network: whose weights it moves.
-        make_optimizer: takes parameters and `fused`.
-        scale: of the loss, under float16.
+        networks: whose weights it moves with one optimizer, by name; two players may name the same network.
+        optimizer: takes the parameters; any of torch's. Its scalars may be schedules.
+        every: rounds from one of its steps to the next: a number, or a function of the steps that it has made. The
+            first player of a game steps in every round.
+        batch: samples of a step, as a ratio to the reals; other than 1 only without `reals`.
+        reals: whether its loss is given the reals.
+        regularizers: what its loss adds, by name.
+        lr_schedule: factor on the learning rate; None leaves it constant.
+        constraints: on its networks' weights, by name.
     """
 
-    def __init__(self, network: nn.Module, make_optimizer: Callable[..., Optimizer], scale: LossScale | None) -> None:
-        network.requires_grad_()  # an earlier fit's last move may have left the discriminator without
-        self.network, self.scale = network, scale
-        self.optimizer = make_optimizer(network.parameters(), fused=True)
-        self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.rates: list[Tensor] = []
-        self.gradients = sharding.gradients_of(network)
+    def __init__(
+        self,
+        *networks: str,
+        optimizer: MakeOptimizer,
+        every: int | Callable[[int], int] = 1,
+        batch: float = 1.0,
+        reals: bool = True,
+        regularizers: Mapping[str, Regularizer] | None = None,
+        lr_schedule: Schedule | None = None,
+        constraints: Mapping[str, Constraint] | None = None,
+    ) -> None:
+        assert networks and (batch == 1 or not reals), (networks, batch, reals)
+        self.networks, self.optimizer, self.every, self.batch, self.reals = networks, optimizer, every, batch, reals
+        self.regularizers, self.constraints = dict(regularizers or {}), dict(constraints or {})
+        self.lr_schedule = lr_schedule
+
+    def period(self, steps: int) -> int:
+        """Return the rounds up to its next step, `steps` of its steps after the first round."""
+        return self.every(steps) if callable(self.every) else self.every
+
+    def mean_period(self) -> float:
+        """Return the rounds between two of its steps, in the long run."""
+        if not callable(self.every):
+            return self.every
+        return sum(map(self.every, LONG_RUN)) / len(LONG_RUN)
+
+    def due(self, steps: int) -> dict[str, Regularizer]:
+        """Return the penalties of its step after so many."""
+        return {name: penalty for name, penalty in self.regularizers.items() if steps % penalty.every == 0}
+
+
+class Seat:
+    """A player at play: its optimizer, its gradients, its loss scale. Made once the weights are on their device.
+
+    Args:
+        player: who.
+        networks: those that it moves, by name.
+        scale: of the loss, under float16.
+        still: let the step be recorded: what it reads then lies where it lay, on the device.
+    """
+
+    def __init__(
+        self, player: Player, networks: Mapping[str, nn.Module], scale: LossScale | None = None, still: bool = False
+    ) -> None:
+        self.player, self.scale = player, scale
+        self.network = next(iter(networks.values())) if len(networks) == 1 else nn.ModuleDict(networks)
+        self.network.requires_grad_()  # an earlier fit's last step may have left it without
+        self.names = [name for name, _ in self.network.named_parameters()]
+        self.scheduled = scheduled(player.optimizer)
+        self.optimizer = make_optimizer(player.optimizer, self.network.parameters())
+        self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self.gradients = sharding.gradients_of(self.network)
         self.culprits = torch.zeros_like(self.gradients.not_finite(), dtype=torch.float32)
-        self.step: Callable[[], Any] = self.optimizer.step
-        """Under a Trainer, the discriminator's goes through Lightning's wrapper, which counts it."""
+        self.lr = [torch.tensor(lr, device=self.culprits.device) for lr in self.base_lr] if still else []
+        self.count: Callable[[], Any] = self.optimizer.step
+        """Under a Trainer, the first player's goes through Lightning's wrapper, which counts it."""
 
-    def hold_still(self) -> None:
-        """Let the step be recorded: what it reads then lies where it lay, on the device."""
-        self.rates = [torch.tensor(rate, device=self.culprits.device) for rate in self.base_rates]
-
-    def begin(self, rate_factor: float) -> None:
-        """Begin a move."""
-        for number, (group, rate) in enumerate(zip(self.optimizer.param_groups, self.base_rates, strict=True)):
-            group["lr"] = self.rates[number].fill_(rate * rate_factor) if self.rates else rate * rate_factor
+    def begin(self, nimg: int) -> None:
+        """Set the optimizer's scalars to what they are at a moment."""
+        scalars = {name: value_at(value, nimg) for name, value in self.scheduled.items()}
+        factor = 1.0 if self.player.lr_schedule is None else self.player.lr_schedule(nimg)
+        for number, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lr, strict=True)):
+            group.update(scalars)
+            lr = scalars.get("lr", base) * factor
+            group["lr"] = self.lr[number].fill_(lr) if self.lr else lr
             if "capturable" in group:
-                group["capturable"] = bool(self.rates)  # whatever the run said that wrote the checkpoint
+                group["capturable"] = bool(self.lr)  # whatever the run said that wrote the checkpoint
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Add a loss's gradients; the last one of a move sends them to the other ranks while it runs."""
+        """Add a loss's gradients; the last one of a step sends them to the other ranks while it runs."""
         if last:
             self.gradients.arm()
         (loss if self.scale is None else loss * self.scale.value).backward()
 
-    def reduce(self) -> None:
-        """Wait for the averages over the ranks."""
-        self.gradients.finish()
+    def take_gradients(self) -> list[Tensor | None]:
+        """Take the gradients away, before another player's come in their place."""
+        gradients = [parameter.grad for parameter in self.network.parameters()]
+        for parameter in self.network.parameters():
+            parameter.grad = None
+        return gradients
 
-    def finish(self) -> Tensor:
-        """Step; return 1.0, on the device, if the move was masked.
+    def put_gradients(self, gradients: Sequence[Tensor | None]) -> None:
+        """Put back what `take_gradients` took."""
+        for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
+            parameter.grad = gradient
 
-        A move with a gradient that is not finite changes nothing: the fused optimizers skip it on the device.
+    def update(self, skip: Tensor | None = None) -> dict[str, Tensor]:
+        """Let the optimizer step, unless a gradient is not finite or `skip` is 1: then nothing changes, on the device.
+
+        Returns `not_finite` [1], and `skipped` [1] if that was asked.
         """
         culprits = self.gradients.not_finite()
         not_finite = culprits.any().float()
-        self.optimizer.found_inf = not_finite  # type: ignore[attr-defined]
-        if self.scale is not None:
-            self.optimizer.grad_scale = self.scale.value  # type: ignore[attr-defined]
         self.culprits += culprits
-        self.step()
+        masked = not_finite if skip is None else torch.maximum(not_finite, skip.float())
+        if masks_itself(self.optimizer):
+            self.optimizer.found_inf = masked  # type: ignore[attr-defined]
+            if self.scale is not None:
+                self.optimizer.grad_scale = self.scale.value  # type: ignore[attr-defined]
+            self.count()
+        else:
+            if self.scale is not None:
+                for parameter in self.network.parameters():
+                    if parameter.grad is not None:
+                        parameter.grad.div_(self.scale.value)
+            masked_step(self.optimizer, masked, self.count)
         if self.scale is not None:
             self.scale.update(not_finite)
-        return not_finite
+        for constrain in self.player.constraints.values():
+            constrain(self.network)
+        return {"not_finite": not_finite[None]} | ({} if skip is None else {"skipped": skip.float()[None]})
 
     def read_culprits(self) -> dict[str, int]:
         """Return the parameters whose gradients were not finite, and how often, since the last call. A host sync."""
         counts = self.culprits.tolist()
         self.culprits.zero_()
-        names = (name for name, _ in self.network.named_parameters())
-        return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
+        return {name: int(count) for name, count in zip(self.names, counts, strict=True) if count}

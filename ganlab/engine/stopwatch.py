@@ -1,22 +1,21 @@
 """What the time goes to, by name."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 
-NAMES = ("data", "discriminator", "penalty", "generator", "reduction", "logging")
-
 
 class Stopwatch:
-    """Seconds of each of `NAMES`; what is timed inside of something else is not counted twice.
+    """Seconds of each of `names`; what is timed inside of something else is not counted twice.
 
     On a GPU they are its own, from event to event: waiting for data is the time for which it had nothing to do, and
     nothing waits for a figure until they are all read, once a tick. Before somebody starts it, nothing is kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
         self.device: torch.device | None = None
         self.spans: list[tuple[str, str | None, float | torch.cuda.Event, float | torch.cuda.Event]] = []
         self.inside: list[str] = []
@@ -42,7 +41,7 @@ class Stopwatch:
 
     def read(self) -> dict[str, float]:
         """Return the seconds since the last call of what has ended; the device's work must be done by now."""
-        seconds = dict.fromkeys(NAMES, 0.0)
+        seconds = dict.fromkeys(self.names, 0.0)
         for name, outer, start, end in self.spans:
             if isinstance(start, float) and isinstance(end, float):
                 took = end - start

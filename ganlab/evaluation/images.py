@@ -15,7 +15,7 @@ from ganlab.data import ShardDataset
 from ganlab.data.make.sources import open_source
 from ganlab.data.make.sources.base import state_of
 from ganlab.data.read.location import redact
-from ganlab.engine.averages import SAMPLE_BATCH
+from ganlab.engine.samples import SAMPLE_BATCH
 from ganlab.files import sha256_of
 from ganlab.metrics.features import full_float32
 from ganlab.models import GANModule

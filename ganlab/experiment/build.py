@@ -11,6 +11,7 @@ from torch.optim import Adam
 
 from ganlab import distributed
 from ganlab.data import ShardDataset
+from ganlab.engine.runtime import Runtime
 from ganlab.experiment.config import differences, to_yaml
 from ganlab.experiment.frame import FREE_ON_RESUME, Config, Machine
 from ganlab.experiment.parts import build, resolve
@@ -53,8 +54,7 @@ def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
 
 def check_labels(config: Config, model: GANModule, dataset: ShardDataset) -> None:
     """Refuse samples without a class where the networks ask for one."""
-    conditional = model.classes or model.discriminator.classes
-    if conditional and (missing := int((dataset.index.samples["label"] < 0).sum())):
+    if model.conditional and (missing := int((dataset.index.samples["label"] < 0).sum())):
         raise UserError(
             f"{config.data.url}: {missing:,} of {len(dataset):,} samples have no class, but the model is conditional; "
             "label all of them, or set model.conditional=false"
@@ -63,7 +63,7 @@ def check_labels(config: Config, model: GANModule, dataset: ShardDataset) -> Non
 
 def check_batch(config: Config, model: GANModule) -> None:
     """Refuse a batch, of any phase, that the processes cannot share equally, in whole groups."""
-    world_size, group = distributed.world_size(), model.group
+    world_size, group = distributed.world_size(), model.runtime.group
     for phase in model.phases:
         batch = config.train.batch or phase.batch
         if batch is None:
@@ -73,7 +73,7 @@ def check_batch(config: Config, model: GANModule) -> None:
             at = "" if len(model.phases) == 1 else f" at {phase.image.height} px"
             raise UserError(
                 f"train.batch: {batch} images{at} cannot be shared by {world_size} process{'es' * (world_size > 1)} in "
-                f"groups of {group} (model.group); write a multiple of {step}, for example "
+                f"groups of {group} (model.runtime.group); write a multiple of {step}, for example "
                 f"{max(step, batch // step * step)}"
             )
 
@@ -81,7 +81,7 @@ def check_batch(config: Config, model: GANModule) -> None:
 def check_shard(config: Config, model: GANModule) -> None:
     """Refuse to shard what torch's fused optimizers cannot step in shares."""
     if config.machine.shard and distributed.world_size() > 1:
-        for name, make_optimizer in model.optimizer_makers.items():
+        for name, make_optimizer in ((n, p.optimizer) for n, p in model.players.items()):
             optimizer = type(make_optimizer([torch.zeros(1)], fused=True))
             if not issubclass(optimizer, Adam):
                 raise UserError(
@@ -96,7 +96,7 @@ def check_compile(config: Config, model: GANModule) -> None:
     if config.machine.compile and distributed.world_size() > 1 and any(norm.group is None for norm in norms):
         raise UserError(
             f"machine.compile: true, but a batch norm is over all {distributed.world_size()} processes; write "
-            f"model.batch_norm_group={model.group}, or machine.compile=false"
+            f"model.batch_norm_group={model.runtime.group}, or machine.compile=false"
         )
 
 
@@ -116,7 +116,7 @@ def check_cuda_graphs(config: Config, model: GANModule) -> None:
             f"machine.cuda_graphs: true, but {processes} processes take part, and their reductions are not recorded; "
             "write machine.cuda_graphs=false"
         )
-    for name, make_optimizer in model.optimizer_makers.items():
+    for name, make_optimizer in ((n, p.optimizer) for n, p in model.players.items()):
         if not isinstance(optimizer := make_optimizer([torch.zeros(1)], fused=True), Adam):
             raise UserError(
                 f"machine.cuda_graphs: true, but torch cannot record {type(optimizer).__name__} "
@@ -177,14 +177,17 @@ def build_model(config: Config, attempt: int = 0) -> GANModule:
             config.model,
             trust=config.trust,
             image=config.data.image,
-            seed=config.seed,
-            attempt=attempt,
-            micro_batch=config.train.micro_batch,
-            precision=config.machine.precision,
+            runtime=Runtime(
+                seed=config.seed,
+                attempt=attempt,
+                micro_batch=config.train.micro_batch,
+                precision=config.machine.precision,
+                total_nimg=config.train.total_nimg,
+            ),
         )
     if config.train.checkpoint_blocks:
-        recompute_blocks("generator", model.generator)
-        recompute_blocks("discriminator", model.discriminator)
+        for name, network in model.networks.items():
+            recompute_blocks(name, network)
     return model
 
 

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from ganlab.types import UserError
 
-SUPPLIED = frozenset({"image", "seed", "attempt", "micro_batch", "precision", "params"})
+SUPPLIED = frozenset({"image", "runtime", "params"})
 """Arguments of parts that the run supplies and no YAML may."""
 CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 """What `*args` and `**kwargs` would take cannot be checked, so a config may not give it."""

@@ -3,18 +3,20 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ganlab.models import GANModule
+from ganlab.engine.game import Game
 from ganlab.types import Phase, Precision
 
 SECONDS = 2.0
@@ -26,11 +28,11 @@ SECONDS_AT_START = {"cpu": 0.2, "cuda": 2.0}
 ENOUGH, LARGEST = 0.005, 8192
 """Matrices are doubled until a product takes so many seconds, or they have so many rows."""
 
-MOVES = ("discriminator", "penalty", "generator")
-"""Parts of a tick's time that are moves: the discriminator's without and with a due penalty, the generator's."""
+BESIDE = ("data", "reduction", "logging")
+"""Parts of a tick's time that are no steps."""
 
 LAZY = 16
-"""R1 at every so many moves does no worse (Karras et al. 2020, section 3.1)."""
+"""R1 at every so many steps does no worse (Karras et al. 2020, section 3.1)."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ class Rates:
 
 @dataclass(frozen=True)
 class Work:
-    """What one real image asks for: its part of `discriminator_moves` moves of the one player and one of the other.
+    """What one real image asks for: its part of the steps of all players, each as often as it steps.
 
-    Penalties count at every move with a due one, `1 / every` of them.
+    Penalties count at every step with a due one, `1 / every` of them.
     """
 
     operations: float
@@ -139,58 +141,78 @@ class Counter(TorchDispatchMode):
         return out
 
 
-def count(model: GANModule, phase: Phase, batch: int) -> Work:
-    """Count what a model that nobody has seated yet does in a phase, with so many reals per process and move.
+def examples(model: Game, phase: Phase, n: int, device: torch.device) -> dict[str, Tensor]:
+    """Return `n` reals of a phase as floats, all alike."""
+    image = phase.image
+    real = torch.zeros(n, image.channels, image.height, image.width, dtype=model.real_dtype, device=device)
+    return {"real": real, "labels": torch.zeros(n, dtype=torch.int64, device=device)}
 
-    Nothing is computed: the moves are made by a copy whose tensors have shapes alone, and so before there is a process
-    group. (FlopCounterMode, which knows the same formulas, refuses the backward pass inside a penalty.)
-    """
+
+@contextmanager
+def without_numbers(model: Game) -> Iterator[Game]:
+    """Give a seated copy of a model that nobody has seated, whose tensors have shapes alone: nothing is computed."""
     shapes = FakeTensorMode()
     with FakeCopyMode(shapes):
         model = copy.deepcopy(model)
     with shapes:
+        for module in model.modules():  # one that was made on the meta device is to draw noise, which that cannot
+            for held in (module._parameters, module._buffers):
+                held.update({name: on_cpu(tensor) for name, tensor in held.items() if tensor is not None})
         model.configure_optimizers()
-        image = phase.image
-        real = torch.empty(batch, image.channels, image.height, image.width, dtype=model.real_dtype)
-        labels = torch.zeros(batch, dtype=torch.int64)
+        yield model
 
-        def cost(player: str, played: int) -> tuple[int, int]:
-            model.clock.nimg, model.clock.moves[player] = phase.from_nimg, played
-            with Counter() as counter:
-                model.move(player, real, labels)
-            return counter.operations, counter.operators
 
-        every = [penalty.every for penalty in model.regularizers.values()]
-        period, cycle = math.lcm(*every), model.moves_every["generator"]
-        due = [tuple(model.due(played)) for played in range(period)]
-        costs = {which: cost("discriminator", due.index(which)) for which in set(due)}
-        own = [sum(column) / period for column in zip(*(costs[which] for which in due), strict=True)]
-        operations, operators = (
-            a / batch + b / (cycle * batch) for a, b in zip(own, cost("generator", 0), strict=True)
-        )
+def on_cpu(tensor: Tensor) -> Tensor:
+    """Return a tensor of the same shape and strides on the CPU; one that is there already, itself."""
+    if not tensor.is_meta and tensor.device.type == "cpu":
+        return tensor
+    empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+
+
+def count(model: Game, phase: Phase, batch: int) -> Work:
+    """Count what a model that nobody has seated yet does in a phase, with so many reals per process and round.
+
+    The steps are made without numbers, and so before there is a process group. (FlopCounterMode, which knows the same
+    formulas, refuses the backward pass inside a penalty.)
+    """
+    operations = operators = 0.0
+    with without_numbers(model) as model:
+        reals = examples(model, phase, batch, torch.device("cpu"))
+        for name, player in model.players.items():
+            period = math.lcm(*(penalty.every for penalty in player.regularizers.values()))
+            due = [tuple(player.due(steps)) for steps in range(period)]
+            costs = {}
+            for which in set(due):
+                model.clock.nimg, model.clock.steps[name] = phase.from_nimg, due.index(which)
+                with Counter() as counter:
+                    model.step(name, reals)
+                costs[which] = counter.operations, counter.operators
+            mean = [sum(column) / period for column in zip(*(costs[which] for which in due), strict=True)]
+            operations += mean[0] / (player.mean_period() * batch)
+            operators += mean[1] / (player.mean_period() * batch)
     return Work(operations, operators)
 
 
-def play(model: GANModule, phase: Phase, batch: int, seconds: float) -> dict[str, float]:
-    """Make real moves of a seated model on random images for about so many seconds, after two cycles of warming up.
+def play(model: Game, phase: Phase, batch: int, seconds: float) -> dict[str, float]:
+    """Play rounds of a seated model on random images for about so many seconds, after two cycles of warming up.
 
     Returns the images a second, and the parts of a tick's time.
     """
-    image, device = phase.image, model.device
-    draw = torch.Generator(device).manual_seed(0)
-    shape = (batch, image.channels, image.height, image.width)
-    real = torch.rand(shape, generator=draw, device=device, dtype=model.real_dtype) * 2 - 1
-    labels = torch.arange(batch, device=device) % max(image.classes, 1)
-    cycle = [(real, labels)] * model.moves_every["generator"]
+    device, cycle = model.device, model.cycle()
+    reals = examples(model, phase, batch, device)
+    reals["real"].uniform_(-1, 1, generator=torch.Generator(device).manual_seed(0))
+    reals["labels"] += torch.arange(batch, device=device) % max(phase.image.classes, 1)
     model.clock.nimg = phase.from_nimg
-    for step in range(2):
-        model.training_step(iter(cycle), step)
+    for number in range(2 * cycle):
+        model.training_step(reals, number)
     model.clock.nimg = phase.from_nimg
     start, images = now(device), 0
     model.stopwatch.start(device)
     while (spent := now(device) - start) < seconds or not images:
-        model.training_step(iter(cycle), 0)
-        images += batch * len(cycle)
+        for number in range(cycle):
+            model.training_step(reals, number)
+        images += batch * cycle
     parts = {f"seconds/{name}": taken for name, taken in model.stopwatch.read().items()}
     return {"images_per_second": images / spent, **parts}
 
@@ -208,21 +230,25 @@ def first_suspect(
         rates: in which, and perhaps in others, matrix products have been measured.
     """
     tick = sum(value for name, value in row.items() if name.startswith("seconds/"))
-    data, penalty = row["seconds/data"] / tick, row["seconds/penalty"] / tick
+    data = row["seconds/data"] / tick
+    penalty = (
+        sum(value for name, value in row.items() if name.startswith("seconds/") and name.endswith("_penalty")) / tick
+    )
+    steps = sum(value for name, value in row.items() if name.startswith("seconds/") and name[8:] not in BESIDE)
     if data > 0.1:
         return "data", (
-            f"{data:.0%} of the time the moves wait for images; raise machine.decode_threads, give images of the "
+            f"{data:.0%} of the time the steps wait for images; raise machine.decode_threads, give images of the "
             "networks' size, and see `ganlab data bench`"
         )
     if penalty > 0.5 and (frequent := [name for name, k in every.items() if k < LAZY]):
         return "penalties", (
-            f"{penalty:.0%} of the time goes into moves with a penalty; if the paper's rule may change, "
+            f"{penalty:.0%} of the time goes into steps with a penalty; if the paper's rule may change, "
             f"raise model.regularizers.{frequent[0]}.every, up to {LAZY}"
         )
-    launched = launching * tick / sum(row[f"seconds/{move}"] for move in MOVES)
+    launched = launching * tick / steps
     if launched > 0.3:
         return "launch overhead", (
-            f"launching small operators takes {launched:.0%} of the moves' time; raise train.batch, or take larger "
+            f"launching small operators takes {launched:.0%} of the steps' time; raise train.batch, or take larger "
             "networks for this machine"
         )
     best = max(rates.flops, key=lambda name: rates.flops[name])
@@ -258,12 +284,13 @@ def tell_limit(work: Work, limit: float, phase: Phase) -> str:
     )
 
 
-def tell_share(model: GANModule, work: Work, rates: Rates, row: Mapping[str, Any], processes: int) -> str:
+def tell_share(model: Game, work: Work, rates: Rates, row: Mapping[str, Any], processes: int) -> str:
     """Say what share of the limit a tick's line shows, and what keeps it from more."""
     rate = row["images_per_second"]
     launching = work.operators * rates.launch * rate / processes
-    every = {name: penalty.every for name, penalty in model.regularizers.items() if penalty.of == "gradient"}
-    name, remedy = first_suspect(row, launching, every, model.precision, rates)
+    penalties = {name: p for player in model.players.values() for name, p in player.regularizers.items()}
+    every = {name: penalty.every for name, penalty in penalties.items() if penalty.gradient}
+    name, remedy = first_suspect(row, launching, every, model.runtime.precision, rates)
     return f"{rate:,.1f} images/s, {row['share']:.0%} of the limit; first suspect: {name}: {remedy}"
 
 

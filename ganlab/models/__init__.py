@@ -1,6 +1,6 @@
 """The Lightning modules: the game, and one file for each paper."""
 
-from ganlab.engine.game import GANModule
+from ganlab.models.adversarial import GANModule
 from ganlab.models.dcgan import DCGAN
 from ganlab.models.progressive import ProgressiveGAN
 from ganlab.models.projection import ProjectionGAN

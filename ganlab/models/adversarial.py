@@ -1,94 +1,167 @@
-"""The two losses: what a player's move adds up for each sample, as functions of tensors alone."""
+"""The adversarial game of two players (Goodfellow et al. 2014): both losses, with any objective and penalties."""
 
-from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ganlab.augment import Augment
-from ganlab.layers.recompute import keeping
+from ganlab.constraints import Constraint
+from ganlab.engine.averages import Average, HalfLife
+from ganlab.engine.batch import Batch
+from ganlab.engine.dynamics import Dynamics
+from ganlab.engine.game import Game, Loss
+from ganlab.engine.optimizers import MakeOptimizer
+from ganlab.engine.penalties import judge
+from ganlab.engine.player import Player
+from ganlab.engine.runtime import Runtime
 from ganlab.objectives import Objective
-from ganlab.regularizers import Regularizer, input_gradient
-from ganlab.types import Images, Labels, Latents, Logits, PerSample, Precision
+from ganlab.regularizers import Regularizer
+from ganlab.schedules import Schedule
+from ganlab.seeding import Noise
+from ganlab.types import Images, ImageSpec, Labels, Logits, UserError
 
 
-@dataclass(frozen=True)
-class Draws:
-    """The random numbers of a move: they are drawn before its loss, which is then a pure function."""
+class GANModule(Game):
+    """A generator against a discriminator; every part is given.
 
-    latents: Latents
-    labels: Labels
-    """Of the fakes."""
-    between: Tensor | None = None
-    """Where between its real and its fake each mixed image lies [n, 1, 1, 1], in [0, 1); None where nobody asks."""
-    real: Mapping[str, Tensor] = field(default_factory=dict)
-    """What the augmentation of the reals drew."""
-    fake: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-class Losses:
-    """Both players' losses over a pair of networks.
+    A round is a discriminator step on a batch of reals, followed in every `discriminator_steps`-th round by a generator
+    step. Each step draws fresh latents.
 
     Args:
-        generator, discriminator, objective, augment, precision: as `GANModule` has them.
+        generator: `network(latents [n, network.latent], labels [n]) -> images [n, c, h, w]` in [-1, 1].
+        discriminator: `network(images, labels) -> logits [n]`. Both networks have `classes`: 0 ignores the labels.
+        optimizers: of "generator" and "discriminator".
+        regularizers, generator_regularizers: penalties of the discriminator and of the generator, by name.
+        constraints: on the discriminator's weights, by name.
+        augment: applied to the reals and the fakes of both players.
+        lr_schedule: factor on both learning rates; None leaves them constant.
+        discriminator_steps: discriminator steps per generator step; or a function of the generator's steps so far.
+        generator_batch: the generator's batch as a ratio to the discriminator's.
+        ema_half_life: of the generator's average, in real images shown; or `ema`, another average.
+        fake_labels: drawn uniformly over the classes, or those of the reals in the batch.
+        image, dequantize, dynamics, runtime: as `Game` has them.
     """
+
+    generator: nn.Module
+    discriminator: nn.Module
+
+    REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {"optimizers": ("lr", "betas"), "ema": ("ema_half_life",)}
+    """Arguments that make others meaningless: a config may not give both."""
 
     def __init__(
         self,
         *,
+        image: ImageSpec,
         generator: nn.Module,
         discriminator: nn.Module,
         objective: Objective,
-        augment: Augment | None,
-        precision: Precision,
+        optimizers: Mapping[str, MakeOptimizer],
+        regularizers: Mapping[str, Regularizer] | None = None,
+        generator_regularizers: Mapping[str, Regularizer] | None = None,
+        constraints: Mapping[str, Constraint] | None = None,
+        augment: Augment | None = None,
+        lr_schedule: Schedule | None = None,
+        discriminator_steps: int | Callable[[int], int] = 1,
+        generator_batch: float = 1.0,
+        ema_half_life: float | Schedule = 10_000.0,
+        ema: Average | None = None,
+        fake_labels: Literal["uniform", "data"] = "uniform",
+        dequantize: bool = False,
+        dynamics: Dynamics | None = None,
+        runtime: Runtime = Runtime(),
     ) -> None:
-        self.networks = {"generator": generator, "discriminator": discriminator}
-        self.objective, self.augment = objective, augment
-        self.low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-        self.real_dtype = torch.float64 if precision == "fp64" else torch.float32
+        refuse(optimizers, objective, generator_batch, fake_labels)
+        self.objective, self.augment, self.fake_labels = objective, augment, fake_labels
+        player = partial(Player, lr_schedule=lr_schedule)
+        super().__init__(
+            image=image,
+            networks={"generator": generator, "discriminator": discriminator},
+            players={
+                "discriminator": player(
+                    "discriminator",
+                    optimizer=optimizers["discriminator"],
+                    regularizers=regularizers,
+                    constraints=constraints,
+                ),
+                "generator": player(
+                    "generator",
+                    optimizer=optimizers["generator"],
+                    regularizers=generator_regularizers,
+                    every=discriminator_steps,
+                    batch=generator_batch,
+                    reals=objective.sees_reals,
+                ),
+            },
+            averages={"generator": ema or HalfLife(ema_half_life)},
+            dequantize=dequantize,
+            dynamics=dynamics,
+            runtime=runtime,
+        )
 
-    def discriminator(
-        self, real: Images, labels: Labels, draws: Draws, due: Mapping[str, Regularizer]
-    ) -> tuple[dict[str, PerSample], dict[str, Logits]]:
-        """Return the discriminator's loss and due penalties on as many fakes as reals, and the logits of both."""
+    def discriminator_loss(self, batch: Batch) -> Loss:
+        """Return the loss on as many fakes as reals, the due penalties, and the logits of both.
+
+        L_D(D(x), D(G(z))) of the objective (Goodfellow et al. 2014, eq. 1, is `NonSaturating`).
+        """
         with torch.no_grad():
-            fake = self.generate(draws.latents, draws.labels)
-        real, fake = self.augmented(real, draws.real), self.augmented(fake, draws.fake)
-        points = {"real": (real, labels), "fake": (fake, draws.labels)}
-        if draws.between is not None and any(penalty.at == "between" for penalty in due.values()):
-            points["between"] = real.lerp(fake, draws.between), labels
-        logits, penalties = {}, {}
-        for at, (images, classes) in points.items():
-            here = {name: penalty for name, penalty in due.items() if penalty.at == at}
-            if any(penalty.of == "gradient" for penalty in here.values()):
-                gradient, logits[at] = input_gradient(partial(self.score, labels=classes, full=True), images)
-            else:
-                gradient, logits[at] = images, self.score(images, classes)  # the gradient is not asked for
-            for name, penalty in here.items():
-                penalties[name] = penalty.term(gradient if penalty.of == "gradient" else logits[at])
-        return {"loss": self.objective.discriminator(logits["real"], logits["fake"]), **penalties}, logits
+            fake = self.generate(batch.latents, batch.fake_labels)
+        real, fake = self.augmented(batch.real, batch, "real"), self.augmented(fake, batch, "fake")
+        points = {"real": (real, batch.labels), "fake": (fake, batch.fake_labels)}
+        if any(penalty.at == "interpolates" for penalty in batch.due.values()):  # Gulrajani et al. 2017, algorithm 1
+            points["interpolates"] = real.lerp(fake, batch["interpolates"]), batch.labels
+        penalties, logits = judge(self.score, points, batch)
+        loss = self.objective.discriminator(logits["real"], logits["fake"])
+        return {"loss": loss, **penalties}, {f"{at}_logit": logits[at] for at in ("real", "fake")}
 
-    def generator(self, draws: Draws) -> dict[str, PerSample]:
-        """Return the generator's loss."""
-        fake = self.augmented(self.generate(draws.latents, draws.labels), draws.fake)
-        return {"loss": self.objective.generator(self.score(fake, draws.labels))}
+    def generator_loss(self, batch: Batch) -> Loss:
+        """Return the loss on fakes, L_G(D(G(z))) of the objective, with the due penalties."""
+        penalties, made = judge(self.generate, {"latents": (batch.latents, batch.fake_labels)}, batch)
+        fake = self.score(self.augmented(made["latents"], batch, "fake"), batch.fake_labels)
+        if not self.objective.sees_reals:
+            return {"loss": self.objective.generator(fake), **penalties}
+        real = self.score(self.augmented(batch.real, batch, "real"), batch.labels)
+        return {"loss": self.objective.generator(fake, real), **penalties}
 
-    def generate(self, latents: Latents, labels: Labels) -> Images:
-        """Run the live generator under the run's precision; the images come back in full."""
-        with self._autocast(latents):
-            return self.networks["generator"](latents, labels).to(self.real_dtype)  # type: ignore[no-any-return]
+    def generate(self, latents: Tensor, labels: Tensor, full: bool = False) -> Images:
+        """Run the live generator."""
+        images: Images = self.call(self.generator, latents, labels, full=full)
+        return images
 
-    def score(self, images: Images, labels: Labels, full: bool = False) -> Logits:
-        """Run the discriminator under the run's precision, or for a penalty in full; the logits come back in full."""
-        with self._autocast(images, off=full), keeping() if full else nullcontext():
-            return self.networks["discriminator"](images, labels).to(self.real_dtype)  # type: ignore[no-any-return]
+    def score(self, images: Tensor, labels: Tensor, full: bool = False) -> Logits:
+        """Run the discriminator."""
+        logits: Logits = self.call(self.discriminator, images, labels, full=full)
+        return logits
 
-    def augmented(self, images: Images, drawn: Mapping[str, Tensor]) -> Images:
-        """Augment images with what was drawn for them."""
-        return images if self.augment is None else self.augment(images, drawn)
+    def augmented(self, images: Images, batch: Batch, kind: str) -> Images:
+        """Augment images as was drawn for reals or fakes."""
+        if self.augment is None:
+            return images
+        drawn = {at.removeprefix(f"augment {kind} "): values for at, values in batch.tensors.items()}
+        return self.augment(images, drawn)
 
-    def _autocast(self, inputs: Tensor, off: bool = False) -> torch.autocast:
-        return torch.autocast(inputs.device.type, self.low, enabled=self.low is not None and not off)
+    def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
+        """Draw latents and labels of the fakes, what augments both, and where interpolates lie [n, 1, 1, 1]."""
+        drawn = super().draw(player, n, noise, labels)
+        if self.fake_labels == "data":  # each real's repeated in place: the same for sample i on any number of ranks
+            drawn["fake_labels"] = labels.repeat_interleave(n // len(labels))
+        if any(penalty.at == "interpolates" for penalty in self.players[player].regularizers.values()):
+            drawn["interpolates"] = noise.uniform("between", n, 1, 1, 1)
+        if self.augment is not None:
+            for kind in ("real", "fake"):
+                found = self.augment.draw(n, noise, f"{player} {kind}")
+                drawn |= {f"augment {kind} {at}": values for at, values in found.items()}
+        return drawn
+
+
+def refuse(optimizers: Mapping[str, Any], objective: Objective, generator_batch: float, fake_labels: str) -> None:
+    """Refuse parts that contradict each other."""
+    if set(optimizers) != {"generator", "discriminator"}:
+        raise UserError(f"model.optimizers: {', '.join(optimizers)}; give generator and discriminator")
+    if generator_batch <= 0 or (fake_labels == "data" and generator_batch % 1):
+        raise UserError(f"model.generator_batch: {generator_batch}: write a number above 0, whole if fake_labels: data")
+    if objective.sees_reals and generator_batch != 1:
+        pairs = f"{type(objective).__name__} compares each fake with a real"
+        raise UserError(f"model.generator_batch: {generator_batch}, but {pairs}; write model.generator_batch=1")

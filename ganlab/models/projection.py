@@ -12,4 +12,4 @@ class ProjectionGAN(SNGAN):
     labels are drawn uniformly over the classes, or with `fake_labels: data` are those of the reals in the batch.
     """
 
-    conditional: ClassVar[bool] = True
+    conditional_networks: ClassVar[bool] = True

@@ -1,29 +1,30 @@
 """SN-GAN: Miyato et al. 2018, "Spectral normalization for generative adversarial networks"."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar, Literal
 
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 
 from ganlab.augment import Augment
-from ganlab.engine.game import GANModule
+from ganlab.engine.optimizers import MakeOptimizer
+from ganlab.engine.runtime import Runtime
+from ganlab.models.adversarial import GANModule
 from ganlab.networks import resnet
 from ganlab.objectives import Hinge
 from ganlab.regularizers import Regularizer
 from ganlab.schedules import Linear, Schedule
-from ganlab.types import ImageSpec, Precision
+from ganlab.types import ImageSpec
 
 
 class SNGAN(GANModule):
     """Residual networks, spectral norm, hinge loss: the defaults are those of the authors' code for CIFAR-10.
 
-    Departures from that code: one power iteration per discriminator move (theirs iterates in every forward pass,
-    eleven times per generator move), with which sigma may lag by a tenth while two singular values cross; the
-    generator moves after the discriminator's five moves, not before them. As
-    there, the generator normalises the fakes of both players by their own batch, so that all of them enter its running
-    statistics. The paper has no average of the generator: ours forgets half within about thirty of its moves, and is
-    what samples are made with.
+    Departures from that code: one power iteration per discriminator step (theirs iterates in every forward pass,
+    eleven times per generator step), with which sigma may lag by a tenth while two singular values cross; the
+    generator steps after the discriminator's five steps, not before them. As there, the generator normalises the fakes
+    of both players by their own batch, so that all of them enter its running statistics. The paper has no average of
+    the generator: ours forgets half within about thirty of its steps, and is what samples are made with.
 
     Args:
         image: square, 16, 32, 48, 64 or 128 px.
@@ -31,16 +32,15 @@ class SNGAN(GANModule):
         discriminator_width: likewise.
         latent: dimensions of the latent.
         batch_norm_group: normalise over so many consecutive images; None over the whole batch, of all processes.
-        rate: Adam's learning rate, of both players.
-        betas: Adam's.
-        rate_schedule: factor on both rates; None falls from 1 to 0 over the 16 million images of 50,000 generator
-            moves, five batches of 64 each.
+        lr, betas: Adam's, of both players, unless `optimizers` are given.
+        lr_schedule: falls from 1 to 0 over the run; the paper's has 16 million images, 50,000 generator steps of five
+            batches of 64 each.
         generator_batch: 2 for 32 and 128 px, in the papers 1 for 48 and 64 px.
 
     The other arguments are `GANModule`'s.
     """
 
-    conditional: ClassVar[bool] = False
+    conditional_networks: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -49,48 +49,37 @@ class SNGAN(GANModule):
         generator_width: int | None = None,
         discriminator_width: int | None = None,
         latent: int = 128,
-        rate: float = 2e-4,
+        batch_norm_group: int | None = None,
+        lr: float = 2e-4,
         betas: tuple[float, float] = (0.0, 0.9),
-        optimizers: Mapping[str, Callable[..., Optimizer]] | None = None,
+        optimizers: Mapping[str, MakeOptimizer] | None = None,
         regularizers: Mapping[str, Regularizer] | None = None,
         augment: Augment | None = None,
-        rate_schedule: Schedule | None = None,
-        discriminator_moves: int = 5,
+        lr_schedule: Schedule | None = Linear(),
+        discriminator_steps: int = 5,
         generator_batch: float = 2.0,
-        ema_half_life: float = 10_000.0,
+        ema_half_life: float | Schedule = 10_000.0,
         fake_labels: Literal["uniform", "data"] = "uniform",
         dequantize: bool = True,
-        batch_norm_group: int | None = None,
-        group: int = 4,
-        seed: int = 0,
-        attempt: int = 0,
-        micro_batch: int | None = None,
-        precision: Precision = "fp32",
+        runtime: Runtime = Runtime(),
     ) -> None:
-        adam = partial(Adam, lr=rate, betas=betas)
+        adam = partial(Adam, lr=lr, betas=betas)
+        conditional = self.conditional_networks
         super().__init__(
             image=image,
             generator=resnet.Generator(
-                image=image,
-                width=generator_width,
-                latent=latent,
-                conditional=self.conditional,
-                norm_group=batch_norm_group,
+                image=image, width=generator_width, latent=latent, conditional=conditional, norm_group=batch_norm_group
             ),
-            discriminator=resnet.Discriminator(image=image, width=discriminator_width, conditional=self.conditional),
+            discriminator=resnet.Discriminator(image=image, width=discriminator_width, conditional=conditional),
             objective=Hinge(),
             optimizers=optimizers or {"generator": adam, "discriminator": adam},
             regularizers=regularizers,
             augment=augment,
-            rate_schedule=rate_schedule or Linear(until_nimg=16_000_000),
-            discriminator_moves=discriminator_moves,
+            lr_schedule=lr_schedule,
+            discriminator_steps=discriminator_steps,
             generator_batch=generator_batch,
             ema_half_life=ema_half_life,
             fake_labels=fake_labels,
             dequantize=dequantize,
-            group=group,
-            seed=seed,
-            attempt=attempt,
-            micro_batch=micro_batch,
-            precision=precision,
+            runtime=runtime,
         )

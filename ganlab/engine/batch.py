@@ -1,0 +1,66 @@
+"""What a step is given: reals, labels, other streams, everything drawn, and the penalties that are due."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from ganlab.regularizers import Regularizer
+from ganlab.types import Images, Labels, Latents
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This rank's share of a step's samples.
+
+    A tensor by any other name than those below is `batch["name"]`: what a game's `draw` and `prepare` add, and the
+    other streams of its data.
+    """
+
+    tensors: Mapping[str, Tensor]
+    """Samples first in each, as many in all."""
+    due: Mapping[str, Regularizer] = field(default_factory=dict)
+    """The player's penalties that this step adds to its loss."""
+    scalars: Mapping[str, Tensor] = field(default_factory=dict)
+    """Factors, without dimensions, on those of them whose weight is a schedule."""
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tensors
+
+    @property
+    def real(self) -> Images:
+        """Real images [n, c, h, w] in [-1, 1]; there for players that take reals."""
+        return self.tensors["real"]
+
+    @property
+    def labels(self) -> Labels:
+        """Classes of the reals [n]."""
+        return self.tensors["labels"]
+
+    @property
+    def latents(self) -> Latents:
+        """Latents of the fakes [n, d]."""
+        return self.tensors["latents"]
+
+    @property
+    def fake_labels(self) -> Labels:
+        """Classes of the fakes [n]."""
+        return self.tensors["fake_labels"]
+
+    def factor(self, name: str) -> float | Tensor:
+        """Return what a due penalty is multiplied by: `every` times its weight, for the steps that leave it out."""
+        penalty = self.due[name]
+        if name in self.scalars:
+            return self.scalars[name]
+        assert isinstance(penalty.weight, int | float)
+        return penalty.weight * penalty.every
+
+    def pieces(self, size: int) -> Iterator["Batch"]:
+        """Cut it into micro-batches of `size` samples, the last one perhaps smaller."""
+        n = len(next(iter(self.tensors.values())))
+        for start in range(0, n, size):
+            cut = {name: tensor[start : start + size] for name, tensor in self.tensors.items()}
+            yield replace(self, tensors=cut)

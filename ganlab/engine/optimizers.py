@@ -1,0 +1,74 @@
+"""Optimizers: any of torch's, their scalars perhaps schedules, their steps masked where they are not finite."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, Optimizer
+
+from ganlab.schedules import Schedule
+
+MakeOptimizer = Callable[..., Optimizer]
+"""Takes parameters: `functools.partial(Adam, lr=2e-4)`. A schedule may stand wherever a scalar may."""
+
+
+def value_at(value: Any, nimg: int) -> Any:
+    """Return a scalar, or a tuple of them, at a moment: schedules are asked, other things are what they are."""
+    if isinstance(value, tuple | list):
+        return tuple(value_at(item, nimg) for item in value)
+    return value(nimg) if isinstance(value, Schedule) else value
+
+
+def scheduled(make: MakeOptimizer) -> dict[str, Any]:
+    """Return those arguments of an optimizer that are schedules, or hold one."""
+
+    def changes(value: Any) -> bool:
+        return any(map(changes, value)) if isinstance(value, tuple | list) else isinstance(value, Schedule)
+
+    arguments = make.keywords if isinstance(make, partial) else {}
+    return {name: value for name, value in arguments.items() if changes(value)}
+
+
+def make_optimizer(make: MakeOptimizer, parameters: Iterable[Tensor]) -> Optimizer:
+    """Make an optimizer, in its fused form where that masks a step by itself; schedules stand at their first value."""
+    arguments = {name: value_at(value, 0) for name, value in scheduled(make).items()}
+    if "fused" in inspect.signature(make).parameters:
+        fused = make([torch.zeros(1)], **arguments, fused=True)
+        if masks_itself(fused):
+            arguments["fused"] = True
+    return make(parameters, **arguments)
+
+
+def masks_itself(optimizer: Optimizer) -> bool:
+    """Tell whether an optimizer skips a step on the device, by `found_inf`. (Adagrad's fused form is for CPUs.)"""
+    return isinstance(optimizer, Adam | SGD) and bool(optimizer.defaults["fused"])
+
+
+def lazy(make: MakeOptimizer, every: int) -> MakeOptimizer:
+    """Correct Adam for a penalty at every so-manieth step: rate and memory as if that step were two.
+
+    With c = every / (every + 1): lr * c, beta1 ** c, beta2 ** c (Karras et al. 2020, appendix B).
+    """
+    assert isinstance(make, partial)
+    c, lr, betas = every / (every + 1), make.keywords["lr"], make.keywords["betas"]
+    return partial(make, lr=lr * c, betas=tuple(beta**c for beta in betas))
+
+
+def masked_step(optimizer: Optimizer, masked: Tensor, step: Callable[[], Any]) -> None:
+    """Step with an optimizer that has no mask of its own: where `masked` is 1, everything is put back, on the device.
+
+    Counters that it keeps on the CPU beside a GPU's weights go on counting. `step` is its own, or a wrapper.
+    """
+    moved = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    for parameter in moved:  # nothing that is not finite enters a state that is not there yet
+        parameter.grad = torch.where(masked.bool(), 0.0, parameter.grad)
+    states = [value for p in moved for value in optimizer.state[p].values() if isinstance(value, Tensor)]
+    held = [tensor for tensor in (*moved, *states) if tensor.device == masked.device]
+    before = [tensor.detach().clone() for tensor in held]
+    step()
+    with torch.no_grad():
+        for tensor, old in zip(held, before, strict=True):
+            tensor.copy_(torch.where(masked.bool(), old, tensor))

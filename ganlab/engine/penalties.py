@@ -1,0 +1,34 @@
+"""Passes through a network at which penalties look: the one door to input gradients."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torch import Tensor
+
+from ganlab.engine.batch import Batch
+from ganlab.regularizers import Point, input_gradient
+from ganlab.types import PerSample
+
+
+def judge(
+    score: Callable[..., Tensor], points: Mapping[str, tuple[Tensor, ...]], batch: Batch
+) -> tuple[dict[str, PerSample], dict[str, Tensor]]:
+    """Make one pass for each of `points` (a name and its inputs); return the due penalties' terms, and the outputs.
+
+    `score(*inputs)` runs a network under the run's precision, `score(*inputs, full=True)` in full. Where a due penalty
+    asks for the gradient, its pass gives that too, and is made in full.
+    """
+    terms, outputs = {}, {}
+    for at, inputs in points.items():
+        here = {name: penalty for name, penalty in batch.due.items() if penalty.at == at}
+        gradient: Tensor | None = None
+        network = score
+        if any(penalty.gradient for penalty in here.values()):
+            network = partial(score, full=True)
+            gradient, outputs[at] = input_gradient(network, *inputs)
+        else:
+            outputs[at] = score(*inputs)
+        point = Point(inputs, outputs[at], gradient, network)
+        for name, penalty in here.items():
+            terms[name] = batch.factor(name) * penalty.penalty(point)
+    return terms, outputs
