@@ -35,3 +35,21 @@ class MirrorFlip(Augment):
     def __call__(self, images: Images, drawn: Mapping[str, Tensor]) -> Images:
         """Flip each image with probability one half."""
         return torch.where(drawn["flip"], images.flip(3), images)
+
+
+def drawn(augment: Augment | None, n: int, noise: Noise, player: str) -> dict[str, Tensor]:
+    """Draw for the reals and the fakes of a player's step, under names that `augmented` knows."""
+    if augment is None:
+        return {}
+    return {
+        f"augment {kind} {name}": values
+        for kind in ("real", "fake")
+        for name, values in augment.draw(n, noise, f"{player} {kind}").items()
+    }
+
+
+def augmented(augment: Augment | None, images: Images, tensors: Mapping[str, Tensor], kind: str) -> Images:
+    """Augment images with what `drawn` has drawn for their kind, `real` or `fake`."""
+    if augment is None:
+        return images
+    return augment(images, {name.removeprefix(f"augment {kind} "): values for name, values in tensors.items()})

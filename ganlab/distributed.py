@@ -148,6 +148,15 @@ def gather(values: list[Any]) -> list[Any]:
     return [value for others in everyone for value in others]
 
 
+def gather_tensor(values: Tensor) -> Tensor:
+    """Return the rows of all ranks in their order, on every rank; without a gradient."""
+    if not dist.is_initialized():
+        return values
+    everyone = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(everyone, values.contiguous())
+    return torch.cat(everyone)
+
+
 def differing(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
     """Return the names of tensors that are not the same on all ranks, by two float64 sums of each; one gather.
 

@@ -108,7 +108,7 @@ class Game(Sampling):
         return {name: getattr(self, name) for name in self.network_names}
 
     @property
-    def device(self) -> torch.device:  # type: ignore[override]
+    def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.parameters()).device
 

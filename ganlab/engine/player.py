@@ -12,6 +12,7 @@ from ganlab.engine.optimizers import MakeOptimizer, make_optimizer, masked_step,
 from ganlab.engine.precision import LossScale
 from ganlab.regularizers import Regularizer
 from ganlab.schedules import Schedule
+from ganlab.types import UserError
 
 LONG_RUN = range(10_000, 20_000)
 """Steps over which a ratio that changes is averaged, where somebody asks for one number."""
@@ -43,7 +44,8 @@ class Player:
         lr_schedule: Schedule | None = None,
         constraints: Mapping[str, Constraint] | None = None,
     ) -> None:
-        assert networks and (batch == 1 or not reals), (networks, batch, reals)
+        if reals and batch != 1:
+            raise UserError(f"model.{networks[0]}_batch: {batch}, but its loss compares samples with reals; write 1")
         self.networks, self.optimizer, self.every, self.batch, self.reals = networks, optimizer, every, batch, reals
         self.regularizers, self.constraints = dict(regularizers or {}), dict(constraints or {})
         self.lr_schedule = lr_schedule
@@ -55,7 +57,7 @@ class Player:
     def mean_period(self) -> float:
         """Return the rounds between two of its steps, in the long run."""
         if not callable(self.every):
-            return self.every
+            return float(self.every)
         return sum(map(self.every, LONG_RUN)) / len(LONG_RUN)
 
     def due(self, steps: int) -> dict[str, Regularizer]:

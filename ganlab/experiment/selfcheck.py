@@ -156,18 +156,14 @@ def without_numbers(model: Game) -> Iterator[Game]:
         model = copy.deepcopy(model)
     with shapes:
         for module in model.modules():  # one that was made on the meta device is to draw noise, which that cannot
-            for held in (module._parameters, module._buffers):
-                held.update({name: on_cpu(tensor) for name, tensor in held.items() if tensor is not None})
+            held: dict[str, Any] = {**module._parameters, **module._buffers}
+            for name, tensor in held.items():
+                if tensor is not None and tensor.is_meta:
+                    empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+                    is_parameter = isinstance(tensor, nn.Parameter)
+                    setattr(module, name, nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty)
         model.configure_optimizers()
         yield model
-
-
-def on_cpu(tensor: Tensor) -> Tensor:
-    """Return a tensor of the same shape and strides on the CPU; one that is there already, itself."""
-    if not tensor.is_meta and tensor.device.type == "cpu":
-        return tensor
-    empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
-    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
 def count(model: Game, phase: Phase, batch: int) -> Work:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ganlab.augment import Augment
+from ganlab.augment import Augment, augmented, drawn
 from ganlab.constraints import Constraint
 from ganlab.engine.averages import Average, HalfLife
 from ganlab.engine.batch import Batch
@@ -27,29 +27,26 @@ from ganlab.types import Images, ImageSpec, Labels, Logits, UserError
 class GANModule(Game):
     """A generator against a discriminator; every part is given.
 
-    A round is a discriminator step on a batch of reals, followed in every `discriminator_steps`-th round by a generator
-    step. Each step draws fresh latents.
+    A round is a discriminator step, followed in every `discriminator_steps`-th round by a generator step. Each step
+    draws fresh latents.
 
     Args:
         generator: `network(latents [n, network.latent], labels [n]) -> images [n, c, h, w]` in [-1, 1].
         discriminator: `network(images, labels) -> logits [n]`. Both networks have `classes`: 0 ignores the labels.
-        optimizers: of "generator" and "discriminator".
+        optimizers: of "generator" and "discriminator"; `lr_schedule` is a factor on both learning rates.
         regularizers, generator_regularizers: penalties of the discriminator and of the generator, by name.
         constraints: on the discriminator's weights, by name.
         augment: applied to the reals and the fakes of both players.
-        lr_schedule: factor on both learning rates; None leaves them constant.
         discriminator_steps: discriminator steps per generator step; or a function of the generator's steps so far.
         generator_batch: the generator's batch as a ratio to the discriminator's.
         ema_half_life: of the generator's average, in real images shown; or `ema`, another average.
-        fake_labels: drawn uniformly over the classes, or those of the reals in the batch.
+        fake_labels: drawn uniformly over the classes, or those of the reals.
         image, dequantize, dynamics, runtime: as `Game` has them.
     """
 
     generator: nn.Module
     discriminator: nn.Module
-
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {"optimizers": ("lr", "betas"), "ema": ("ema_half_life",)}
-    """Arguments that make others meaningless: a config may not give both."""
 
     def __init__(
         self,
@@ -73,28 +70,29 @@ class GANModule(Game):
         dynamics: Dynamics | None = None,
         runtime: Runtime = Runtime(),
     ) -> None:
-        refuse(optimizers, objective, generator_batch, fake_labels)
+        refuse(optimizers, generator_batch, fake_labels)
         self.objective, self.augment, self.fake_labels = objective, augment, fake_labels
         player = partial(Player, lr_schedule=lr_schedule)
+        players = {
+            "discriminator": player(
+                "discriminator",
+                optimizer=optimizers["discriminator"],
+                regularizers=regularizers,
+                constraints=constraints,
+            ),
+            "generator": player(
+                "generator",
+                optimizer=optimizers["generator"],
+                regularizers=generator_regularizers,
+                every=discriminator_steps,
+                batch=generator_batch,
+                reals=objective.sees_reals,
+            ),
+        }
         super().__init__(
             image=image,
             networks={"generator": generator, "discriminator": discriminator},
-            players={
-                "discriminator": player(
-                    "discriminator",
-                    optimizer=optimizers["discriminator"],
-                    regularizers=regularizers,
-                    constraints=constraints,
-                ),
-                "generator": player(
-                    "generator",
-                    optimizer=optimizers["generator"],
-                    regularizers=generator_regularizers,
-                    every=discriminator_steps,
-                    batch=generator_batch,
-                    reals=objective.sees_reals,
-                ),
-            },
+            players=players,
             averages={"generator": ema or HalfLife(ema_half_life)},
             dequantize=dequantize,
             dynamics=dynamics,
@@ -102,13 +100,10 @@ class GANModule(Game):
         )
 
     def discriminator_loss(self, batch: Batch) -> Loss:
-        """Return the loss on as many fakes as reals, the due penalties, and the logits of both.
-
-        L_D(D(x), D(G(z))) of the objective (Goodfellow et al. 2014, eq. 1, is `NonSaturating`).
-        """
+        """L_D(D(x), D(G(z))) of the objective (Goodfellow et al. 2014, eq. 1), and the due penalties; logits beside."""
         with torch.no_grad():
             fake = self.generate(batch.latents, batch.fake_labels)
-        real, fake = self.augmented(batch.real, batch, "real"), self.augmented(fake, batch, "fake")
+        real, fake = self.augmented(batch, "real", batch.real), self.augmented(batch, "fake", fake)
         points = {"real": (real, batch.labels), "fake": (fake, batch.fake_labels)}
         if any(penalty.at == "interpolates" for penalty in batch.due.values()):  # Gulrajani et al. 2017, algorithm 1
             points["interpolates"] = real.lerp(fake, batch["interpolates"]), batch.labels
@@ -117,51 +112,39 @@ class GANModule(Game):
         return {"loss": loss, **penalties}, {f"{at}_logit": logits[at] for at in ("real", "fake")}
 
     def generator_loss(self, batch: Batch) -> Loss:
-        """Return the loss on fakes, L_G(D(G(z))) of the objective, with the due penalties."""
+        """L_G(D(G(z))) of the objective, perhaps beside D(x), and the due penalties."""
         penalties, made = judge(self.generate, {"latents": (batch.latents, batch.fake_labels)}, batch)
-        fake = self.score(self.augmented(made["latents"], batch, "fake"), batch.fake_labels)
+        fake = self.score(self.augmented(batch, "fake", made["latents"]), batch.fake_labels)
         if not self.objective.sees_reals:
             return {"loss": self.objective.generator(fake), **penalties}
-        real = self.score(self.augmented(batch.real, batch, "real"), batch.labels)
+        real = self.score(self.augmented(batch, "real", batch.real), batch.labels)
         return {"loss": self.objective.generator(fake, real), **penalties}
 
     def generate(self, latents: Tensor, labels: Tensor, full: bool = False) -> Images:
         """Run the live generator."""
-        images: Images = self.call(self.generator, latents, labels, full=full)
-        return images
+        return self.call(self.generator, latents, labels, full=full)  # type: ignore[no-any-return]
 
     def score(self, images: Tensor, labels: Tensor, full: bool = False) -> Logits:
         """Run the discriminator."""
-        logits: Logits = self.call(self.discriminator, images, labels, full=full)
-        return logits
+        return self.call(self.discriminator, images, labels, full=full)  # type: ignore[no-any-return]
 
-    def augmented(self, images: Images, batch: Batch, kind: str) -> Images:
+    def augmented(self, batch: Batch, kind: str, images: Images) -> Images:
         """Augment images as was drawn for reals or fakes."""
-        if self.augment is None:
-            return images
-        drawn = {at.removeprefix(f"augment {kind} "): values for at, values in batch.tensors.items()}
-        return self.augment(images, drawn)
+        return augmented(self.augment, images, batch.tensors, kind)
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw latents and labels of the fakes, what augments both, and where interpolates lie [n, 1, 1, 1]."""
-        drawn = super().draw(player, n, noise, labels)
+        found = super().draw(player, n, noise, labels)
         if self.fake_labels == "data":  # each real's repeated in place: the same for sample i on any number of ranks
-            drawn["fake_labels"] = labels.repeat_interleave(n // len(labels))
+            found["fake_labels"] = labels.repeat_interleave(n // len(labels))
         if any(penalty.at == "interpolates" for penalty in self.players[player].regularizers.values()):
-            drawn["interpolates"] = noise.uniform("between", n, 1, 1, 1)
-        if self.augment is not None:
-            for kind in ("real", "fake"):
-                found = self.augment.draw(n, noise, f"{player} {kind}")
-                drawn |= {f"augment {kind} {at}": values for at, values in found.items()}
-        return drawn
+            found["interpolates"] = noise.uniform("between", n, 1, 1, 1)
+        return found | drawn(self.augment, n, noise, player)
 
 
-def refuse(optimizers: Mapping[str, Any], objective: Objective, generator_batch: float, fake_labels: str) -> None:
+def refuse(optimizers: Mapping[str, MakeOptimizer], generator_batch: float, fake_labels: str) -> None:
     """Refuse parts that contradict each other."""
     if set(optimizers) != {"generator", "discriminator"}:
         raise UserError(f"model.optimizers: {', '.join(optimizers)}; give generator and discriminator")
     if generator_batch <= 0 or (fake_labels == "data" and generator_batch % 1):
         raise UserError(f"model.generator_batch: {generator_batch}: write a number above 0, whole if fake_labels: data")
-    if objective.sees_reals and generator_batch != 1:
-        pairs = f"{type(objective).__name__} compares each fake with a real"
-        raise UserError(f"model.generator_batch: {generator_batch}, but {pairs}; write model.generator_batch=1")

@@ -20,10 +20,9 @@ from ganlab.types import ImageSpec
 class DCGAN(GANModule):
     """Convolutions, batch norm, Adam: the defaults are those of the paper and of PyTorch's 64 px reference.
 
-    Real and fake images are normalised by the statistics of separate batches. Unlike in the reference, the generator's
-    step draws fresh latents. Average, penalties and schedule are ours. `width`: channels next to the image, 128 the
-    paper's, 64 the reference's; `batch_norm_group`: batch norm over so many consecutive images, None over the batch of
-    all processes; `lr`, `betas`: Adam's, of both players; others as `GANModule` has them.
+    Reals and fakes are normalised in separate batches; each step draws fresh latents, unlike the reference's. Average,
+    penalties and schedule are ours. `width`: channels next to the image, 128 the paper's, 64 the reference's;
+    `batch_norm_group`: consecutive images of a batch norm, None for the batch of all processes; others: `GANModule`'s.
     """
 
     BATCH = 128
