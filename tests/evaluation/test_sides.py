@@ -44,7 +44,11 @@ def test_either_side_may_be_shards_on_a_server_or_some_of_them_or_a_run(
 
     some = value(f"{dataset}/shard-{{000000..000001}}.tar", dataset)
     assert some == value(f"http://{served}/shard-{{000000..000001}}.tar", f"http://{served}/") > 0
-    done(run, f"http://name:secret@{served}?sig=secret", "--extractor", toy, "-n", 100)
+    for url in (f"http://name:secret@{served}", f"http://{served}?sig=secret"):
+        for words in ((run, url), (run, "--data", url), (url, dataset)):
+            said = runs.refused("evaluate", *words, "--extractor", toy)
+            assert "which would be saved with the run" in said and "secret@" not in said and "=secret" not in said
+    done(run, f"http://{served}?unheard-of=secret", "--extractor", toy, "-n", 100)
     text = (run / "results.jsonl").read_text()
     assert results(run)["fid"]["protocol"]["reals"] == "shards" and "secret" not in text
     written = value(write_pictures(tmp_path / "written", fake_pixels(run, 100)), dataset)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganlab.data.format.shards import Index
 from ganlab.data.read.dataset import ShardDataset
-from ganlab.data.read.location import parse
+from ganlab.data.read.location import parse, redact
 from ganlab.pictures.grids import grid, save_png
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
@@ -37,7 +37,7 @@ def show(url: str | Path, contact_sheet: Path | None = None) -> Iterator[str]:
 
         sheet = contact_sheet or sheet_of(url)
         draw_sheet(index, read, sheet)
-        yield f"{url}: {len(index):,} images, {image}"
+        yield f"{redact(str(url))}: {len(index):,} images, {image}"
         yield from class_table(counts_of(index))
         total = sum(shard.bytes for shard in index.shards)
         yield f"shards: {len(index.shards):,}, of {total / 1e6:,.1f} MB together"
