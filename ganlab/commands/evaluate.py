@@ -62,7 +62,8 @@ def opened(path: str, n: int | None, device: torch.device, trust: Sequence[str])
     """Open the samples of a run, or a dataset, or images by file."""
     if not is_run(path):
         return open_images(path, n)
-    return Samples(load(path, trust).to(device), n or SAMPLES, SEED, Path(path).resolve().name)
+    exported = (Path(path) / GENERATOR).exists()
+    return Samples(load(path, trust).to(device), n or SAMPLES, SEED, Path(path).resolve().name, exported)
 
 
 def of_reals(target: str, config: Config | None) -> str:

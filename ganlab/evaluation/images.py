@@ -61,16 +61,17 @@ class Samples(ImageSet):
         n: how many.
         seed: of latents and labels; evaluation and sampling draw different ones.
         name: for people.
+        exported: nothing of the model but its averaged generator is trained.
     """
 
-    def __init__(self, model: GANModule, n: int, seed: int = 0, name: str = "samples") -> None:
+    def __init__(self, model: GANModule, n: int, seed: int = 0, name: str = "samples", exported: bool = False) -> None:
         self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
-        self.name = name
+        self.name, self.exported = name, exported
         self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}"
-        averaged = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
+        running = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
         self.origin = {
             "weights": "ema",
-            "batch_norm": "running" if averaged else "none",
+            "batch_norm": "live" if running else "none",  # the average has the live generator's running statistics
             "truncation": None,
             "labels": "uniform" if model.classes else None,
         }

@@ -48,8 +48,8 @@ def protocol_of(metric: Metric, fakes: Side, reals: Side) -> dict[str, Any]:
 def name_of(value: str, biased: bool, protocol: Mapping[str, Any]) -> str:
     """Return the name of a value: what, of how many fakes, against which reals, seen by whom, made how.
 
-    `fid50k_cifar10-full50k_inceptionv3.6726825d_ema_bn-running`; `biased-` is put before it where the images are too
-    few for their dimensions.
+    `fid50k_cifar10-full50k_inceptionv3.6726825d_ema_bn-live`: by averaged weights, with the running statistics of the
+    live generator's batch norms; `biased-` is put before it where the images are too few for their dimensions.
     """
     count = short(protocol["fakes"]) if "fakes" in protocol else ""
     parts = [f"{'biased-' * biased}{value}{'-' * value[-1].isdigit()}{count}"]
