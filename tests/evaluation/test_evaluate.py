@@ -272,7 +272,7 @@ def test_bad_input_is_one_clear_error_each(run: Path, dataset: Path, toy: Path, 
     assert "swd: small and shards have images of [c, h, w] [1, 12, 12] and [1, 16, 16]" in refusal(
         small, dataset, "--metrics", "swd"
     )
-    assert "-n, and it has 20" in refusal(small, dataset, "-n", 21, *with_toy)
+    assert "21 images asked for (-n, or evaluation.reals), and it has" in refusal(small, dataset, "-n", 21, *with_toy)
     mixed = pictures("mixed", noise[:20])
     Image.new("L", (9, 9)).save(mixed / "00005.png")
     assert "00005.png: 9x9 px in 1 channel, but the first image has 16x16 px" in refusal(mixed, dataset, *with_toy)

@@ -58,6 +58,27 @@ def test_either_side_may_be_shards_on_a_server_or_some_of_them_or_a_run(
     assert "/absent/index.json: " in runs.refused("evaluate", run, f"http://{served}/absent", "--extractor", toy)
 
 
+def test_the_reals_of_a_run_are_as_many_and_cached_where_its_config_says(
+    run: Path, dataset: Path, toy: Path, served: str, cache: Path, tmp_path: Path
+) -> None:
+    config = run / "config.yaml"
+    settled = config.read_text()
+    config.write_text(
+        settled.replace("  data: null", f"  data: http://{served}")
+        .replace("  reals: null", "  reals: 100")
+        .replace("    folder: null", f"    folder: {tmp_path / 'node'}")
+    )
+    done(run, "--extractor", toy, "-n", 100, "--metrics", "fid,kid")
+    assert len(list((tmp_path / "node").rglob("shard-*.tar"))) == 1  # the first of three holds them all
+    assert not list(cache.parent.rglob("shard-*.tar"))
+    for row in results(run).values():
+        assert "_shards-first100_" in row["name"]
+        assert (row["protocol"]["reals_images"], row["protocol"]["reals_total"]) == (100, 240)
+    config.write_text(settled.replace("  reals: null", "  reals: 241"))
+    said = runs.refused("evaluate", run, "--extractor", toy)
+    assert "shards: 241 images asked for (-n, or evaluation.reals), and it has 240" in said
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [
