@@ -14,7 +14,8 @@ from ganlab import distributed
 from ganlab.commands.sample import GENERATOR, load
 from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
 from ganlab.evaluation.images import ImageSet, Samples, open_images, open_reals
-from ganlab.evaluation.protocol import append, best, circumstances, error, read
+from ganlab.evaluation.protocol import circumstances
+from ganlab.evaluation.results import append, best, error, read
 from ganlab.experiment.config import from_yaml
 from ganlab.experiment.frame import Config, Data, Machine
 from ganlab.types import UserError

@@ -20,7 +20,8 @@ from ganlab.evaluation.store import on_all
 from ganlab.experiment.parts import build, resolve
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.prdc import nearest
-from ganlab.pictures.grids import grid, save_png
+from ganlab.pictures.grids import grid
+from ganlab.pictures.tiles import save_png
 from ganlab.types import UserError
 
 SEED = 0

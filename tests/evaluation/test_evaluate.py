@@ -18,7 +18,7 @@ from scipy.linalg import sqrtm
 import ganlab
 from ganlab.data.make.pack import pack
 from ganlab.evaluation.images import Shards
-from ganlab.evaluation.protocol import read
+from ganlab.evaluation.results import read
 from ganlab.evaluation.side import Side
 from ganlab.metrics.features import Extractor, TorchScriptFeatures
 from ganlab.metrics.inception_score import inception_score
