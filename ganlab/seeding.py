@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganlab.keys import key
+from ganlab.keys import key as key
 
 
 def seed_everything(seed: int) -> None:
