@@ -5,18 +5,13 @@ only the blocks that it owns. (`torch.randn` is not prefix-stable: a rank's shar
 without making the whole.) Training, sampling and evaluation use different names and so never share a stream.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-
-def key(*parts: int | str) -> int:
-    """Hash a name and its numbers to 63 bits."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
+from ganlab.keys import key as key
 
 
 def seed_everything(seed: int) -> None:

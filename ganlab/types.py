@@ -1,23 +1,28 @@
-"""The shapes and small values that cross borders between rooms of the house."""
+"""The small values that cross borders between rooms of the house; the shapes of tensors come from `ganlab.shapes`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from jaxtyping import Float, Int, UInt8
-from torch import Tensor
+if TYPE_CHECKING:
+    from ganlab.shapes import Features as Features
+    from ganlab.shapes import Images as Images
+    from ganlab.shapes import Labels as Labels
+    from ganlab.shapes import Latents as Latents
+    from ganlab.shapes import Logits as Logits
+    from ganlab.shapes import PerSample as PerSample
+    from ganlab.shapes import Pixels as Pixels
 
-Images = Float[Tensor, "n channels height width"]
-"""Images in [-1, 1]."""
-Latents = Float[Tensor, "n latent"]
-Labels = Int[Tensor, " n"]
-"""Classes as int64, -1 where there is none."""
-Logits = Float[Tensor, " n"]
-PerSample = Float[Tensor, " n"]
-"""One number a sample: a loss or a penalty before its mean is taken."""
-Pixels = UInt8[Tensor, "n channels height width"]
-"""Images as bytes."""
-Features = Float[Tensor, "_ dims"]
-"""What an extractor makes of images."""
+
+SHAPES = frozenset({"Features", "Images", "Labels", "Latents", "Logits", "PerSample", "Pixels"})
+
+
+def __getattr__(name: str) -> Any:
+    """Import the shapes when one is asked for: they alone need torch."""
+    if name not in SHAPES:
+        raise AttributeError(f"module 'ganlab.types' has no attribute {name!r}")
+    from ganlab import shapes
+
+    return getattr(shapes, name)
 
 
 Precision = Literal["fp64", "fp32", "tf32", "bf16", "fp16"]

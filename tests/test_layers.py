@@ -1,7 +1,13 @@
 """Layers against torch's own, explicit loops, singular values and finite differences. Several ranks: test_parity.py."""
 
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 import torch
+from launched.batchnorm import RANKS, passes
+from repository import REPOSITORY
 from torch import nn
 from torch.autograd import gradcheck
 from torch.nn import functional as F
@@ -9,7 +15,7 @@ from torch.nn import functional as F
 from ganlab.layers.batchnorm import BatchNorm, ConditionalBatchNorm
 from ganlab.layers.leaky import LeakyReLU
 from ganlab.layers.minibatch import MinibatchStd
-from ganlab.layers.spectral import SpectralNorm, iterate_power, spectral_norm
+from ganlab.layers.spectral import SpectralNorm, as_matrix, iterate_power, spectral_norm
 from ganlab.regularizers import input_gradient
 
 
@@ -65,6 +71,53 @@ def test_a_penalty_through_batch_norm_without_running_statistics_has_the_right_g
     assert gradcheck(penalty, torch.randn(4, 2, 2, 2, dtype=torch.float64, requires_grad=True))
 
 
+@pytest.fixture(scope="module")
+def over_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.Tensor], list[dict[str, dict]]]:
+    """Batches whose halves differ, and what two processes make of a half each."""
+    folder, draw = tmp_path_factory.mktemp("ranks"), torch.Generator().manual_seed(0)
+    halves = torch.randn(2, 6, 3, 4, 4, dtype=torch.float64, generator=draw) * torch.tensor([1.0, 3.0]).view(
+        2, 1, 1, 1, 1
+    )
+    ordinary = (halves + torch.tensor([0.5, -2.0]).view(2, 1, 1, 1, 1)).flatten(0, 1)
+    far = torch.randn(12, 3, 4, 4, dtype=torch.float64, generator=draw) * 0.1 + 1000
+    images = {"ordinary": ordinary, "far": far, "far in float32": far.float()}
+    torch.save(images, folder / "images.pt")
+    subprocess.run(
+        [sys.executable, REPOSITORY / "tests" / "launched" / "batchnorm.py", folder], check=True, timeout=120
+    )
+    return images, [torch.load(folder / f"{number}.pt") for number in range(RANKS)]
+
+
+def whole(ranks: list[dict[str, dict]], name: str) -> dict[str, torch.Tensor]:
+    """Put together what the processes found of their parts: the gradients of weight and bias are sums."""
+    together = {part: torch.cat([rank[name][part] for rank in ranks]) for part in ("out", "slope", "image")}
+    return together | {part: sum(rank[name][part] for rank in ranks) for part in ("weight", "bias")}
+
+
+@pytest.mark.multi
+@pytest.mark.parametrize("name", ["ordinary", "far"])
+def test_batch_norm_over_ranks_is_torchs_on_one_process_to_second_order(over_ranks, name: str) -> None:
+    images, ranks = over_ranks
+    expected, found = passes(nn.BatchNorm2d(3).double(), images[name]), whole(ranks, name)
+    scale = 1.0 if name == "ordinary" else 1e6  # of rounding: the data are a million roundings of their deviation away
+    for part, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[part], rtol=1e-12 * scale, atol=1e-12 * scale)
+    for rank in ranks:
+        for part in ("mean", "var"):
+            torch.testing.assert_close(rank[name][part], expected[part], rtol=1e-12, atol=1e-12)
+            assert torch.equal(rank[name][part], ranks[0][name][part]), "the ranks must hold the same bits"
+
+
+@pytest.mark.multi
+def test_batch_norm_over_ranks_in_float32_is_as_exact_far_from_zero_as_torchs(over_ranks) -> None:
+    images, ranks = over_ranks
+    truth = passes(nn.BatchNorm2d(3).double(), images["far in float32"].double())
+    theirs, ours = passes(nn.BatchNorm2d(3), images["far in float32"]), whole(ranks, "far in float32")
+    for part in ("out", "slope"):
+        error, allowed = ((found[part] - truth[part]).abs().max() for found in (ours, theirs))
+        assert error <= 2 * allowed + 1e-6, (part, error, allowed)
+
+
 def like_batch_norm(channels: int, classes: int, group: int | None) -> tuple[ConditionalBatchNorm, BatchNorm]:
     """Make a conditional batch norm of random gains and biases, and the plain one of its class 2."""
     ours, plain = ConditionalBatchNorm(channels, classes, group=group), BatchNorm(channels, group=group)
@@ -114,16 +167,30 @@ def test_conditional_batch_norm_scales_each_image_by_its_class_and_keeps_the_dty
     assert layer.float()(images.bfloat16(), labels).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize(("kind", "sizes"), [(nn.Conv2d, (3, 8, 3)), (nn.Linear, (12, 5)), (nn.Embedding, (7, 4))])
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [*((kind, (3, 8, 3)) for kind in CONVOLUTIONS + TRANSPOSED), (nn.Linear, (12, 5)), (nn.Embedding, (7, 4))],
+)
 def test_spectral_norm_divides_by_the_largest_singular_value(kind: type[nn.Module], sizes: tuple[int, ...]) -> None:
     layer = kind(*sizes)  # made here, after the seed: how fast the iteration converges hangs on the weights
     raw = layer.weight.detach().clone()
     spectral_norm(layer)
     for _ in range(300):
         iterate_power(layer)
-    sigma = torch.linalg.svdvals(raw.flatten(1))[0]
+    outputs_first = raw.numpy().swapaxes(0, 1) if kind in TRANSPOSED else raw.numpy()
+    sigma = float(np.linalg.svd(outputs_first.reshape(len(outputs_first), -1), compute_uv=False)[0])
     torch.testing.assert_close(layer.weight, raw / sigma, rtol=1e-4, atol=1e-6)
     assert torch.equal(layer.weight, layer.weight), "a forward must change nothing"
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_the_matrix_of_a_channels_last_weight_is_a_view(transposed: bool) -> None:
+    weight = torch.randn(4, 6, 3, 3).to(memory_format=torch.channels_last)
+    assert as_matrix(weight, transposed).untyped_storage().data_ptr() == weight.untyped_storage().data_ptr()
 
 
 def test_the_estimate_follows_a_weight_that_moves() -> None:

@@ -9,7 +9,8 @@ from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
 from ganlab.evaluation.evaluate import SEED, check, evaluate
 from ganlab.evaluation.images import ImageSet, Samples
-from ganlab.evaluation.protocol import append, circumstances
+from ganlab.evaluation.protocol import circumstances
+from ganlab.evaluation.results import append
 from ganlab.experiment.frame import Config
 from ganlab.metrics.features import Extractor
 from ganlab.models import GANModule

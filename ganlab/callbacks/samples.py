@@ -10,7 +10,8 @@ from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.tracker import Tracker
 from ganlab.engine import sharding
 from ganlab.models import GANModule
-from ganlab.pictures.grids import grid, grid_by_class, save_png
+from ganlab.pictures.grids import grid, grid_by_class
+from ganlab.pictures.tiles import save_png
 
 SIDE = 10
 """Columns, and rows; of more classes the first so many are shown."""

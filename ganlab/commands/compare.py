@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganlab.evaluation.protocol import best, error, read
-from ganlab.experiment.config import differences
+from ganlab.evaluation.results import best, error, read
 from ganlab.types import UserError
 
 
@@ -42,6 +41,8 @@ def shared_protocol(metric: str, results: Mapping[Path, Sequence[Mapping[str, An
     for protocol in protocols:
         if all(protocol in theirs for _, theirs in others):
             return protocol
+    from ganlab.experiment.config import differences  # with torch, and of use to a refusal alone
+
     run, theirs = next((run, theirs) for run, theirs in others if protocols[0] not in theirs)
     lines = "".join(
         f"\n  {key}: {old!r} and {new!r}"

@@ -13,10 +13,11 @@ import torch.distributed as dist
 from ganlab import distributed
 from ganlab.commands.sample import GENERATOR, load
 from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
-from ganlab.evaluation.images import ImageSet, Samples, open_images
-from ganlab.evaluation.protocol import append, best, circumstances, error, read
+from ganlab.evaluation.images import ImageSet, Samples, open_images, open_reals
+from ganlab.evaluation.protocol import circumstances
+from ganlab.evaluation.results import append, best, error, read
 from ganlab.experiment.config import from_yaml
-from ganlab.experiment.frame import Config, Machine
+from ganlab.experiment.frame import Config, Data, Machine
 from ganlab.types import UserError
 
 SAMPLES = 50_000
@@ -42,8 +43,9 @@ def evaluate_paths(
         network = make_extractor(extractor_part(Path(target), extractor, config), trust)
         if network is not None:
             network.to(device)
-        reals = opened(data or images or of_reals(target, config), None, device, trust)
-        fakes = opened(target, n, device, trust)
+        named, frame = data or images, config.data if config else None
+        reals = opened(named, None, device, trust, frame) if named else open_reals(of_run(target, config))
+        fakes = opened(target, n, device, trust, frame)
         chosen = metrics or (config.evaluation.metrics if config else METRICS)
         nimg = fakes.model.clock.nimg or None if isinstance(fakes, Samples) else None  # an exported one has none
         rows = evaluate(fakes, reals, chosen, network, device, about=circumstances(device, nimg, config), pictures=run)
@@ -58,18 +60,19 @@ def is_run(path: str) -> bool:
     return (Path(path) / "checkpoints").is_dir() or (Path(path) / GENERATOR).exists()
 
 
-def opened(path: str, n: int | None, device: torch.device, trust: Sequence[str]) -> ImageSet:
+def opened(path: str, n: int | None, device: torch.device, trust: Sequence[str], data: Data | None) -> ImageSet:
     """Open the samples of a run, or a dataset, or images by file."""
     if not is_run(path):
-        return open_images(path, n)
-    return Samples(load(path, trust).to(device), n or SAMPLES, SEED, Path(path).resolve().name)
+        return open_images(path, n, data)
+    exported = (Path(path) / GENERATOR).exists()
+    return Samples(load(path, trust).to(device), n or SAMPLES, SEED, Path(path).resolve().name, exported)
 
 
-def of_reals(target: str, config: Config | None) -> str:
-    """Return the reals that a run names: those of `evaluation.data`, else its training data."""
+def of_run(target: str, config: Config | None) -> Config:
+    """Return the config of a run, which names its reals."""
     if config is None:
         raise UserError(f"{target}: against what? Give a second folder of images, or --data")
-    return config.evaluation.data or config.data.url
+    return config
 
 
 def extractor_part(target: Path, path: Path | None, config: Config | None) -> Any:

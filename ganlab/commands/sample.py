@@ -12,7 +12,8 @@ from ganlab.experiment.build import build_model
 from ganlab.experiment.config import from_dict, from_yaml, to_yaml
 from ganlab.files import atomic_write
 from ganlab.models import GANModule
-from ganlab.pictures.grids import grid, grid_by_class, save_png, to_pil
+from ganlab.pictures.grids import grid, grid_by_class, to_pil
+from ganlab.pictures.tiles import save_png
 from ganlab.types import UserError
 
 GENERATOR = "generator.safetensors"

@@ -32,7 +32,7 @@ from ganlab.data.read.module import ShardData
 from ganlab.engine import sharding
 from ganlab.engine.loop import Stretches
 from ganlab.evaluation.evaluate import make_extractor
-from ganlab.evaluation.images import open_images
+from ganlab.evaluation.images import open_reals
 from ganlab.experiment import checkpoints
 from ganlab.experiment.build import (
     agreed_image,
@@ -190,7 +190,7 @@ def open_judge(config: Config) -> Judge | None:
             f"evaluation.every_nimg: {evaluation.every_nimg} is no multiple of train.checkpoint_every_nimg, {every}; "
             "without a checkpoint of the same moment nobody could come back to what was judged"
         )
-    return Judge(open_images(evaluation.data or config.data.url), make_extractor(evaluation.extractor, config.trust))
+    return Judge(open_reals(config), make_extractor(evaluation.extractor, config.trust))
 
 
 def make_trainer(config: Config, callbacks: list[pl.Callback], writer: checkpoints.Writer | None = None) -> pl.Trainer:

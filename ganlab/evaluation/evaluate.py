@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from ganlab.evaluation.images import BLOCK, ImageSet, Samples
 from ganlab.evaluation.measures import METRICS, Metric
 from ganlab.evaluation.protocol import name_of, protocol_of, row_of
 from ganlab.evaluation.side import PATCH_IMAGES, Side
+from ganlab.evaluation.store import on_all
 from ganlab.experiment.parts import build, resolve
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.prdc import nearest
-from ganlab.pictures.grids import grid, save_png
+from ganlab.pictures.grids import grid
+from ganlab.pictures.tiles import save_png
 from ganlab.types import UserError
 
 SEED = 0
@@ -43,6 +46,8 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Return a row of results for each value, on rank 0; to be called on all ranks, with a settled generator.
 
+    UserError, on all ranks, where something cannot be measured.
+
     Args:
         fakes: what is judged.
         reals: what it is judged by.
@@ -56,23 +61,31 @@ def evaluate(
     start = time.monotonic()
     chosen = {name: METRICS[name] for name in metrics}
     patch_images = min(len(fakes), len(reals), PATCH_IMAGES)
-    fake, real = (Side(images, extractor, device, patch_images) for images in (fakes, reals))
-    fake.prepare(needs_of(chosen.values(), "both", "fakes"))
-    real.prepare(needs_of(chosen.values(), "both"))
-    passing = [fake] if isinstance(fakes, Samples) else []
-    if isinstance(fakes, Samples) and "probe" in chosen:
-        passing.append(Side(reals, DiscriminatorFeatures(fakes.model), device, patch_images))
-        passing[-1].prepare(chosen["probe"].needs)
-    rows = []
-    for name, metric in chosen.items() if distributed.rank() == 0 else ():
-        judge = passing[-1] if metric.of == "discriminator" else real
-        rows += rows_of(metric, fake, judge)
-        if name == "neighbours" and pictures is not None:
-            draw_neighbours(fake, real, pictures / "neighbours.png")
-    for side in passing:  # they can be made again, and nobody will ask for them
-        side.drop()
+    with ExitStack() as sides:
+        fake = sides.enter_context(Side(fakes, extractor, device, patch_images, passing=isinstance(fakes, Samples)))
+        real = sides.enter_context(Side(reals, extractor, device, patch_images))
+        fake.prepare(needs_of(chosen.values(), "both", "fakes"))
+        real.prepare(needs_of(chosen.values(), "both"))
+        judges = {"both": real, "fakes": real}
+        if isinstance(fakes, Samples) and "probe" in chosen:
+            probe = DiscriminatorFeatures(fakes.model)
+            judges["discriminator"] = sides.enter_context(Side(reals, probe, device, patch_images, passing=True))
+            judges["discriminator"].prepare(chosen["probe"].needs)
+        rows = on_all(lambda: measured(chosen, fake, judges, pictures) if distributed.rank() == 0 else [])
     seconds = round(time.monotonic() - start, 3)
     return [{**row, **about, "seed": SEED, "seconds": seconds} for row in rows]
+
+
+def measured(
+    metrics: Mapping[str, Metric], fakes: Side, judges: Mapping[str, Side], pictures: Path | None
+) -> list[dict[str, Any]]:
+    """Measure, each metric by the side that judges for it, and draw; `judges` are by what the metric is of."""
+    rows = []
+    for name, metric in metrics.items():
+        rows += rows_of(metric, fakes, judges[metric.of])
+        if name == "neighbours" and pictures is not None:
+            draw_neighbours(fakes, judges["both"], pictures / "neighbours.png")
+    return rows
 
 
 def needs_of(metrics: Iterable[Metric], *of: str) -> frozenset[str]:
@@ -111,6 +124,11 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
         needs, probing = METRICS[name].needs, METRICS[name].of == "discriminator"
         if probing and (not isinstance(fakes, Samples) or distributed.world_size() > 1):
             raise UserError(f"{name}: needs a run, and one process; leave it out of the metrics")
+        if probing and isinstance(fakes, Samples) and fakes.exported:
+            raise UserError(
+                f"{name}: {fakes.name} is an exported generator, which has no discriminator; evaluate the run that it "
+                "was exported from, or leave the metric out"
+            )
         if needs & {"moments", "features"} and extractor is None and not probing:
             raise UserError(
                 f"{name}: needs an extractor; name a TorchScript file with --extractor, or a part in "

@@ -12,10 +12,12 @@ import torch
 from torch import nn
 
 from ganlab.data import ShardDataset
+from ganlab.data.format.decode import MAX_PIXELS
 from ganlab.data.make.sources import open_source
 from ganlab.data.make.sources.base import state_of
-from ganlab.data.read.location import redact
+from ganlab.data.read.location import redact, refuse_secrets
 from ganlab.engine.samples import SAMPLE_BATCH
+from ganlab.experiment.frame import Cache, Config, Data
 from ganlab.files import sha256_of
 from ganlab.metrics.features import full_float32
 from ganlab.models import GANModule
@@ -61,16 +63,17 @@ class Samples(ImageSet):
         n: how many.
         seed: of latents and labels; evaluation and sampling draw different ones.
         name: for people.
+        exported: nothing of the model but its averaged generator is trained.
     """
 
-    def __init__(self, model: GANModule, n: int, seed: int = 0, name: str = "samples") -> None:
+    def __init__(self, model: GANModule, n: int, seed: int = 0, name: str = "samples", exported: bool = False) -> None:
         self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
-        self.name = name
+        self.name, self.exported = name, exported
         self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}"
-        averaged = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
+        running = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
         self.origin = {
             "weights": "ema",
-            "batch_norm": "running" if averaged else "none",
+            "batch_norm": "live" if running else "none",  # the average has the live generator's running statistics
             "truncation": None,
             "labels": "uniform" if model.classes else None,
         }
@@ -92,7 +95,7 @@ class Decoded(ImageSet):
 
     def __init__(self, n: int | None, total: int, name: str) -> None:
         if n is not None and n > total:
-            raise UserError(f"{name}: {n:,} images asked for with -n, and it has {total:,}")
+            raise UserError(f"{name}: {n:,} images asked for (-n, or evaluation.reals), and it has {total:,}")
         self.name, self.n, self.total = name, n or total, total
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="decode")
         self.ahead: dict[int, list[Future[tuple[np.ndarray, int]]]] = {}
@@ -118,10 +121,21 @@ class Decoded(ImageSet):
 
 
 class Shards(Decoded):
-    """A packed dataset, in the order of its shards, which was shuffled when it was packed."""
+    """A packed dataset, in the order of its shards, which was shuffled when it was packed.
 
-    def __init__(self, url: str, n: int | None = None) -> None:
-        self.dataset = ShardDataset(url)
+    Args:
+        url: as `ShardDataset` reads it.
+        n: the first so many images; None takes all.
+        cache: of shards that lie elsewhere.
+        max_pixels: an image of more is bad.
+    """
+
+    def __init__(
+        self, url: str, n: int | None = None, cache: Cache | None = None, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        refuse_secrets(url, "evaluation.data")
+        cache = cache or Cache()
+        self.dataset = ShardDataset(url, cache=cache.folder, cache_bytes=cache.bytes, max_pixels=max_pixels)
         super().__init__(n, len(self.dataset), Path(redact(url)).resolve().name)
         self.fingerprint, self.classes = self.dataset.index.fingerprint, self.dataset.image.classes
         self.origin = {"files": "shards"}
@@ -176,8 +190,18 @@ def hash_of_weights(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def open_images(path: str, n: int | None = None) -> Decoded:
-    """Open a dataset of shards, or images by file; the first `n` of them. UserError if there are fewer, or none."""
+def open_reals(config: Config) -> Decoded:
+    """Open what a run is judged by: `evaluation.data`, else its training data; the first `evaluation.reals` of them."""
+    evaluation, data = config.evaluation, config.data
+    return open_images(evaluation.data or data.url, evaluation.reals, data)
+
+
+def open_images(path: str, n: int | None = None, data: Data | None = None) -> Decoded:
+    """Open a dataset of shards, or images by file; the first `n` of them. UserError if there are fewer, or none.
+
+    `data` says where shards are cached, and how large an image may be.
+    """
     folder = Path(path).parent if path.endswith(".tar") else Path(path)
-    packed = "://" in path or (folder / "index.json").is_file() or any(Path(path).glob("*.tar"))
-    return Shards(path, n) if packed else Files(Path(path), n)
+    if not ("://" in path or (folder / "index.json").is_file() or any(Path(path).glob("*.tar"))):
+        return Files(Path(path), n)
+    return Shards(path, n, data.cache, data.max_pixels) if data else Shards(path, n)

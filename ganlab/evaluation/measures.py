@@ -163,7 +163,3 @@ METRICS = {
         of="discriminator",
     ),
 }
-
-HIGHER_IS_BETTER = frozenset({"is", "precision", "recall", "density", "coverage", "cas", "probe"})
-NEITHER = frozenset({"msssim", "neighbours"})
-"""Read beside their floors."""

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import logging
-import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,9 @@ from typing import Any
 import torch
 
 from ganlab import distributed
-from ganlab.evaluation.measures import HIGHER_IS_BETTER, NEITHER, Metric, Value
+from ganlab.evaluation.measures import Metric, Value
 from ganlab.evaluation.side import Side
 from ganlab.experiment.frame import Config
-
-log = logging.getLogger(__name__)
 
 FORMAT = 1
 PACKAGES = ("ganlab", "torch", "torchvision", "numpy", "pytorch-lightning")
@@ -48,8 +44,8 @@ def protocol_of(metric: Metric, fakes: Side, reals: Side) -> dict[str, Any]:
 def name_of(value: str, biased: bool, protocol: Mapping[str, Any]) -> str:
     """Return the name of a value: what, of how many fakes, against which reals, seen by whom, made how.
 
-    `fid50k_cifar10-full50k_inceptionv3.6726825d_ema_bn-running`; `biased-` is put before it where the images are too
-    few for their dimensions.
+    `fid50k_cifar10-full50k_inceptionv3.6726825d_ema_bn-live`: by averaged weights, with the running statistics of the
+    live generator's batch norms; `biased-` is put before it where the images are too few for their dimensions.
     """
     count = short(protocol["fakes"]) if "fakes" in protocol else ""
     parts = [f"{'biased-' * biased}{value}{'-' * value[-1].isdigit()}{count}"]
@@ -108,44 +104,3 @@ def git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + "+" * bool(changed)
-
-
-def append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add lines to a results file, after what a kill may have left of one: in one write, on disk before it returns."""
-    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        size = os.fstat(descriptor).st_size
-        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, b"\n" * bool(torn) + text)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def read(run: Path) -> list[dict[str, Any]]:
-    """Read a run's results, oldest first; lines that a kill cut short are left out, and told of."""
-    file, rows, torn = run / "results.jsonl", [], []
-    for number, line in enumerate(file.read_bytes().splitlines() if file.exists() else (), start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            torn.append(number)
-    if torn:
-        log.warning("%s: left out what a kill cut short: line %s", file, ", ".join(map(str, torn)))
-    return rows
-
-
-def best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
-    """Return the best of a run's results under a row's protocol, for people; nothing where none is better."""
-    same = [other for other in rows if other["metric"] == row["metric"] and other["protocol"] == row["protocol"]]
-    if row["metric"] in NEITHER:
-        return ""
-    choose = max if row["metric"] in HIGHER_IS_BETTER else min
-    found = choose(same, key=lambda other: other["value"])
-    return "" if found["nimg"] is None else f"best {found['value']:.4g} at {found['nimg']:,}"
-
-
-def error(row: Mapping[str, Any]) -> str:
-    """Return the standard error as a person reads it."""
-    return "" if row["standard_error"] is None else f"± {row['standard_error']:.3g}"

@@ -20,14 +20,24 @@ PATCH_IMAGES = 16_384
 class Side:
     """The features, patches and pairs of a set of images, made on all ranks before they are read on one.
 
+    A context, on all ranks: at its end what will not be asked for again is deleted.
+
     Args:
         images: the set.
         extractor: None where no metric asks for features.
         device: where features are used.
         patch_images: the first so many images have their patches taken.
+        passing: nobody will ask for any of it again.
     """
 
-    def __init__(self, images: ImageSet, extractor: Extractor | None, device: torch.device, patch_images: int) -> None:
+    def __init__(
+        self,
+        images: ImageSet,
+        extractor: Extractor | None,
+        device: torch.device,
+        patch_images: int,
+        passing: bool = False,
+    ) -> None:
         self.images, self.extractor, self.device = images, extractor, device
         key = {"images": images.fingerprint}
         self.stores = {
@@ -37,6 +47,16 @@ class Side:
         if extractor is not None:
             key["extractor"] = extractor.fingerprint
             self.stores["features"] = Store(f"features of {images.name}", key, len(images), self._features)
+        if passing:
+            for store in self.stores.values():
+                store.kept = frozenset()
+
+    def __enter__(self) -> "Side":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for store in self.stores.values():
+            store.close() if kind is None else store.release()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -67,11 +87,6 @@ class Side:
     def halves(self) -> tuple[Moments, Moments]:
         """Return the moments of the images of even and of odd number."""
         return self.moments[0] + self.moments[2], self.moments[1] + self.moments[3]
-
-    def drop(self) -> None:
-        """Delete all that was made."""
-        for store in self.stores.values():
-            store.drop()
 
     def _features(self, start: int) -> Tensors:
         assert self.extractor is not None

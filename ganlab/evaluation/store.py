@@ -3,16 +3,23 @@
 A store is a folder named by the hash of its key, which holds everything that decides the tensors; each file in it
 carries the whole key, and one that carries another is never used. Chunk c belongs to rank c modulo their number, so a
 pass may go on with more or fewer ranks. The folder must be one that all ranks see.
+
+Jobs share these folders. Whoever uses one holds a lock on it that all may hold together and that the kernel takes from
+a dead process; files are deleted only by a job that gets the lock alone. So the cache holds, for each dataset,
+extractor and number of images, the moments, and the features where a metric has asked for them or two jobs have met;
+and what killed jobs have left, until a job of the same key ends. It may be emptied when no evaluation runs.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -36,6 +43,19 @@ ROUNDING = 3e-5
 """Relative: features of one image differ by less, whatever stands beside it."""
 
 Tensors = dict[str, Tensor]
+T = TypeVar("T")
+
+
+def on_all(work: Callable[[], T]) -> T:
+    """Do this rank's part, and wait for the others'; what is wrong on one of them is raised on all."""
+    failures, done = list[str](), list[T]()
+    try:
+        done.append(work())
+    except UserError as error:
+        failures.append(str(error))
+    if failures := distributed.gather(failures):
+        raise UserError(failures[0])
+    return done[0]
 
 
 class Store:
@@ -53,12 +73,14 @@ class Store:
         self.folder = cache_folder() / "features" / hashlib.sha256(self.key.encode()).hexdigest()[:24]
         self.chunks = [self.folder / f"{number:06d}.safetensors" for number in range(-(-count // CHUNK))]
         self.total = self.folder / "moments.safetensors"
+        self.kept: frozenset[Path] | None = None
+        """Files that `close` leaves; None leaves all."""
+        self.descriptor: int | None = None
 
     def fill(self) -> None:
         """Make what is missing; return on all ranks when all is there."""
-        for _ in self._share():
-            pass
-        distributed.barrier()
+        self.hold()
+        on_all(lambda: deque(self._share(), maxlen=0))
         if missing := [path for path in self.chunks if not path.exists()]:
             raise UserError(
                 f"{missing[0]}: made by another process and not seen by this one; "
@@ -80,10 +102,11 @@ class Store:
     def moments(self, device: torch.device, *, keep: bool) -> list[Moments]:
         """Return the moments of the features of images i with i % 4 = 0, 1, 2 and 3, over all ranks.
 
-        Without `keep` the features they were made of are deleted.
+        Without `keep`, `close` deletes the features they were made of.
 
         Raises `UserError` for features that are all the same.
         """
+        self.hold()
         there = torch.tensor(float(self._is_ours(self.total)), device=device)
         if distributed.average(there) == 1:  # another process may just be writing it
             total = self._read(self.total)["total"].to(device)
@@ -92,21 +115,48 @@ class Store:
             self._check(total)
             if distributed.rank() == 0:
                 self._write(self.total, {"total": total})
-            if not keep:
-                self._delete(self.chunks)
+            if not keep and self.kept is None:
+                self.kept = frozenset({self.total})
         return [Moments(part) for part in total]
 
-    def drop(self) -> None:
-        """Delete everything."""
-        self._delete([*self.chunks, self.total])
+    def hold(self) -> None:
+        """Keep other jobs from deleting the files."""
+        while self.descriptor is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # another job has just deleted it
+                descriptor = os.open(self.folder, os.O_RDONLY)
+                with suppress(OSError):  # a file system without locks: nobody can then delete anything
+                    fcntl.flock(descriptor, fcntl.LOCK_SH)
+                if self.folder.exists() and os.path.samestat(os.fstat(descriptor), self.folder.stat()):
+                    self.descriptor = descriptor
+                else:
+                    os.close(descriptor)
 
-    def _delete(self, paths: list[Path]) -> None:
-        distributed.barrier()
-        if distributed.rank() == 0:
-            for path in paths:
-                path.unlink(missing_ok=True)
-            with suppress(OSError):  # absent, or not empty
+    def release(self) -> None:
+        """Let other jobs delete the files."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+    def close(self) -> None:
+        """Let go, on all ranks, and delete what is not to be kept, unless another job holds the files."""
+        held = self.descriptor is not None
+        self.release()
+        if held and self.kept is not None:
+            distributed.barrier()  # all ranks have let go
+            if distributed.rank() == 0:
+                self._delete(self.kept)
+
+    def _delete(self, kept: frozenset[Path]) -> None:
+        with suppress(OSError):  # another job holds the folder, or it is gone, or is not empty
+            descriptor = os.open(self.folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for path in set(self.folder.iterdir()) - kept:
+                    path.unlink()
                 self.folder.rmdir()
+            finally:
+                os.close(descriptor)
 
     def _share(self) -> Iterator[Tensors]:
         """Yield this rank's chunks: read where they are there, else made."""
@@ -131,6 +181,16 @@ class Store:
         return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
 
     def _sum(self, device: torch.device) -> Tensor:
+        total = on_all(lambda: self._sum_of_share(device))
+        if dist.is_initialized():
+            size = torch.tensor(total.shape[-1], device=device)
+            dist.all_reduce(size, dist.ReduceOp.MAX)
+            if not total.numel():  # a rank that had no chunk
+                total = total.new_zeros(PARTS, int(size), int(size))
+            dist.all_reduce(total)
+        return total
+
+    def _sum_of_share(self, device: torch.device) -> Tensor:
         total = torch.zeros(PARTS, 0, 0, dtype=torch.float64, device=device)
         for tensors in self._share():
             features = tensors["features"].to(device)
@@ -138,12 +198,6 @@ class Store:
                 total = total.new_zeros(PARTS, 1 + features.shape[1], 1 + features.shape[1])
             for part in range(PARTS):
                 total[part] += Moments.of(features[part::PARTS]).total
-        if dist.is_initialized():
-            size = torch.tensor(total.shape[-1], device=device)
-            dist.all_reduce(size, dist.ReduceOp.MAX)
-            if not total.numel():  # a rank that had no chunk
-                total = total.new_zeros(PARTS, int(size), int(size))
-            dist.all_reduce(total)
         return total
 
     def _check(self, total: Tensor) -> None:
@@ -167,7 +221,6 @@ class Store:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
 
     def _write(self, path: Path, tensors: Tensors) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         own = path.with_suffix(f".{socket.gethostname()}-{os.getpid()}")  # another run may be making the same
         with atomic_write(own) as file:
             file.write(save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {"key": self.key}))

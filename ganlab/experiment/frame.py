@@ -126,6 +126,8 @@ class Evaluation:
     """Of fid, kid, prdc, is, intra_fid, swd, msssim, neighbours, cas."""
     data: str | None = None
     """The reals: a folder of shards, or image files; None takes the training data."""
+    reals: int | None = None
+    """The first so many of them; None takes all. Distances of features (kid, prdc) take time and memory with each."""
     extractor: Any = None
     """A part, such as ganlab.metrics.features.TorchScriptFeatures with its path; None is enough for swd and msssim."""
     samples: int = 50_000

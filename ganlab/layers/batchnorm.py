@@ -37,6 +37,15 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return total
 
 
+def gather_over_ranks(values: Tensor) -> Tensor:
+    """Return every rank's values [ranks, ...], differentiably, by one reduction: the others' rows are zeros here.
+
+    A sum with zeros is exact, so the ranks hold the same bits.
+    """
+    rows = torch.arange(dist.get_world_size(), device=values.device) == dist.get_rank()
+    return sum_over_ranks(torch.where(rows.view(-1, *[1] * values.ndim), values, values.new_zeros(())))
+
+
 class Standardization(nn.Module):
     """Channels of images [n, c, h, w] with mean 0 and variance 1 (Ioffe & Szegedy 2015): what batch norms begin with.
 
@@ -82,13 +91,14 @@ class Standardization(nn.Module):
 
     def _over_ranks(self, images: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         wide = images.to(torch.promote_types(images.dtype, torch.float32))
-        ranks = dist.get_world_size()
         var, mean = torch.var_mean(wide, (0, 2, 3), correction=0)
-        # Both moments in one message: a small reduction costs its latency.
-        mean, square = sum_over_ranks(torch.stack([mean, var + mean.square()])) / ranks
-        var = square - mean.square()
-        self._remember(mean, var, wide.numel() // wide.shape[1] * ranks)
-        return self._normal(wide, mean, var, weight, bias).to(images.dtype)
+        vars_, means = gather_over_ranks(torch.stack([var, mean])).unbind(1)  # ranks c
+        # Chan et al. 1979, eq. 2.1 for equal shares: the mean of the squares less the square of the mean would cancel.
+        var_of_means, mean = torch.var_mean(means, 0, correction=0)
+        var = vars_.mean(0) + var_of_means
+        self._remember(mean, var, wide.numel() // wide.shape[1] * len(means))
+        centred = wide - mean[:, None, None]  # far from zero, the gradients of `mean * scale` would cancel
+        return self._normal(centred, torch.zeros_like(mean), var, weight, bias).to(images.dtype)
 
     def _normal(self, images: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         scale = torch.rsqrt(var + self.eps)
@@ -143,8 +153,10 @@ def gather_statistics(network: nn.Module) -> None:
     They are linear in the groups' statistics, so averaging when somebody reads them equals averaging at every step.
     """
     if dist.is_initialized() and dist.get_world_size() > 1:
-        for layer in network.modules():
-            if isinstance(layer, Standardization) and layer.group is not None and layer.running_mean is not None:
-                for buffer in layer.buffers():
-                    dist.all_reduce(buffer)
-                    buffer.div_(dist.get_world_size())
+        layers = (
+            layer for layer in network.modules() if isinstance(layer, Standardization) and layer.group is not None
+        )
+        if buffers := [buffer for layer in layers for buffer in layer.buffers()]:
+            flat = torch.cat(buffers)
+            dist.all_reduce(flat)
+            torch._foreach_copy_(buffers, flat.div_(dist.get_world_size()).split([len(buffer) for buffer in buffers]))

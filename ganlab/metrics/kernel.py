@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from ganlab.seeding import key
+from ganlab.keys import key
 from ganlab.types import Features
 
 

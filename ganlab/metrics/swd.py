@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganlab.seeding import key
+from ganlab.keys import key
 
 PATCH = 7
 PATCHES = 128

@@ -1,17 +1,11 @@
-"""Images as people see them: bytes, grids and PNG files."""
-
-from pathlib import Path
+"""Tensors of images as people see them: bytes, and grids."""
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
-from torchvision.utils import make_grid
 
-from ganlab.files import atomic_write
-
-SMALLEST_CELL = 48
-"""Pixels: smaller images are enlarged by a whole factor in a grid, so that a person can see them."""
+from ganlab.pictures.tiles import picture, tile
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -21,9 +15,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def grid(images: Tensor, columns: int) -> Image.Image:
     """Tile uint8 images [n, 1 or 3 or 4, height, width], row by row."""
-    enlarge = max(1, -(-SMALLEST_CELL // images.shape[-1]))
-    cells = images.repeat_interleave(enlarge, dim=2).repeat_interleave(enlarge, dim=3)
-    return to_pil(make_grid(cells.cpu(), nrow=columns, padding=2, pad_value=255))
+    return tile(images.cpu().permute(0, 2, 3, 1).numpy(), columns)
 
 
 def grid_by_class(images: Tensor, classes: int) -> Image.Image:
@@ -34,11 +26,4 @@ def grid_by_class(images: Tensor, classes: int) -> Image.Image:
 
 def to_pil(image: Tensor) -> Image.Image:
     """Make a picture of one uint8 image [1 or 3 or 4, height, width]."""
-    pixels = image.cpu().permute(1, 2, 0).numpy()
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-
-
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Write a PNG that is whole or not there."""
-    with atomic_write(path) as file:
-        picture.save(file, format="PNG")
+    return picture(image.cpu().permute(1, 2, 0).numpy())

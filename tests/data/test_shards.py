@@ -241,3 +241,13 @@ def test_a_flipped_bit_of_an_index_is_named_or_says_the_same(pyramid, flip, data
         assert path.name in str(error)
     finally:
         path.write_bytes(whole)
+
+
+def test_a_range_of_shards_is_a_view_of_the_index(packed):
+    """Copied, the index of a billion images would be in the memory of every process."""
+    index = Index.open(packed)
+    some = index.only(["shard-000001.tar", "shard-000002.tar"])
+    assert np.shares_memory(some.samples, index.samples) and isinstance(some.samples, np.memmap)
+    assert some.samples.tolist() == index.samples[10:24].tolist() and some.starts.tolist() == [0, 10]
+    others = index.only(["shard-000002.tar", "shard-000000.tar"])
+    assert others.samples.tolist() == [*index.samples[20:24].tolist(), *index.samples[:10].tolist()]

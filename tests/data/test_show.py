@@ -8,7 +8,7 @@ from PIL import Image
 from web import serve
 
 from ganlab.cli import main
-from ganlab.data import bench, show
+from ganlab.data.make import bench, show
 from ganlab.data.make.bench import Bench
 from ganlab.data.make.check import check
 from ganlab.data.make.pack import pack

@@ -1,5 +1,6 @@
 """Shards from a real web server and a real object store, with faults: the local stream, or the one named error."""
 
+import hashlib
 import multiprocessing
 import os
 import re
@@ -108,6 +109,18 @@ def test_a_fault_that_stays_is_the_one_named_error(served, tmp_path, fault, quer
     dataset.close()
     jobs.wait_for("the other downloads have stopped", lambda: dataset.store.fetching == 0)
     assert left_over(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("more", [b"", b"of another file"])
+def test_a_download_of_an_index_that_was_killed_before_its_rename(served, root, local, tmp_path, more):
+    """All of its bytes are there, or more than there are: the server has none from there on, and says 416."""
+    text, samples = ((root / "data" / name).read_bytes() for name in ("index.json", "samples.npy"))
+    folder = tmp_path / "cache" / hashlib.sha256(text).hexdigest()[:16]
+    folder.mkdir(parents=True)
+    (folder / "samples.npy.incoming").write_bytes(samples + more)
+    dataset = served("plain")
+    assert (folder / "samples.npy").read_bytes() == samples
+    assert stream(dataset) == local and left_over(tmp_path / "cache") == []
 
 
 def test_what_is_refused_or_absent_is_asked_for_once(server, root, served, tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,15 @@ import tiny_runs as runs
 import torch
 from extractors import Classifier, Maps, NotANumber, Toy, script
 from PIL import Image
+from repository import REPOSITORY
 from scipy.linalg import sqrtm
 
 import ganlab
 from ganlab.data.make.pack import pack
 from ganlab.evaluation.images import Shards
-from ganlab.evaluation.protocol import read
-from ganlab.metrics.features import Extractor
+from ganlab.evaluation.results import read
+from ganlab.evaluation.side import Side
+from ganlab.metrics.features import Extractor, TorchScriptFeatures
 from ganlab.metrics.inception_score import inception_score
 from ganlab.metrics.kernel import kernel_distance
 from ganlab.metrics.prdc import precision_recall_density_coverage
@@ -75,7 +79,7 @@ def test_a_run_by_every_metric_that_can_be_had_by_hand(run: Path, dataset: Path,
     assert rows["kid"]["value"] == pytest.approx(kernel_distance(*both)[0], rel=1e-4)
     for name, value in precision_recall_density_coverage(*both).items():
         assert rows[name]["value"] == pytest.approx(value, abs=1e-9)
-    assert fid["name"] == f"fid200_shards-full240_toy.{fid['protocol']['weights_sha256'][:8]}_ema_bn-running"
+    assert fid["name"] == f"fid200_shards-full240_toy.{fid['protocol']['weights_sha256'][:8]}_ema_bn-live"
     assert all(row["name"] in said for row in rows.values())
     assert fid["nimg"] == 480 and fid["seed"] == 0 and fid["seconds"] > 0 and not fid["biased"]
     assert fid["versions"]["torch"] and len(fid["config_sha256"]) == 64
@@ -86,7 +90,7 @@ def test_metrics_without_an_extractor_and_with_labels(run: Path, toy: Path) -> N
     metrics = "swd,msssim,neighbours,cas,intra_fid"
     done(run, "--extractor", toy, "-n", 130, "--metrics", metrics)
     rows = results(run)
-    assert rows["swd"]["name"] == "swd130_shards-first130_ema_bn-running"
+    assert rows["swd"]["name"] == "swd130_shards-first130_ema_bn-live"
     assert rows["swd"]["value"] > 3 * rows["swd"]["floor"] > 0
     assert rows["swd"]["value"] == pytest.approx(rows["swd_level0"]["value"])  # 16 px have one level
     assert rows["msssim"]["value"] > rows["msssim"]["floor"]  # reals are noise
@@ -110,6 +114,12 @@ def test_the_discriminator_s_features_tell_classes(run: Path, tmp_path: Path) ->
     noise = runs.pack_noise(tmp_path, classes=3)
     done(run, "--metrics", "probe", "--data", noise)
     assert 0.15 < results(run)["probe"]["value"] < 0.55  # of three classes that are all noise
+
+
+def test_an_exported_generator_has_no_discriminator_to_probe(run: Path, dataset: Path, tmp_path: Path) -> None:
+    assert runs.ganlab("export", run, "--out", tmp_path / "sent").exit_code == 0
+    said = runs.refused("evaluate", tmp_path / "sent", "--metrics", "probe", "--data", dataset)
+    assert said.startswith("probe: sent is an exported generator, which has no discriminator; evaluate the run that")
 
 
 def test_inception_score_needs_no_reals(run: Path, tmp_path: Path) -> None:
@@ -171,6 +181,30 @@ def test_statistics_of_the_reals_are_made_once_and_never_of_others(
     done(*command)
     assert results(run)["fid"]["value"] == pytest.approx(first, rel=1e-9)
     assert kept.read_bytes() != foreign.read_bytes()
+
+
+def test_no_job_deletes_what_another_is_about_to_read(dataset: Path, toy: Path, cache: Path) -> None:
+    """Both measure the same reals; one of them needs the moments alone."""
+
+    def side(passing: bool = False) -> Side:
+        return Side(Shards(str(dataset)), TorchScriptFeatures(path=str(toy)), torch.device("cpu"), 16, passing)
+
+    with side() as reader:
+        reader.stores["features"].fill()  # and is about to sum them up, or to read them
+        for passing in (False, True):
+            with side(passing) as other:
+                other.prepare({"moments"})
+        assert len(reader.features()) == 240
+    assert {path.name for path in cache.rglob("*.safetensors")} == {"000000.safetensors", "moments.safetensors"}
+    with side(passing=True) as other:  # nobody else holds them any more
+        other.prepare({"moments"})
+    assert list(cache.rglob("*")) == []
+
+
+def test_what_is_wrong_on_one_rank_is_said_on_all() -> None:
+    script = REPOSITORY / "tests" / "launched" / "one_rank_fails.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.count("image 7: bad") == 2, done.stdout + done.stderr
 
 
 def test_a_killed_pass_goes_on(run: Path, toy: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -238,7 +272,7 @@ def test_bad_input_is_one_clear_error_each(run: Path, dataset: Path, toy: Path, 
     assert "swd: small and shards have images of [c, h, w] [1, 12, 12] and [1, 16, 16]" in refusal(
         small, dataset, "--metrics", "swd"
     )
-    assert "-n, and it has 20" in refusal(small, dataset, "-n", 21, *with_toy)
+    assert "21 images asked for (-n, or evaluation.reals), and it has" in refusal(small, dataset, "-n", 21, *with_toy)
     mixed = pictures("mixed", noise[:20])
     Image.new("L", (9, 9)).save(mixed / "00005.png")
     assert "00005.png: 9x9 px in 1 channel, but the first image has 16x16 px" in refusal(mixed, dataset, *with_toy)

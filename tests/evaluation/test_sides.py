@@ -44,7 +44,11 @@ def test_either_side_may_be_shards_on_a_server_or_some_of_them_or_a_run(
 
     some = value(f"{dataset}/shard-{{000000..000001}}.tar", dataset)
     assert some == value(f"http://{served}/shard-{{000000..000001}}.tar", f"http://{served}/") > 0
-    done(run, f"http://name:secret@{served}?sig=secret", "--extractor", toy, "-n", 100)
+    for url in (f"http://name:secret@{served}", f"http://{served}?sig=secret"):
+        for words in ((run, url), (run, "--data", url), (url, dataset)):
+            said = runs.refused("evaluate", *words, "--extractor", toy)
+            assert "which would be saved with the run" in said and "secret@" not in said and "=secret" not in said
+    done(run, f"http://{served}?unheard-of=secret", "--extractor", toy, "-n", 100)
     text = (run / "results.jsonl").read_text()
     assert results(run)["fid"]["protocol"]["reals"] == "shards" and "secret" not in text
     written = value(write_pictures(tmp_path / "written", fake_pixels(run, 100)), dataset)
@@ -52,6 +56,27 @@ def test_either_side_may_be_shards_on_a_server_or_some_of_them_or_a_run(
     monkeypatch.setattr("ganlab.commands.evaluate.SAMPLES", 100)
     assert f"fid240_{run.name}-full100_toy." in done(dataset, run, "--extractor", toy)
     assert "/absent/index.json: " in runs.refused("evaluate", run, f"http://{served}/absent", "--extractor", toy)
+
+
+def test_the_reals_of_a_run_are_as_many_and_cached_where_its_config_says(
+    run: Path, dataset: Path, toy: Path, served: str, cache: Path, tmp_path: Path
+) -> None:
+    config = run / "config.yaml"
+    settled = config.read_text()
+    config.write_text(
+        settled.replace("  data: null", f"  data: http://{served}")
+        .replace("  reals: null", "  reals: 100")
+        .replace("    folder: null", f"    folder: {tmp_path / 'node'}")
+    )
+    done(run, "--extractor", toy, "-n", 100, "--metrics", "fid,kid")
+    assert len(list((tmp_path / "node").rglob("shard-*.tar"))) == 1  # the first of three holds them all
+    assert not list(cache.parent.rglob("shard-*.tar"))
+    for row in results(run).values():
+        assert "_shards-first100_" in row["name"]
+        assert (row["protocol"]["reals_images"], row["protocol"]["reals_total"]) == (100, 240)
+    config.write_text(settled.replace("  reals: null", "  reals: 241"))
+    said = runs.refused("evaluate", run, "--extractor", toy)
+    assert "shards: 241 images asked for (-n, or evaluation.reals), and it has 240" in said
 
 
 @pytest.mark.parametrize(

@@ -103,15 +103,20 @@ class Index:
         return found, self.image.width * found // self.image.height
 
     def only(self, names: Sequence[str]) -> "Index":
-        """Return the index of some of the shards, in this order; UserError for one that it does not have."""
+        """Return the index of some of the shards, in this order; UserError for one that it does not have.
+
+        Shards that follow each other, `{000..099}`, are views of this index; of any others the rows are copied.
+        """
         numbers = {shard.name: number for number, shard in enumerate(self.shards)}
         if missing := [name for name in names if name not in numbers]:
             raise UserError(f"{self.folder}: has no {', '.join(missing[:NAMED_AT_MOST])}; {len(numbers)} others")
         shards = tuple(self.shards[numbers[name]] for name in names)
-        firsts = [int(self.starts[numbers[name]]) for name in names]
-        rows = np.concatenate(
-            [np.arange(first, first + shard.samples) for first, shard in zip(firsts, shards, strict=True)]
-        )
+        chosen = [numbers[name] for name in names]
+        rows: slice | NDArray[np.int64]
+        if chosen == list(range(chosen[0], chosen[-1] + 1)):  # a range stays on disk, which all processes share
+            rows = slice(int(self.starts[chosen[0]]), int(self.starts[chosen[-1]]) + shards[-1].samples)
+        else:
+            rows = np.concatenate([self.starts[k] + np.arange(self.shards[k].samples) for k in chosen])
         return replace(
             self,
             shards=shards,

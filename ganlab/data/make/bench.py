@@ -16,6 +16,7 @@ from ganlab.data.format.decode import decode_into
 from ganlab.data.format.shards import Place
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.loader import AHEAD, BatchLoader
+from ganlab.data.read.location import redact
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, Phase, UserError
 
@@ -103,7 +104,7 @@ def bench(url: str, *, size: int | None, threads: int) -> Iterator[str]:
     dataset = ShardDataset(url)
     try:
         runs = Bench(dataset, size, threads)
-        yield f"{url}: {runs.image}, from copies of {runs.stored[0]} px" if runs.stored else f"{url}: {runs.image}"
+        yield f"{redact(url)}: {runs.image}" + (f", from copies of {runs.stored[0]} px" if runs.stored else "")
         yield f"first batch  {runs.first_batch():9.3f} s"
         speeds: dict[str, list[Speed]] = {"loader": [], "ceiling": []}
         with Progress("measuring", ROUNDS * 2 * BATCH * BATCHES) as progress:

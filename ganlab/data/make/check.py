@@ -14,7 +14,7 @@ from ganlab.data.format.shards import Index, Place
 from ganlab.data.format.tars import Contents, walk
 from ganlab.data.make.show import class_table, counts_of, draw_sheet, sheet_of
 from ganlab.data.read.dataset import ShardDataset
-from ganlab.data.read.location import parse
+from ganlab.data.read.location import parse, redact
 from ganlab.data.read.store import Store
 from ganlab.files import sha256_of
 from ganlab.progress import Progress
@@ -80,7 +80,7 @@ def check(url: str | Path, contact_sheet: Path | None = None) -> Report:
                 problems += _check_shard(index, store.folder, read, number, progress)
     finally:
         store.close()
-    return Report(str(url), index.image, len(index), counts_of(index), problems, sheet)
+    return Report(redact(str(url)), index.image, len(index), counts_of(index), problems, sheet)
 
 
 def _open(url: str | Path) -> tuple[Index, Store]:

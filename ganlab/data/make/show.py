@@ -5,14 +5,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ganlab.data.format.shards import Index
 from ganlab.data.read.dataset import ShardDataset
-from ganlab.data.read.location import parse
-from ganlab.pictures.grids import grid, save_png
+from ganlab.data.read.location import parse, redact
+from ganlab.pictures.tiles import save_png, tile
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
 
@@ -37,7 +35,7 @@ def show(url: str | Path, contact_sheet: Path | None = None) -> Iterator[str]:
 
         sheet = contact_sheet or sheet_of(url)
         draw_sheet(index, read, sheet)
-        yield f"{url}: {len(index):,} images, {image}"
+        yield f"{redact(str(url))}: {len(index):,} images, {image}"
         yield from class_table(counts_of(index))
         total = sum(shard.bytes for shard in index.shards)
         yield f"shards: {len(index.shards):,}, of {total / 1e6:,.1f} MB together"
@@ -87,7 +85,7 @@ def draw_sheet(index: Index, read: Callable[[int], NDArray[np.uint8]], path: Pat
     else:
         chosen = list(range(min(SHEET_SAMPLES, len(index))))
         columns = SHEET_COLUMNS
-    picture = grid(torch.stack([_cell(index.image, read, i) for i in chosen]), columns)
+    picture = tile(np.stack([_cell(index.image, read, i) for i in chosen]), columns)
     picture.thumbnail((SHEET_PIXELS, SHEET_PIXELS))
     try:
         save_png(picture, path)
@@ -97,13 +95,12 @@ def draw_sheet(index: Index, read: Callable[[int], NDArray[np.uint8]], path: Pat
         ) from error
 
 
-def _cell(image: ImageSpec, read: Callable[[int], NDArray[np.uint8]], i: int | None) -> Tensor:
-    """Decode one sample as uint8 [channels, height, width]; white where there is none, or a damaged one."""
-    pixels = np.full((image.height, image.width, image.channels), 255, np.uint8)
+def _cell(image: ImageSpec, read: Callable[[int], NDArray[np.uint8]], i: int | None) -> NDArray[np.uint8]:
+    """Decode one sample; white where there is none, or a damaged one."""
     if i is not None:
         with suppress(ValueError):
-            pixels = read(i)
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+            return read(i)
+    return np.full((image.height, image.width, image.channels), 255, np.uint8)
 
 
 def _moments(read: Callable[[int], NDArray[np.uint8]], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -84,7 +84,7 @@ class ShardDataset:
         if whole.location:
             if place.scheme:
                 raise UserError(f"{place}index.json: leads to another place; download the index, and name its folder")
-            self.source, _ = parse(whole.location)
+            self.source, _ = parse(whole.location, f"{whole.folder / 'index.json'}: location")
         self.store: Store
         if self.source.scheme:
             folder = whole.folder if place.scheme else own_folder(cache, whole.fingerprint)

@@ -16,7 +16,7 @@ from ganlab.data.format.faults import BadSampleError
 from ganlab.data.format.shards import Place
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.order import mix
-from ganlab.seeding import key
+from ganlab.keys import key
 from ganlab.types import ImageSpec, Phase, UserError
 
 AHEAD = 3

@@ -1,9 +1,11 @@
 """Where shards lie: a folder here, a web server or an object store; and how a person writes it."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from braceexpand import braceexpand
@@ -16,6 +18,14 @@ STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "hdfs", "ftp", 
 ACCEPTED = f"a folder, or a URL of {', '.join(('file', *WEB, *STORES))}"
 AT_MOST = 1_000_000
 """Shards that one URL may name."""
+URL = re.compile(r"([A-Za-z][\w+.-]*)://([^/\s@?#]*@)?([^\s?#'\"]*)([?#][^\s'\"]*)?")
+"""Scheme, user and password, host and path, query and fragment of each URL in a text."""
+SIGNED = re.compile(
+    r"[?&](x-(?:amz|goog|oss|ms)-[\w-]*|awsaccesskeyid|googleaccessid|key-pair-id|policy|signature|sig|[\w-]*token|"
+    r"auth|(?:api[_-]?)?key|secret|password)=",
+    re.IGNORECASE,
+)
+"""Parameters of a query that let whoever has the URL in."""
 
 
 @dataclass(frozen=True)
@@ -25,26 +35,28 @@ class Location:
     scheme: str
     """Empty for a folder on this machine."""
     base: str
-    """Its path, or its URL as far as the last slash; with the credentials that a person wrote into it."""
+    """Its path, or its URL as far as the last slash."""
     query: str = ""
-    """What follows each file's name in a URL: a signature, perhaps."""
+    """What follows each file's name in a URL."""
 
     def url(self, name: str) -> str:
-        """Return where a file in it lies, for those who fetch it; it may hold secrets."""
+        """Return where a file in it lies, for those who fetch it."""
         return f"{self.base}{name}{self.query}"
 
     def __str__(self) -> str:
         return redact(self.base)
 
 
-def parse(text: str) -> tuple[Location, tuple[str, ...]]:
+def parse(text: str, key: str = "data.url") -> tuple[Location, tuple[str, ...]]:
     """Read a folder, or shards of one folder: `{000..009}` is a range, `{a,b}` and `a.tar,b.tar` are lists.
 
-    Returns the folder, and the names of the shards, none for all of them. Nothing is ever given to a shell.
-    UserError for what cannot be read from, and for shards of several folders.
+    Returns the folder, and the names of the shards, none for all of them. Nothing is ever given to a shell. `key` is
+    where the text was found, for errors.
+    UserError for what cannot be read from, for shards of several folders, and for secrets.
     """
     if Path(text).is_dir():
         return Location("", text), ()
+    refuse_secrets(text, key)
     pieces = text.split(",") if all(_is_shard(piece) for piece in text.split(",")) else [text]
     try:
         urls = list(islice((url for piece in pieces for url in braceexpand(piece, escape=False)), AT_MOST + 1))
@@ -64,9 +76,35 @@ def parse(text: str) -> tuple[Location, tuple[str, ...]]:
     return folders[0], names
 
 
+def refuse_secrets(text: str, key: str) -> None:
+    """Raise UserError where a URL, or a list of them, holds a password or a signature: it is saved with the run.
+
+    A user's name alone is no secret but to web servers, where it may be a token; Azure writes a container in its place.
+    """
+    for scheme, user, _, query in URL.findall(text):
+        found = "a user or password" if (user and scheme.lower() in WEB) or ":" in user else ""
+        if signed := SIGNED.search(query):
+            found = f"a secret ({signed[1]})"
+        if found:
+            raise UserError(
+                f"{key}: {redact(text)}: was given with {found}, which would be saved with the run; leave it out: web "
+                "servers' passwords belong in ~/.netrc (or the file that $NETRC names), keys of object stores in their "
+                "own environment variables or credential files"
+            )
+
+
 def redact(text: str) -> str:
-    """Take user names, passwords, queries and fragments out of the URLs in a text."""
-    return re.sub(r"(?<=://)[^/\s@]*@", "", re.sub(r"(://[^\s?#'\"]*)[?#][^\s'\"]*", r"\1", text))
+    """Take all that may be secret out of the URLs in a text: users, passwords, queries and fragments."""
+    return URL.sub(r"\1://\3", text)
+
+
+def redact_all(values: Any) -> Any:
+    """Redact every text in nested dicts, lists and tuples: what others are told of a config."""
+    if isinstance(values, Mapping):
+        return {name: redact_all(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [redact_all(value) for value in values]
+    return redact(values) if isinstance(values, str) else values
 
 
 def _is_shard(url: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlab.seeding import key
+from ganlab.keys import key
 
 ROUNDS = 6
 WINDOW = 16

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import http.client
 import io
+import netrc
 import os
 import random
 import re
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from fsspec.core import url_to_fs
 
@@ -42,6 +43,14 @@ class Stopped(Exception):  # noqa: N818 (not an error)
 
 class Refused(Exception):  # noqa: N818 (it becomes a UserError)
     """The source will give no other answer."""
+
+
+class NotInFile(Refused):
+    """The file ends before the bytes that were asked for: it has `size`, where the server says so."""
+
+    def __init__(self, message: str, size: int | None) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,13 @@ def download(
 
 
 def _from_web(url: str, start: int, patience: Patience) -> Iterator[tuple[int, bytes]]:
-    with _ask(url, {"Range": f"bytes={start}-"} if start else {}, patience) as answer:
+    try:
+        answer = _ask(url, {"Range": f"bytes={start}-"} if start else {}, patience)
+    except NotInFile as error:
+        if error.size == start:
+            return  # nothing is missing: the download was stopped between its last byte and its end
+        answer = _ask(url, {}, patience)  # what is there is of another file
+    with answer:
         expected = answer.length
         offset = first = start if answer.status == http.client.PARTIAL_CONTENT else 0
         noted, since = offset, time.monotonic()
@@ -166,20 +181,29 @@ def _from_web(url: str, start: int, patience: Patience) -> Iterator[tuple[int, b
 
 
 def _ask(url: str, headers: dict[str, str], patience: Patience, method: str = "GET") -> Any:
-    """Open a URL; a name and password in it go where they belong, and to no host that it redirects to."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    request = urllib.request.Request(  # noqa: S310 (http or https: `parse` saw to it)
-        urlunsplit(parts._replace(netloc=host)), headers=headers, method=method
-    )
-    if at:
-        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
+    """Open a URL; a name and password that ~/.netrc has for its host go there, and to no host that it redirects to."""
+    request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 (http or https: see `parse`)
+    if user := _user(urlsplit(url).hostname or ""):
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(user.encode()).decode()}")
     try:
         return urllib.request.urlopen(request, timeout=patience.answer)  # noqa: S310
     except urllib.error.HTTPError as error:
         if error.code in TRY_AGAIN or error.code >= 500:
             raise
-        raise Refused(f"HTTP {error.code} {error.reason}") from error
+        message = f"HTTP {error.code} {error.reason}"
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            size = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
+            raise NotInFile(message, int(size[1]) if size else None) from error
+        raise Refused(message) from error
+
+
+def _user(host: str) -> str:
+    """Return NAME:PASSWORD for a host; empty where there is none."""
+    try:
+        found = netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").authenticators(host)
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):  # nobody says that the file is of use to us
+        return ""
+    return f"{found[0]}:{found[2]}" if found else ""
 
 
 def _from_store(url: str, start: int, stop: int | None) -> Iterator[tuple[int, bytes]]:

@@ -7,7 +7,6 @@ from braceexpand import braceexpand
 from ganlab.data.make.sources.arrays import open_idx, open_numpy
 from ganlab.data.make.sources.base import Source
 from ganlab.data.make.sources.files import SUFFIXES, open_folder, open_lmdb, open_tars, open_zip
-from ganlab.data.make.sources.torchvision_sets import open_torchvision
 from ganlab.types import UserError
 
 ACCEPTED = (
@@ -20,6 +19,8 @@ ACCEPTED = (
 def open_source(path: str | Path) -> Source:
     """Open images by what the path looks like; UserError says what is accepted, and what is wrong with a file."""
     if str(path).startswith("torchvision:") and str(path).count(":") > 1:
+        from ganlab.data.make.sources.torchvision_sets import open_torchvision  # seconds, for those who ask for it
+
         source: Source = open_torchvision(str(path))
     else:
         source = _open_path(Path(path))

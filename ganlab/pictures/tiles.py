@@ -1,0 +1,39 @@
+"""Pictures of arrays of bytes, and PNG files; torch is not needed."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganlab.files import atomic_write
+
+SMALLEST_CELL = 48
+"""Pixels: smaller images are enlarged by a whole factor, so that a person can see them."""
+GAP = 2
+"""White pixels between images, and around them."""
+
+
+def tile(images: NDArray[np.uint8], columns: int) -> Image.Image:
+    """Tile images [n, height, width, 1 or 3 or 4] row by row, with no more columns than images."""
+    enlarge = max(1, -(-SMALLEST_CELL // images.shape[2]))
+    cells = images.repeat(enlarge, 1).repeat(enlarge, 2)
+    n, height, width, channels = cells.shape
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), 255, np.uint8)
+    for number, cell in enumerate(cells):
+        top, left = (k * (size + GAP) + GAP for k, size in zip(divmod(number, columns), (height, width), strict=True))
+        sheet[top : top + height, left : left + width] = cell
+    return picture(sheet)
+
+
+def picture(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Make a picture of one image [height, width, 1 or 3 or 4]."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Write a PNG that is whole or not there."""
+    with atomic_write(path) as file:
+        picture.save(file, format="PNG")
