@@ -50,6 +50,7 @@ class GANModule(Game):
 
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {"optimizers": ("lr", "betas"), "ema": ("ema_half_life",)}
     """Arguments that make others meaningless: a config may not give both."""
+    RECORDS = ("loss", "real_logit", "fake_logit")
 
     def __init__(
         self,
