@@ -62,7 +62,7 @@ def config_of(case: str, device: str, way: tuple[str, bool, bool], *overrides: s
 
 
 def seated(config: Config) -> GANModule:
-    """Return the model on its device, its moves to be made at the full size."""
+    """Return the model on its device, its steps to be made at the full size."""
     set_arithmetic(config.machine)
     model = build_model(config)
     speed_up(model, config.machine)
@@ -88,7 +88,7 @@ def measure(case: str, device: str, way: tuple[str, bool, bool], seconds: float,
     peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0.0
     print(
         f"  {way[0]:<5}{'compiled' if way[1] else '':<9}{'graphs' if way[2] else '':<7}{rate:10.1f} images/s  "
-        f"{rate / work.limit(rates, way[0]):6.1%} of the matrix rate  peak {peak:6.2f} GiB  first moves {begun:5.1f} s",
+        f"{rate / work.limit(rates, way[0]):6.1%} of the matrix rate  peak {peak:6.2f} GiB  first steps {begun:5.1f} s",
         flush=True,
     )
     return rate
@@ -112,7 +112,7 @@ def from_shards(device: str, images: int) -> None:
 
 
 def look_closely(case: str, device: str) -> None:
-    """Print the costliest operators of some moves in bfloat16."""
+    """Print the costliest operators of some steps in bfloat16."""
     config = config_of(case, device, ("bf16", False, False))
     model = seated(config)
     selfcheck.play(model, model.phases[-1], config.train.batch, 0.0)

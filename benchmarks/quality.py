@@ -55,10 +55,10 @@ FAMILIES = {
         changes=(
             "model.generator_width=32",
             "model.discriminator_width=32",
-            "model.rate=5e-4",
-            "model.discriminator_moves=2",
+            "model.lr=5e-4",
+            "model.discriminator_steps=2",
             "model.generator_batch=1.0",
-            "model.rate_schedule.until_nimg=100_000",
+            "model.lr_schedule.until_nimg=100_000",
             "train.batch=32",
             "train.total_nimg=100_000",
         ),

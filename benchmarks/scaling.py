@@ -1,4 +1,4 @@
-"""Weak scaling, bytes reduced per move, and what a checkpoint costs the step.
+"""Weak scaling, bytes reduced per step, and what a checkpoint costs the step.
 
 One and two gloo processes, one thread each, take turns; each process has the same share of images. Prints medians over
 rounds, and the ratio (images/s of two processes) / (2 x images/s of one): for DCGAN with batch norm over the images of
@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from pytorch_lightning import seed_everything
 
+from ganlab.engine.runtime import Runtime
 from ganlab.experiment.checkpoints import Writer
 from ganlab.models import DCGAN
 from ganlab.types import ImageSpec
@@ -27,7 +28,7 @@ IMAGE = ImageSpec(32, 32, 3)
 
 
 def make_model(group: int | None) -> DCGAN:
-    return DCGAN(image=IMAGE, batch_norm_group=group, group=group or 4)
+    return DCGAN(image=IMAGE, batch_norm_group=group, runtime=Runtime(group=group or 4))
 
 
 def work(group: int | None, apart: bool) -> None:
@@ -125,7 +126,7 @@ def weak_scaling(name: str, group: int | None, rounds: int) -> None:
     print(f"  weak scaling 1 to 2: {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
     two = runs[2][0]
     share = two["reduced"] / two["parameters"]
-    print(f"  reduced per step (a move of each player): {two['reduced']:,.0f} bytes, {share:.3f} of both networks")
+    print(f"  reduced per step (a step of each player): {two['reduced']:,.0f} bytes, {share:.3f} of both networks")
 
 
 if __name__ == "__main__":

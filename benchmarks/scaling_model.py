@@ -72,10 +72,10 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What is reduced in one cycle: `discriminator_moves` of the discriminator, one of the generator."""
+    """What is reduced in one cycle: `discriminator_steps` of the discriminator, one of the generator."""
 
     gradients: tuple[float, ...]
-    """Bytes, for each move."""
+    """Bytes, for each step."""
     statistics: tuple[float, ...]
     """Bytes, for each pass through a batch norm over all processes; nothing else can be done meanwhile."""
 
@@ -83,7 +83,7 @@ class Traffic:
 def efficiency(step: float, traffic: Traffic, cluster: Cluster, n: int, overlap: float) -> float:
     """Return the efficiency of n processes whose cycle takes one alone `step` seconds.
 
-    Gradients travel beside a part `overlap` of the backward passes, except the last bucket of each move.
+    Gradients travel beside a part `overlap` of the backward passes, except the last bucket of each step.
     """
     sent = sum(cluster.all_reduce(size, n) for size in traffic.gradients)
     last = sum(cluster.all_reduce(min(size, BUCKET_BYTES), n) for size in traffic.gradients)
@@ -93,7 +93,7 @@ def efficiency(step: float, traffic: Traffic, cluster: Cluster, n: int, overlap:
 
 def traffic_of(model: GANModule) -> Traffic:
     """Count the bytes of a model's cycle, without penalties' own passes."""
-    moves = model.moves_every["generator"]
+    steps = model.cycle()
 
     def gradients(network: torch.nn.Module) -> float:
         return float(sum(p.numel() * p.element_size() for p in network.parameters()))
@@ -103,8 +103,8 @@ def traffic_of(model: GANModule) -> Traffic:
         return [2 * 4.0 * m.weight.shape[-1] for m in norms]
 
     by_g, by_d = passes(model.generator), passes(model.discriminator)
-    both_ways = moves * (by_g + 4 * by_d) + 2 * (by_g + by_d)  # reals and fakes there and back; the generator's move
-    return Traffic((gradients(model.discriminator),) * moves + (gradients(model.generator),), tuple(both_ways))
+    both_ways = steps * (by_g + 4 * by_d) + 2 * (by_g + by_d)  # reals and fakes there and back; the generator's step
+    return Traffic((gradients(model.discriminator),) * steps + (gradients(model.generator),), tuple(both_ways))
 
 
 def work() -> None:
@@ -153,14 +153,14 @@ def check_here(rounds: int) -> None:
 
 
 def on_paper(name: str) -> tuple[float, int, Traffic]:
-    """Return a family's operations in a cycle of one GPU, images per move, and traffic."""
+    """Return a family's operations in a cycle of one GPU, images per step, and traffic."""
     config, size, batch = FAMILIES[name]
     image = ImageSpec(size, size, 3, 1000)
     words = ["run=x", f"data.image={{height: {size}, width: {size}, channels: 3, classes: 1000}}"]
     model = build_model(load(CONFIGS / config, words))
     assert model.image == image
     operations = count(model, model.phases[-1], batch).operations
-    return operations * batch * model.moves_every["generator"], batch, traffic_of(model)
+    return operations * batch * model.cycle(), batch, traffic_of(model)
 
 
 @click.command()
@@ -188,9 +188,9 @@ def main(rounds: int, worker: bool, step_seconds: tuple[tuple[str, float], ...],
     )
     print("\nassumed, none of it measured: " + ", ".join(f"{key} {value:g}" for key, value in assumed.items()))
     print(
-        f"gradients float32, in buckets of {BUCKET_BYTES // 2**20} MiB, the last one of a move waited for; a step is a"
+        f"gradients float32, in buckets of {BUCKET_BYTES // 2**20} MiB, the last one of a step waited for; a step is a"
     )
-    print("cycle of moves; images per GPU stay the same, so the batch grows with the GPUs")
+    print("cycle of steps; images per GPU stay the same, so the batch grows with the GPUs")
     print("| family | images per GPU | step, ms | reduced per step, MB | sums of batch norm | 8 | 64 | 512 GPUs |")
     print("|---|---|---|---|---|---|---|---|")
     given = dict(step_seconds)

@@ -30,7 +30,7 @@ from ganlab.experiment.parts import resolve  # noqa: E402
 SIZE, IMAGES, BATCH = 16, 240, 16
 SMALL = dict.fromkeys(("width", "generator_width", "discriminator_width", "width_max", "latent"), 8)
 SMALL |= {"train_nimg": 100 * BATCH, "fade_nimg": 100 * BATCH}
-MOVES_PER_KILL, LEAST_MOVES = 10, 100
+STEPS_PER_KILL, LEAST_STEPS = 10, 100
 COMPARED = ("state_dict", "optimizer_states", "ganlab", "global_step")
 
 
@@ -67,7 +67,7 @@ def shrinking(config: Config, folder: Path, kills: int) -> list[str]:
         f"data.url={pack_noise(config, folder)}",
         f"data.image={{height: {SIZE}, width: {SIZE}}}",
         f"train.batch={BATCH}",
-        f"train.total_nimg={max(LEAST_MOVES, MOVES_PER_KILL * kills) * BATCH}",
+        f"train.total_nimg={max(LEAST_STEPS, STEPS_PER_KILL * kills) * BATCH}",
         f"train.tick_nimg={2 * BATCH}",
         f"train.checkpoint_every_nimg={3 * BATCH}",
         f"train.sample_every_nimg={200 * BATCH}",

@@ -3,7 +3,7 @@
 For each family, images per second over images in memory, and the peak of the process. Each way is a process of its own
 that waits for its turn; they take turns for so many rounds, and each figure is a median (smallest-largest).
 - `ganlab`: through the Trainer of `ganlab train`, with its guard and ticks; `compiled`: with `machine.compile=true`.
-- `loop`: the same game by hand: fresh latents for both moves, penalties by `autograd.grad`, the average of the weights.
+- `loop`: the same game by hand: fresh latents for both steps, penalties by `autograd.grad`, the average of the weights.
 - `fast loop`: the same with channels_last, fused Adam, and both networks under `torch.compile`; torch refuses a
   compiled network inside a penalty, so that pass is not.
 """
@@ -28,6 +28,7 @@ from ganlab.experiment.build import build_model, set_arithmetic, speed_up
 from ganlab.experiment.config import load
 from ganlab.experiment.frame import Config
 from ganlab.layers.spectral import iterate_power
+from ganlab.regularizers import Point
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = ["model.generator_width=64", "model.discriminator_width=64", "train.batch=32"]
@@ -40,7 +41,7 @@ CASES = {
     "WGAN-GP 32": (
         "cifar10/wgan_gp.yaml",
         32,
-        ["model.generator.width=32", "model.discriminator.width=32", "model.discriminator_moves=2", "train.batch=32"],
+        ["model.generator.width=32", "model.discriminator.width=32", "model.discriminator_steps=2", "train.batch=32"],
     ),
     "progressive 32": ("cifar10/progressive.yaml", 32, GROWING),
     "progressive 64": ("cifar10/progressive.yaml", 64, GROWING),
@@ -85,13 +86,13 @@ class Ours:
         if hasattr(self.model, "fade_nimg"):
             self.model.clock.nimg += self.model.fade_nimg
 
-    def run(self, moves: int) -> float:
-        batches, total = InMemory(self.config), self.model.clock.nimg + (moves + 1) * self.config.train.batch
+    def run(self, steps: int) -> float:
+        batches, total = InMemory(self.config), self.model.clock.nimg + (steps + 1) * self.config.train.batch
         guard = Guard(total)
         ticks = Ticks(self.folder / "metrics.jsonl", every=10_000, total_nimg=total, skip=True, tracker=None)
         trainer = make_trainer(self.config, [guard, ticks])
         trainer.fit(self.model, Stretches(lambda: batches, self.model, [guard, ticks]))
-        return batches.asked[moves] - batches.asked[0]
+        return batches.asked[steps] - batches.asked[0]
 
 
 class Loop:
@@ -106,8 +107,9 @@ class Loop:
             game.to(memory_format=torch.contiguous_format)
         self.g, self.d = game.generator, game.discriminator
         self.average = copy.deepcopy(self.g)
-        self.g_adam = game.optimizer_makers["generator"](self.g.parameters(), fused=fast or None)
-        self.d_adam = game.optimizer_makers["discriminator"](self.d.parameters(), fused=fast or None)
+        self.penalties = game.players["discriminator"].regularizers.values()
+        self.g_adam = game.players["generator"].optimizer(self.g.parameters(), fused=fast or None)
+        self.d_adam = game.players["discriminator"].optimizer(self.d.parameters(), fused=fast or None)
         self.generate = torch.compile(self.g) if fast else self.g
         self.judge = torch.compile(self.d) if fast else self.d
 
@@ -116,17 +118,17 @@ class Loop:
 
     def penalty(self, points: dict[str, tuple[torch.Tensor, torch.Tensor]], logits: torch.Tensor) -> torch.Tensor:
         total = torch.zeros(())
-        for penalty in self.game.regularizers.values():
-            if penalty.of == "logits":
-                total = total + penalty.term(logits).mean()
-                continue
+        for penalty in self.penalties:
             images, labels = points[penalty.at]
-            images = images.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self.d(images, labels).sum(), images, create_graph=True)
-            total = total + penalty.term(slope).mean()
+            slope = None
+            if penalty.gradient:
+                images = images.detach().requires_grad_()
+                (slope,) = torch.autograd.grad(self.d(images, labels).sum(), images, create_graph=True)
+            value = penalty.penalty(Point((images, labels), logits, slope, self.d))
+            total = total + penalty.weight * penalty.every * value.mean()
         return total
 
-    def discriminator_move(self, pixels: torch.Tensor, labels: torch.Tensor) -> None:
+    def discriminator_step(self, pixels: torch.Tensor, labels: torch.Tensor) -> None:
         pixels = pixels if self.fast else pixels.contiguous()
         real = pixels.float() / 127.5 - 1
         if self.game.dequantize:
@@ -136,18 +138,18 @@ class Loop:
         with torch.no_grad():
             fake = self.generate(z, classes)
         real_logits, fake_logits = self.judge(real, labels), self.judge(fake, classes)
-        loss = self.game.losses.objective.discriminator(real_logits, fake_logits).mean()
-        if self.game.regularizers:
-            between = real.lerp(fake, torch.rand(len(real), 1, 1, 1)), labels
-            loss = loss + self.penalty({"real": (real, labels), "between": between}, real_logits)
+        loss = self.game.objective.discriminator(real_logits, fake_logits).mean()
+        if self.penalties:
+            interpolates = real.lerp(fake, torch.rand(len(real), 1, 1, 1)), labels
+            loss = loss + self.penalty({"real": (real, labels), "interpolates": interpolates}, real_logits)
         self.d_adam.zero_grad()
         loss.backward()
         self.d_adam.step()
 
-    def generator_move(self, n: int) -> None:
+    def generator_step(self, n: int) -> None:
         z, classes = self.latents(n)
         self.d.requires_grad_(False)
-        loss = self.game.losses.objective.generator(self.judge(self.generate(z, classes), classes)).mean()
+        loss = self.game.objective.generator(self.judge(self.generate(z, classes), classes)).mean()
         self.g_adam.zero_grad()
         loss.backward()
         self.d.requires_grad_(True)
@@ -155,17 +157,17 @@ class Loop:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.g.parameters()), 0.005)
 
-    def run(self, moves: int) -> float:
+    def run(self, steps: int) -> float:
         start = time.perf_counter()
-        for move, (pixels, labels) in zip(range(moves), self.batches, strict=False):
-            self.discriminator_move(pixels, labels)
-            if (move + 1) % self.game.moves_every["generator"] == 0:
-                self.generator_move(round(len(pixels) * self.game.generator_batch))
+        for step, (pixels, labels) in zip(range(steps), self.batches, strict=False):
+            self.discriminator_step(pixels, labels)
+            if (step + 1) % self.game.players["generator"].every == 0:
+                self.generator_step(round(len(pixels) * self.game.players["generator"].batch))
         return time.perf_counter() - start
 
 
 def work(way: str, case: str) -> None:
-    """One way, in a process of its own: warm up, then for each line of input make so many moves."""
+    """One way, in a process of its own: warm up, then for each line of input make so many steps."""
     with tempfile.TemporaryDirectory() as folder:
         one = (
             Ours(case, "compiled" in way, Path(folder)) if way.startswith("ganlab") else Loop(case, way == "fast loop")
@@ -182,18 +184,18 @@ def work(way: str, case: str) -> None:
 def compare(case: str, rounds: int, seconds: float) -> None:
     workers = {way: Waiting([sys.executable, __file__, "--worker", way, "--only", case]) for way in WAYS}
     pace = workers["loop"].ask(10)["seconds"] / 10
-    moves = max(10, 5 * round(seconds / pace / 5))
+    steps = max(10, 5 * round(seconds / pace / 5))
     found = {way: [] for way in WAYS}
     for _ in range(rounds):
         for way, worker in workers.items():
-            found[way].append(worker.ask(moves))
-    images = moves * config_of(case).train.batch
-    print(f"{case}, {rounds} rounds of {moves} discriminator moves")
+            found[way].append(worker.ask(steps))
+    images = steps * config_of(case).train.batch
+    print(f"{case}, {rounds} rounds of {steps} discriminator steps")
     for way, worker in workers.items():
         rates = [images / one["seconds"] for one in found[way]]
         print(
             f"  {way:<16}{statistics.median(rates):9.1f} images/s ({min(rates):.1f}-{max(rates):.1f})   peak "
-            f"{found[way][-1]['peak'] / 2**20:6.0f} MiB   first moves {worker.ready['warm_up']:5.1f} s"
+            f"{found[way][-1]['peak'] / 2**20:6.0f} MiB   first steps {worker.ready['warm_up']:5.1f} s"
         )
         worker.end()
     for ours, loop in (("ganlab", "loop"), ("ganlab compiled", "fast loop")):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = REPOSITORY / "tests" / "launched" / "compiled.py"
 TOLERANCE = 1e-9
-"""Of a weight of about 1, in float64, after 20 moves."""
+"""Of a weight of about 1, in float64, after 20 steps."""
 
 
 def launch(*command: Any) -> Any:
@@ -43,9 +43,10 @@ def found() -> Any:
         ("wgan-gp", 2),
         ("progressive", 10),  # of each player at 4, 8 fading in, 8, 16 fading in and 16 px
         ("bf16", 3),
+        ("schedules", 3),  # whose values change at every step
     ],
 )
-def test_moves_are_those_of_eager_losses(found: Any, case: str, graphs: int) -> None:
+def test_steps_are_those_of_eager_losses(found: Any, case: str, graphs: int) -> None:
     assert found[case]["far"] < TOLERANCE
     assert found[case]["graphs"] == graphs
     assert found[case]["logged"] == []

@@ -13,13 +13,14 @@ from test_compiled import SCRIPT, launch
 from ganlab.data import BatchLoader, ShardDataset
 from ganlab.data.make.pack import pack
 from ganlab.engine.loop import on_device
+from ganlab.engine.runtime import Runtime
 from ganlab.models import DCGAN, GANModule
 from ganlab.regularizers import R1
 from ganlab.types import ImageSpec, Phase
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 
-from compiled import BATCH, CASES
+from compiled import BATCH, make_case
 
 pytestmark = [
     pytest.mark.gpu,
@@ -31,7 +32,8 @@ IMAGE = ImageSpec(32, 32, 3)
 
 def trained(precision: str, steps: int = 20) -> tuple[DCGAN, dict[str, float]]:
     torch.manual_seed(0)
-    model = DCGAN(image=IMAGE, width=16, precision=precision, regularizers={"r1": R1(weight=1.0, every=4)}).cuda()
+    r1, runtime = {"r1": R1(weight=1.0, every=4)}, Runtime(precision=precision)
+    model = DCGAN(image=IMAGE, width=16, regularizers=r1, runtime=runtime).cuda()
     model.configure_optimizers()
     pixels = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     for step in range(steps):
@@ -60,10 +62,11 @@ def test_a_step_does_not_wait_for_the_device() -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_a_move_with_an_infinite_gradient_changes_nothing() -> None:
+def test_a_step_with_an_infinite_gradient_changes_nothing() -> None:
     model, _ = trained("fp32", steps=2)
     before = {name: parameter.clone() for name, parameter in model.discriminator.named_parameters()}
-    model.move("discriminator", torch.full((64, 3, 32, 32), torch.inf, device="cuda"), torch.full((64,), -1).cuda())
+    infinite = torch.full((64, 3, 32, 32), torch.inf, device="cuda")
+    model.step("discriminator", {"real": infinite, "labels": torch.full((64,), -1).cuda()})
     assert all(torch.equal(parameter, before[name]) for name, parameter in model.discriminator.named_parameters())
     assert model.statistics.read()["discriminator/not_finite"] == 1
 
@@ -90,7 +93,7 @@ def test_the_command_trains_on_the_device(tmp_path: Path) -> None:
 def played(case: str, recorded: bool, steps: int = 16) -> GANModule:
     """A game of float64, in which kernels of different speed differ little."""
     torch.manual_seed(0)
-    model = CASES[case](precision="fp64").cuda()
+    model = make_case(case, "fp64").cuda()
     model.cuda_graphs = recorded
     model.configure_optimizers()
     draw = torch.Generator().manual_seed(1)
@@ -100,8 +103,8 @@ def played(case: str, recorded: bool, steps: int = 16) -> GANModule:
     return model
 
 
-@pytest.mark.parametrize("case", ["dcgan", "sngan", "projection", "wgan-gp", "progressive"])
-def test_recorded_moves_are_those_of_eager_ones(case: str) -> None:
+@pytest.mark.parametrize("case", ["dcgan", "sngan", "projection", "wgan-gp", "progressive", "schedules"])
+def test_recorded_steps_are_those_of_eager_ones(case: str) -> None:
     eager, other = played(case, recorded=False), played(case, recorded=True)
     assert other.run.graphs
     for (name, value), found in zip(eager.state_dict().items(), other.state_dict().values(), strict=True):
@@ -109,32 +112,39 @@ def test_recorded_moves_are_those_of_eager_ones(case: str) -> None:
     assert other.statistics.read() == pytest.approx(eager.statistics.read(), rel=1e-6)
 
 
-def test_compiled_moves_are_those_of_eager_ones() -> None:
+def test_compiled_steps_are_those_of_eager_ones() -> None:
     found = launch(SCRIPT, "cuda")
-    for case, graphs in (("dcgan", 3), ("sngan", 2), ("projection", 2), ("wgan-gp", 2), ("progressive", 10)):
+    for case, graphs in (
+        ("dcgan", 3),
+        ("sngan", 2),
+        ("projection", 2),
+        ("wgan-gp", 2),
+        ("progressive", 10),
+        ("schedules", 3),
+    ):
         assert found[case]["far"] < 1e-7 and found[case]["graphs"] == graphs and found[case]["logged"] == []
 
 
-def test_recorded_moves_follow_a_schedule_and_a_loss_scale() -> None:
-    """What changes from move to move lies in memory that the graph reads."""
+def test_recorded_steps_follow_a_schedule_and_a_loss_scale() -> None:
+    """What changes from step to step lies in memory that the graph reads."""
     from ganlab.schedules import Linear
 
     ended = []
     for recorded in (False, True):
         torch.manual_seed(0)
         schedule = Linear(until_nimg=64 * 20)
-        model = DCGAN(image=IMAGE, width=16, precision="fp16", rate_schedule=schedule).cuda()
+        model = DCGAN(image=IMAGE, width=16, lr_schedule=schedule, runtime=Runtime(precision="fp16")).cuda()
         model.cuda_graphs = recorded
         model.configure_optimizers()
         pixels = torch.zeros(64, 3, 32, 32, dtype=torch.uint8, device="cuda")
         for step in range(20):
             model.training_step((pixels, torch.full((64,), -1, device="cuda")), step)
-        ended.append((model, {name: float(rate) for name, rate in model.rates().items()}))
+        ended.append((model, model.learning_rates()))
     (eager, rates), (recorded, same) = ended
     assert same == pytest.approx(rates) and rates["generator"] < 2e-4 / 10
     for player in ("generator", "discriminator"):
         assert recorded.loss_scales[player].value == eager.loss_scales[player].value
-        steps = [{int(moments["step"]) for moments in m.players[player].optimizer.state.values()} for m, _ in ended]
+        steps = [{int(moments["step"]) for moments in m.seats[player].optimizer.state.values()} for m, _ in ended]
         assert steps[0] == steps[1]
 
 
@@ -158,13 +168,14 @@ def test_pinned_batches_are_those_of_the_cpu(tmp_path: Path) -> None:
         assert torch.equal(images.cpu(), sent)
 
 
-def test_a_stretch_does_not_wait_for_the_device() -> None:
+def test_batches_from_the_host_and_their_steps_do_not_wait_for_the_device() -> None:
     model, _ = trained("bf16", steps=3)
     batches = [(torch.zeros(64, 3, 32, 32, dtype=torch.uint8).pin_memory(), torch.full((64,), -1).pin_memory())] * 4
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        model.training_step(on_device(iter(batches), model.device), 0)
+        for number, batch in enumerate(on_device(iter(batches), model.device)):
+            model.training_step(batch, number)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

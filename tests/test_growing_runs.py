@@ -30,7 +30,7 @@ model:
   train_nimg: 96
   fade_nimg: 96
   batches: {4: 48, 8: 24, 16: 12}
-  rate_factors: {16: 0.5}
+  lr_factors: {16: 0.5}
 train: {batch: null, total_nimg: 432, tick_nimg: 48, sample_every_nimg: 240, checkpoint_every_nimg: 48}
 """
 """4 px until 96 images, 8 px fading in until 192 and whole until 288, 16 px fading in until 384."""
@@ -56,10 +56,10 @@ def checkpoint(run: Path, nimg: int = 432) -> dict:
 
 def test_a_run_takes_the_batches_and_rates_of_its_sizes(whole: Path) -> None:
     clock = checkpoint(whole)["ganlab"]["clock"]
-    moves = 2 + 8 + 12  # 96 images by 48, 192 by 24, 144 by 12
-    assert clock == {"nimg": 432, "moves": {"discriminator": moves, "generator": moves}}
+    steps = 2 + 8 + 12  # 96 images by 48, 192 by 24, 144 by 12
+    assert (clock["nimg"], clock["moves"]) == (432, {"discriminator": steps, "generator": steps})
     rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
-    rates = {row["nimg"]: row["generator/rate"] for row in rows}
+    rates = {row["nimg"]: row["generator/lr"] for row in rows}
     assert rates == {nimg: 1e-3 if nimg < 288 else 5e-4 for nimg in range(48, 433, 48)}
 
 
@@ -133,10 +133,10 @@ def test_the_schedule_for_eight_gpus_is_shared_by_eight_processes_in_whole_group
         assert sizes == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
         assert [phase.batch for phase in model.phases] == [512, 256, 128, 64, 32, 32, 32, 32, 32]
         assert [phase.from_nimg for phase in model.phases] == [0, *range(600_000, 9_600_000, 1_200_000)]
-        factors = [model.rate_schedule(phase.from_nimg) for phase in model.phases]
+        factors = [model.players["generator"].lr_schedule(phase.from_nimg) for phase in model.phases]
         assert factors == [1, 1, 1, 1, 1, 1.5, 2, 3, 3]
-        players = model.optimizer_makers.values()
-        assert all(maker.keywords == {"lr": 1e-3, "betas": (0.0, 0.99)} for maker in players)
+        makers = [player.optimizer for player in model.players.values()]
+        assert all(maker.keywords == {"lr": 1e-3, "betas": (0.0, 0.99)} for maker in makers)
     config = load(REPOSITORY / "configs" / "celeba_hq" / "progressive_1gpu.yaml")
     with torch.device("meta"):
         model = build_model(config)
@@ -149,7 +149,7 @@ def test_show_tells_the_phases_and_every_parameter(config: Path) -> None:
     for size, start, batch in ((4, 0, 48), (8, 96, 24), (16, 288, 12)):
         line = f"batch       {batch} over 1 process, {batch} at a time, from {start} images on at {size} px"
         assert line in said.splitlines()
-    assert "moves       22 of the generator" in said  # 2 by 48, 8 by 24, 12 by 12
+    assert "steps       22 of the generator" in said  # 2 by 48, 8 by 24, 12 by 12
     tables = said[said.index("\ngenerator") : said.index("\nimages ")].split("\n\n")
     assert len(tables) == 2
     for table in tables:

@@ -9,6 +9,7 @@ import torch
 from torch.optim import SGD, Adam, AdamW
 
 from ganlab.augment import MirrorFlip
+from ganlab.engine.batch import Batch
 from ganlab.models import DCGAN, GANModule
 from ganlab.networks import dcgan
 from ganlab.objectives import NonSaturating
@@ -18,7 +19,7 @@ from ganlab.seeding import Noise, seed_everything
 from ganlab.types import ImageSpec, UserError
 
 IMAGE = ImageSpec(16, 16, 1, 3)
-RATE, BETAS, EPSILON, HALF_LIFE, SEED, BATCH = 1e-3, (0.5, 0.999), 1e-8, 40.0, 6, 4
+LR, BETAS, EPSILON, HALF_LIFE, SEED, BATCH = 1e-3, (0.5, 0.999), 1e-8, 40.0, 6, 4
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -27,18 +28,18 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 class Loop:
     """What a paper's reader would write: one process, no framework, float64."""
 
-    def __init__(self, g, d, *, r1=0.0, every=1, generator_batch=1, moves=1, flip=False, schedule=None, classes=0):
+    def __init__(self, g, d, *, r1=0.0, every=1, generator_batch=1, steps=1, flip=False, schedule=None, classes=0):
         self.g, self.d, self.ema = g, d, copy.deepcopy(g)
         self.moments = {id(p): [torch.zeros_like(p)] * 2 for p in [*g.parameters(), *d.parameters()]}
-        self.moves_of = {id(g): 0, id(d): 0}
-        self.r1, self.every, self.generator_batch, self.moves = r1, every, generator_batch, moves
+        self.steps_of = {id(g): 0, id(d): 0}
+        self.r1, self.every, self.generator_batch, self.steps = r1, every, generator_batch, steps
         self.flip, self.schedule, self.classes = flip, schedule, classes
         self.nimg, self.seen = 0, {}
 
     def adam(self, network, loss):
-        rate = RATE * (self.schedule(self.rate_at) if self.schedule else 1)
-        self.moves_of[id(network)] += 1
-        t = self.moves_of[id(network)]
+        lr = LR * (self.schedule(self.lr_at) if self.schedule else 1)
+        self.steps_of[id(network)] += 1
+        t = self.steps_of[id(network)]
         parameters = list(network.parameters())
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             first, second = self.moments[id(parameter)]
@@ -46,7 +47,7 @@ class Loop:
             second = BETAS[1] * second + (1 - BETAS[1]) * gradient**2
             self.moments[id(parameter)] = [first, second]
             scaled = (second / (1 - BETAS[1] ** t)).sqrt() + EPSILON
-            parameter.data -= rate * first / (1 - BETAS[0] ** t) / scaled
+            parameter.data -= lr * first / (1 - BETAS[0] ** t) / scaled
 
     def draw(self, player, n):
         noise = Noise(SEED, self.nimg, 0, 4, dtype=torch.float64)
@@ -64,7 +65,7 @@ class Loop:
 
     def step(self, real, labels):
         latents, fake_labels = self.draw("discriminator", len(real))
-        self.rate_at = self.nimg
+        self.lr_at = self.nimg
         with torch.no_grad():
             fake = self.flipped(self.g(latents, fake_labels), "discriminator fake")
         real = self.flipped(real, "discriminator real").clone().requires_grad_()
@@ -73,22 +74,22 @@ class Loop:
         self.note("discriminator/loss", losses)
         self.note("discriminator/real_logit", at_real)
         self.note("discriminator/fake_logit", at_fake)
-        if self.r1 and self.moves_of[id(self.d)] % self.every == 0:
+        if self.r1 and self.steps_of[id(self.d)] % self.every == 0:
             (gradient,) = torch.autograd.grad(at_real.sum(), real, create_graph=True)
             penalties = self.r1 / 2 * self.every * gradient.flatten(1).norm(dim=1) ** 2
             self.note("discriminator/r1", penalties)
             losses = losses + penalties
         self.adam(self.d, losses.mean())
         self.nimg += len(real)
-        if self.moves_of[id(self.d)] % self.moves:
+        if self.steps_of[id(self.d)] % self.steps:
             return
-        self.rate_at = self.nimg
+        self.lr_at = self.nimg
         latents, fake_labels = self.draw("generator", int(self.generator_batch * len(real)))
         fake = self.flipped(self.g(latents, fake_labels), "generator fake")
         losses = (1 + (-self.d(fake, fake_labels)).exp()).log()
         self.note("generator/loss", losses)
         self.adam(self.g, losses.mean())
-        keep = 0.5 ** (self.moves * len(real) / HALF_LIFE)
+        keep = 0.5 ** (self.steps * len(real) / HALF_LIFE)
         for average, live in zip(self.ema.parameters(), self.g.parameters(), strict=True):
             average.data = keep * average.data + (1 - keep) * live.data
         for average, live in zip(self.ema.buffers(), self.g.buffers(), strict=True):
@@ -102,10 +103,10 @@ class Loop:
 def dcgan_game(classes=0, **changes):
     """The arguments that `DCGAN` has go to it, the others to a `GANModule` of the same networks."""
     seed_everything(SEED)
-    shared = {"image": IMAGE, "ema_half_life": HALF_LIFE, "seed": SEED, "precision": "fp64"} | changes
-    if not {"discriminator_moves", "generator_batch"} & shared.keys():
-        return DCGAN(width=4, latent=6, rate=RATE, betas=BETAS, conditional=classes > 0, **shared)
-    adam = partial(Adam, lr=RATE, betas=BETAS)
+    shared = {"image": IMAGE, "ema_half_life": HALF_LIFE} | tiny.with_runtime(changes, seed=SEED, precision="fp64")
+    if not {"discriminator_steps", "generator_batch"} & shared.keys():
+        return DCGAN(width=4, latent=6, lr=LR, betas=BETAS, conditional=classes > 0, **shared)
+    adam = partial(Adam, lr=LR, betas=BETAS)
     return GANModule(
         generator=dcgan.Generator(image=IMAGE, width=4, latent=6, conditional=classes > 0),
         discriminator=dcgan.Discriminator(image=IMAGE, width=4, conditional=classes > 0),
@@ -154,24 +155,24 @@ LINE = Linear(from_nimg=8, until_nimg=32, start=1.0, end=0.2)
         pytest.param({"regularizers": {"r1": R1(weight=3.0)}}, {"r1": 3.0}, id="R1"),
         pytest.param({"regularizers": {"r1": R1(weight=3.0, every=4)}}, {"r1": 3.0, "every": 4}, id="lazy R1"),
         pytest.param({"generator_batch": 2.0}, {"generator_batch": 2}, id="unequal batches"),
-        pytest.param({"discriminator_moves": 3}, {"moves": 3}, id="three moves"),
+        pytest.param({"discriminator_steps": 3}, {"steps": 3}, id="three steps"),
         pytest.param({"augment": MirrorFlip()}, {"flip": True}, id="flips"),
         pytest.param({"classes": 3}, {"classes": 3}, id="conditional"),
-        pytest.param({"rate_schedule": LINE}, {"schedule": LINE}, id="schedule"),
+        pytest.param({"lr_schedule": LINE}, {"schedule": LINE}, id="schedule"),
         pytest.param(
             {
                 "regularizers": {"r1": R1(weight=3.0, every=2)},
                 "generator_batch": 2.0,
-                "discriminator_moves": 2,
+                "discriminator_steps": 2,
                 "augment": MirrorFlip(),
                 "classes": 3,
-                "rate_schedule": LINE,
+                "lr_schedule": LINE,
             },
             {
                 "r1": 3.0,
                 "every": 2,
                 "generator_batch": 2,
-                "moves": 2,
+                "steps": 2,
                 "flip": True,
                 "classes": 3,
                 "schedule": LINE,
@@ -192,9 +193,9 @@ def test_ten_steps_are_those_of_a_loop_written_by_hand(ours, by_hand):
     assert tiny.distance(module.ema.state_dict(), loop.ema.state_dict()) < 1e-10
     assert tiny.distance(module.generator.state_dict(), start[0]) > 1e-4
     assert tiny.distance(module.discriminator.state_dict(), start[1]) > 1e-4
-    generator_moves = 10 // by_hand.get("moves", 1)
+    generator_steps = 10 // by_hand.get("steps", 1)
     assert module.clock.nimg == 10 * BATCH
-    assert module.clock.moves == {"discriminator": 10, "generator": generator_moves}
+    assert module.clock.steps == {"discriminator": 10, "generator": generator_steps}
     assert module.statistics.read() == pytest.approx(loop.statistics(), abs=1e-10)
     assert module.statistics.read() == {}
 
@@ -215,7 +216,7 @@ def test_micro_batches_change_nothing(micro_batch, generator_batch):
 
 
 def test_micro_batches_cut_no_group():
-    with pytest.raises(UserError, match=r"train\.micro_batch: 3 is no multiple of model\.group, 2"):
+    with pytest.raises(UserError, match=r"train\.micro_batch: 3 is no multiple of train\.group, 2"):
         tiny.game(micro_batch=3)
 
 
@@ -225,50 +226,45 @@ def test_a_shared_batch_is_played_as_two_halves_would_be():
     whole = seated(tiny.game(regularizers=BOTH))
     whole.training_step((images, labels), 0)
     halves = seated(tiny.game(regularizers=BOTH))
-    losses = [
-        sum(
-            halves.losses.discriminator(
-                images[i : i + 4],
-                labels[i : i + 4],
-                halves._draws(4, halves._noise(i), "discriminator", labels[i : i + 4]),
-                BOTH,
-            )[0].values()
-        )
-        for i in (0, 4)
-    ]
+    losses = []
+    for i in (0, 4):
+        reals = {"real": images[i : i + 4], "labels": labels[i : i + 4]}
+        drawn = halves.draw("discriminator", 4, halves.noise(i), reals["labels"])
+        terms, _ = halves.discriminator_loss(Batch({**reals, **drawn}, BOTH))
+        losses.append(sum(terms.values()))
     weights = list(halves.discriminator.parameters())
     expected = torch.autograd.grad((losses[0].mean() + losses[1].mean()) / 2, weights)
     for parameter, gradient in zip(whole.discriminator.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-13)
 
 
-def test_a_move_changes_its_own_player_only():
+def test_a_step_changes_its_own_player_only():
     module = seated(dcgan_game(regularizers={"r1": R1(weight=1.0)}))
     images, labels = next(dcgan_batches(1))
     g, d = state(module.generator), state(module.discriminator)
-    module.move("generator", images, labels)
+    module.step("generator", {"real": images, "labels": labels})
     assert tiny.distance(module.discriminator.state_dict(), d) == 0 and tiny.distance(state(module.generator), g) > 1e-4
     assert all(parameter.grad is None for parameter in module.discriminator.parameters())
 
     g, ema = dict(module.generator.named_parameters()), state(module.ema)
     g = {name: parameter.detach().clone() for name, parameter in g.items()}
     gradients = {name: parameter.grad.clone() for name, parameter in module.generator.named_parameters()}
-    module.move("discriminator", images, labels)
+    module.step("discriminator", {"real": images, "labels": labels})
     assert tiny.distance(state(module.discriminator), d) > 1e-4 and tiny.distance(module.ema.state_dict(), ema) == 0
     for name, parameter in module.generator.named_parameters():  # its running statistics are no weights
         assert torch.equal(parameter, g[name]) and torch.equal(parameter.grad, gradients[name])
 
     gradients = {name: parameter.grad.clone() for name, parameter in module.discriminator.named_parameters()}
-    module.move("generator", images, labels)
+    module.step("generator", {"real": images, "labels": labels})
     for name, parameter in module.discriminator.named_parameters():
         assert torch.equal(parameter.grad, gradients[name])
-    assert module.clock.moves == {"discriminator": 1, "generator": 2} and module.clock.nimg == BATCH
+    assert module.clock.steps == {"discriminator": 1, "generator": 2} and module.clock.nimg == BATCH
 
 
-@pytest.mark.parametrize("moves", [1, 3])
-def test_average_forgets_half_of_its_distance_in_a_half_life(moves):
+@pytest.mark.parametrize("steps", [1, 3])
+def test_average_forgets_half_of_its_distance_in_a_half_life(steps):
     still = {name: partial(SGD, lr=0.0) for name in ("generator", "discriminator")}
-    module = seated(tiny.game(optimizers=still, ema_half_life=16.0, discriminator_moves=moves))
+    module = seated(tiny.game(optimizers=still, ema_half_life=16.0, discriminator_steps=steps))
     with torch.no_grad():
         for parameter in module.ema.parameters():
             parameter.add_(1.0)
@@ -282,20 +278,20 @@ def test_average_forgets_half_of_its_distance_in_a_half_life(moves):
 @pytest.mark.parametrize("optimizer", [partial(Adam, betas=(0.5, 0.9)), AdamW, partial(SGD, momentum=0.9)])
 @pytest.mark.parametrize("regularizers", [{}, {"r1": R1(weight=1.0)}])
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-def test_a_move_that_is_not_finite_changes_nothing_and_is_counted(optimizer, regularizers, value):
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(optimizer, regularizers, value):
     makers = dict.fromkeys(("generator", "discriminator"), partial(optimizer, lr=1e-2))
     module = seated(tiny.game(optimizers=makers, regularizers=regularizers))
     images, labels = next(tiny.batches(1, 4))
     play(module, [(images, labels)] * 2)
     bad = images.clone()
     bad[1, 0, 2, 2] = value
-    before = state(module.discriminator), copy.deepcopy(module.players["discriminator"].optimizer.state_dict())
-    module.move("discriminator", bad, labels)
+    before = state(module.discriminator), copy.deepcopy(module.seats["discriminator"].optimizer.state_dict())
+    module.step("discriminator", {"real": bad, "labels": labels})
     assert tiny.distance(module.discriminator.state_dict(), before[0]) == 0
-    after = module.players["discriminator"].optimizer.state_dict()
+    after = module.seats["discriminator"].optimizer.state_dict()
     assert str(after) == str(before[1])
-    assert module.clock.nimg == 12 and module.clock.moves == {"discriminator": 3, "generator": 2}
-    module.move("discriminator", images, labels)
+    assert module.clock.nimg == 12 and module.clock.steps == {"discriminator": 3, "generator": 2}
+    module.step("discriminator", {"real": images, "labels": labels})
     assert tiny.distance(module.discriminator.state_dict(), before[0]) > 1e-6
     statistics = module.statistics.read()
     assert statistics["discriminator/not_finite"] == pytest.approx(1 / 4) and statistics["generator/not_finite"] == 0
@@ -325,8 +321,8 @@ def test_bf16_is_close_to_fp32_and_keeps_weights_and_losses_in_full():
     for precision in ("fp32", "bf16"):
         module = seated(dcgan_game(precision=precision, regularizers={"r1": R1(weight=1.0)}))
         images, labels = next(dcgan_batches(1, 16, torch.float32))
-        logits = module.losses.score(images, labels)
-        fake = module.losses.generate(*module.draw(16, module._noise(0), "x"))
+        logits = module.score(images, labels)
+        fake = module.generate(*module.draw_latents(16, module.noise(0), "x"))
         module.training_step((images, labels), 0)
         gradient = torch.cat(
             [p.grad.flatten() for p in [*module.generator.parameters(), *module.discriminator.parameters()]]
@@ -376,12 +372,12 @@ def test_labels_that_are_none_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("n", "ratio", "player", "share"),
-    [(6, 1.0, "discriminator", 6), (8, 0.75, "generator", 6), (4, 0.1, "generator", 0)],
+    ("n", "ratio", "of", "share"),
+    [(6, 1.0, "real", 6), (8, 0.75, "generator", 6), (4, 0.1, "generator", 0)],
 )
-def test_a_batch_that_is_no_whole_number_of_groups_is_refused(n, ratio, player, share):
+def test_a_batch_that_is_no_whole_number_of_groups_is_refused(n, ratio, of, share):
     module = seated(tiny.game(group=4, generator_batch=ratio))
-    with pytest.raises(UserError, match=rf"{player}: a batch of {share} images .* multiple of model\.group, 4"):
+    with pytest.raises(UserError, match=rf"{of}: a batch of {share} images .* multiple of train\.group, 4"):
         play(module, tiny.batches(1, n))
 
 
@@ -391,10 +387,10 @@ def test_a_penalty_cannot_take_the_name_of_another_statistic(name):
         tiny.game(regularizers={name: R1(weight=1.0)})
 
 
-def test_latents_are_fresh_for_each_player_and_move():
-    module, drawn = seated(tiny.game(discriminator_moves=2)), []
-    draw = module.draw
-    module.draw = lambda n, noise, name: drawn.append(draw(n, noise, name)) or drawn[-1]
+def test_latents_are_fresh_for_each_player_and_step():
+    module, drawn = seated(tiny.game(discriminator_steps=2)), []
+    draw = module.draw_latents
+    module.draw_latents = lambda n, noise, name: drawn.append(draw(n, noise, name)) or drawn[-1]
     play(module, tiny.batches(4, 4))
     rows = torch.cat([latents for latents, _ in drawn])
     assert len(drawn) == 6 and len(rows.unique(dim=0)) == 24

@@ -9,14 +9,25 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ganlab.augment import MirrorFlip
+from ganlab.engine.batch import Batch
 from ganlab.engine.clock import Clock, crossed
-from ganlab.objectives import Hinge, NonSaturating, Wasserstein
-from ganlab.regularizers import R1, R2, Drift, GradientPenalty, input_gradient
+from ganlab.engine.penalties import judge
+from ganlab.objectives import Hinge, NonSaturating, RelativisticPaired, Wasserstein
+from ganlab.regularizers import R1, R2, Drift, GradientPenalty, Point, input_gradient
 from ganlab.schedules import Constant, Linear
 from ganlab.seeding import Noise
 from ganlab.types import UserError
 
 LOGITS = st.lists(st.floats(-30, 30), min_size=1, max_size=5)
+
+
+def judged(penalty, network, images):
+    """Return the penalty of every image, and its term in a loss in which it is due."""
+    gradient, output = input_gradient(network, images)
+    due = Batch({"real": images}, {"it": penalty})
+    terms, outputs = judge(lambda x, full=False: network(x), {penalty.at: (images,)}, due)
+    torch.testing.assert_close(outputs[penalty.at], output)
+    return penalty.penalty(Point((images,), output, gradient, network)), terms["it"]
 
 
 @given(LOGITS)
@@ -55,6 +66,16 @@ def test_hinge_and_wasserstein_losses_are_those_of_the_papers(values):
         assert objective.generator(fake).tolist() == [-f for _, f in pairs]
 
 
+@given(LOGITS)
+def test_relativistic_losses_are_those_of_pairs(values):
+    real = torch.tensor(values, dtype=torch.float64)
+    fake = real.flip(0) / 2
+    expected = [math.log1p(math.exp(f - r)) for r, f in zip(real.tolist(), fake.tolist(), strict=True)]
+    assert RelativisticPaired().discriminator(real, fake).tolist() == pytest.approx(expected, rel=1e-8, abs=1e-12)
+    expected = [math.log1p(math.exp(r - f)) for r, f in zip(real.tolist(), fake.tolist(), strict=True)]
+    assert RelativisticPaired().generator(fake, real).tolist() == pytest.approx(expected, rel=1e-8, abs=1e-12)
+
+
 def test_hinge_pushes_no_logit_that_is_far_enough():
     logits = torch.tensor([-3.0, -1.5, -0.5, 0.5, 1.5], requires_grad=True)
     slope = torch.autograd.grad(Hinge().discriminator(logits, torch.zeros(5)).sum(), logits)[0]
@@ -66,13 +87,13 @@ def test_hinge_pushes_no_logit_that_is_far_enough():
 def test_gradient_penalty_of_a_linear_critic_is_the_norm_of_its_weights():
     images = torch.randn(4, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     weight = torch.full((3, 5, 5), 0.3, dtype=torch.float64, requires_grad=True)
-    gradient, _ = input_gradient(lambda x: (x * weight).sum((1, 2, 3)), images)
     regularizer = GradientPenalty(weight=10.0, every=2)
+    penalty, term = judged(regularizer, lambda x: (x * weight).sum((1, 2, 3)), images)
     norm = 0.3 * 75**0.5
-    torch.testing.assert_close(regularizer.penalty(gradient), torch.full((4,), (norm - 1) ** 2).double())
-    slope = torch.autograd.grad(regularizer.term(gradient).mean(), weight)[0]
+    torch.testing.assert_close(penalty, torch.full((4,), (norm - 1) ** 2).double())
+    slope = torch.autograd.grad(term.mean(), weight)[0]
     torch.testing.assert_close(slope, 20 * 2 * (norm - 1) * weight.detach() / norm)
-    assert regularizer.at == "between"
+    assert regularizer.at == "interpolates"
 
 
 def test_gradient_penalty_of_a_quadratic_critic_is_that_of_finite_differences():
@@ -80,8 +101,8 @@ def test_gradient_penalty_of_a_quadratic_critic_is_that_of_finite_differences():
     images = torch.randn(4, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     def total(weight):
-        gradient, _ = input_gradient(lambda x: weight * x.square().sum((1, 2, 3)), images)
-        return GradientPenalty(weight=10.0).term(gradient).sum()
+        _, term = judged(GradientPenalty(weight=10.0), lambda x: weight * x.square().sum((1, 2, 3)), images)
+        return term.sum()
 
     weight = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     norms = 2 * 0.7 * images.flatten(1).norm(dim=1)
@@ -92,8 +113,8 @@ def test_gradient_penalty_of_a_quadratic_critic_is_that_of_finite_differences():
 
 def test_gradient_penalty_of_a_flat_critic_is_one_and_has_a_derivative():
     weight = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    gradient, _ = input_gradient(lambda x: weight * x.sum((1, 2, 3)), torch.ones(2, 1, 2, 2, dtype=torch.float64))
-    penalty = GradientPenalty(weight=10.0).penalty(gradient)
+    images = torch.ones(2, 1, 2, 2, dtype=torch.float64)
+    penalty, _ = judged(GradientPenalty(weight=10.0), lambda x: weight * x.sum((1, 2, 3)), images)
     assert penalty.tolist() == pytest.approx([1, 1], abs=1e-5)
     assert torch.autograd.grad(penalty.sum(), weight)[0] == 0
 
@@ -101,9 +122,10 @@ def test_gradient_penalty_of_a_flat_critic_is_one_and_has_a_derivative():
 def test_drift_is_the_squared_logit_of_the_reals():
     logits = torch.tensor([-2.0, 0.0, 3.0], dtype=torch.float64, requires_grad=True)
     regularizer = Drift(weight=0.001, every=4)
-    assert (regularizer.at, regularizer.of) == ("real", "logits")
-    assert regularizer.term(logits).tolist() == pytest.approx([0.016, 0, 0.036])
-    slope = torch.autograd.grad(regularizer.term(logits).sum(), logits)[0]
+    assert (regularizer.at, regularizer.gradient) == ("real", False)
+    _, term = judged(regularizer, lambda x: x, logits)
+    assert term.tolist() == pytest.approx([0.016, 0, 0.036])
+    slope = torch.autograd.grad(term.sum(), logits)[0]
     assert slope.tolist() == pytest.approx([-0.016, 0, 0.024])
 
 
@@ -112,14 +134,18 @@ def test_penalty_of_a_quadratic_discriminator_is_known(penalty, at):
     """D(x) = |x|^2 w has the gradient 2 x w, and w |x|^4 as the integral: both derivatives by hand."""
     images = torch.randn(4, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     weight = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
-    gradient, logits = input_gradient(lambda x: weight * x.square().sum((1, 2, 3)), images)
+
+    def network(x):
+        return weight * x.square().sum((1, 2, 3))
+
+    gradient, logits = input_gradient(network, images)
     squares = images.square().sum((1, 2, 3))
     torch.testing.assert_close(logits, weight * squares)
     torch.testing.assert_close(gradient, 2 * weight * images)
     regularizer = penalty(weight=5.0, every=3)
     assert regularizer.at == at and regularizer.every == 3
-    torch.testing.assert_close(regularizer.penalty(gradient), 2 * weight**2 * squares)
-    term = regularizer.term(gradient)
+    value, term = judged(regularizer, network, images)
+    torch.testing.assert_close(value, 2 * weight**2 * squares)
     torch.testing.assert_close(term, 15 * 2 * weight**2 * squares)
     slope = torch.autograd.grad(term.sum(), weight)[0]
     torch.testing.assert_close(slope, 15 * 4 * weight.detach() * squares.sum())
@@ -166,12 +192,37 @@ def test_a_cadence_is_crossed_once_at_or_past_each_multiple(every, before, step)
     assert crossed(every, before, after) == any(n % every == 0 for n in range(before + 1, after + 1))
 
 
+BOTH_AT_0 = {"discriminator": 0, "generator": 0}
+
+
+def clock_at(nimg, **steps):
+    clock = Clock(steps)
+    clock.nimg, clock.steps = nimg, steps
+    return clock
+
+
 def test_clock_comes_back_as_plain_values():
-    clock = Clock(64, {"discriminator": 3, "generator": 1})
+    clock = clock_at(64, discriminator=3, generator=1)
+    clock.waited["generator"] = 2
     state = clock.state_dict()
-    clock.moves["generator"] += 1
-    other = Clock()
+    clock.steps["generator"] += 1
+    other = Clock(["discriminator", "generator"])
+    assert other.state_dict() == {"nimg": 0, "moves": BOTH_AT_0, "waited": BOTH_AT_0}
     other.load_state_dict(state)
-    assert other == Clock(64, {"discriminator": 3, "generator": 1})
-    other.moves["discriminator"] += 1
-    assert state == {"nimg": 64, "moves": {"discriminator": 3, "generator": 1}}
+    expected = clock_at(64, discriminator=3, generator=1)
+    assert other != expected
+    expected.waited["generator"] = 2
+    assert other == expected
+    other.steps["discriminator"] += 1
+    other.waited["generator"] += 1
+    assert state == {
+        "nimg": 64,
+        "moves": {"discriminator": 3, "generator": 1},
+        "waited": {"discriminator": 0, "generator": 2},
+    }
+
+
+def test_a_clock_of_the_first_edition_comes_back():
+    clock = Clock(["discriminator", "generator"])
+    clock.load_state_dict({"nimg": 64, "moves": {"discriminator": 3, "generator": 1}})
+    assert clock == clock_at(64, discriminator=3, generator=1)

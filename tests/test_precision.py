@@ -4,9 +4,11 @@ from functools import partial
 
 import pytest
 import torch
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, RMSprop
 
-from ganlab.engine.player import LossScale, Player
+from ganlab.engine.player import Seat
+from ganlab.engine.precision import LossScale
+from ganlab.engine.runtime import Runtime
 from ganlab.models import DCGAN
 from ganlab.regularizers import R1, R2, GradientPenalty
 from ganlab.seeding import seed_everything
@@ -26,7 +28,7 @@ def dcgan(precision, **changes):
     """A small DCGAN, its players seated; the same weights every time."""
     seed_everything(4)
     arguments = {"width": 8, "latent": 8, "regularizers": {"r1": R1(weight=0.5, every=2)}} | changes
-    model = DCGAN(image=IMAGE, precision=precision, **arguments)
+    model = DCGAN(image=IMAGE, runtime=Runtime(precision=precision), **arguments)
     model.configure_optimizers()
     return model
 
@@ -67,27 +69,28 @@ def test_a_game_in_half_precision_is_close_to_float32_and_keeps_its_weights_in_f
     assert half["discriminator/not_finite"] == half["generator/not_finite"] == 0
     for name, tensor in model.state_dict().items():
         assert tensor.dtype == torch.float32 and tensor.isfinite().all(), name
-    for player in model.players.values():
-        for moments in player.optimizer.state.values():
+    for seat in model.seats.values():
+        for moments in seat.optimizer.state.values():
             assert moments["exp_avg"].dtype == moments["exp_avg_sq"].dtype == torch.float32
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
-@pytest.mark.parametrize(("penalty", "of"), [(R1, "real"), (R2, "fake"), (GradientPenalty, "between")])
+@pytest.mark.parametrize(("penalty", "of"), [(R1, "real"), (R2, "fake"), (GradientPenalty, "interpolates")])
 def test_a_penalty_runs_the_discriminator_in_float32_and_nothing_else_does(precision, dtype, penalty, of):
     model = dcgan(precision, regularizers={"penalty": penalty(weight=1.0, every=2)})
     inside, logits = [], []
     for layer in (model.discriminator.layers[0], model.discriminator.layers[3]):  # two convolutions
         layer.register_forward_hook(lambda layer, inputs, output: inside.append(output.dtype))
-    score = model.losses.score
-    model.losses.score = lambda *args, **kwargs: logits.append(score(*args, **kwargs)) or logits[-1]
+    score = model.score
+    model.score = lambda *args, **kwargs: logits.append(score(*args, **kwargs)) or logits[-1]
     images, labels = torch.rand(BATCH, 1, 16, 16) * 2 - 1, torch.full((BATCH,), -1)
-    passes = {"real": [torch.float32, dtype], "fake": [dtype, torch.float32], "between": [dtype, dtype, torch.float32]}
-    for expected in (passes[of], [dtype, dtype]):  # the penalty is due in the first move, and not in the second
+    passes = {"real": [torch.float32, dtype], "fake": [dtype, torch.float32]}
+    passes["interpolates"] = [dtype, dtype, torch.float32]
+    for expected in (passes[of], [dtype, dtype]):  # the penalty is due in the first step, and not in the second
         inside.clear()
-        model.move("discriminator", images, labels)
+        model.step("discriminator", {"real": images, "labels": labels})
         assert inside == [found for found in expected for _ in range(2)]
-    model.move("generator", images, labels)
+    model.step("generator", {"real": images, "labels": labels})
     assert inside[-2:] == [dtype] * 2
     assert {found.dtype for found in logits} == {torch.float32}
 
@@ -95,14 +98,14 @@ def test_a_penalty_runs_the_discriminator_in_float32_and_nothing_else_does(preci
 @pytest.mark.parametrize("precision", ["fp64", "fp32", "bf16"])
 def test_only_float16_needs_loss_scales(precision):
     model = dcgan(precision)
-    assert len(model.loss_scales) == 0 and all(player.scale is None for player in model.players.values())
+    assert len(model.loss_scales) == 0 and all(seat.scale is None for seat in model.seats.values())
 
 
 # --- loss scales
 
 
 @pytest.mark.parametrize(("victim", "other"), [PLAYERS, PLAYERS[::-1]])
-def test_an_overflow_skips_the_move_and_halves_the_scale_of_its_player_alone(victim, other):
+def test_an_overflow_skips_the_step_and_halves_the_scale_of_its_player_alone(victim, other):
     model = dcgan("fp16")
     play(model, 2)
     before = {player: weights(model, player) for player in PLAYERS}
@@ -114,9 +117,9 @@ def test_an_overflow_skips_the_move_and_halves_the_scale_of_its_player_alone(vic
     assert not any(torch.equal(a, b) for a, b in zip(weights(model, other), before[other], strict=True))
     assert model.loss_scales[victim].value == OVERFLOW / 2 and model.loss_scales[other].value == 2.0**16
     assert model.loss_scales[victim].finite == 0 and model.loss_scales[other].finite == 3
-    steps = {name: {int(m["step"]) for m in player.optimizer.state.values()} for name, player in model.players.items()}
-    assert steps == {victim: {2}, other: {3}}  # Adam's bias correction counts the moves that were made
-    assert model.clock.moves == {"discriminator": 3, "generator": 3} and model.clock.nimg == 3 * BATCH
+    steps = {name: {int(m["step"]) for m in seat.optimizer.state.values()} for name, seat in model.seats.items()}
+    assert steps == {victim: {2}, other: {3}}  # Adam's bias correction counts the steps that were made
+    assert model.clock.steps == {"discriminator": 3, "generator": 3} and model.clock.nimg == 3 * BATCH
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
     assert not same(model.ema.parameters(), average)
 
@@ -132,7 +135,7 @@ def test_a_scale_that_is_too_large_finds_its_level():
     assert not same(weights(model, "discriminator"), before)
 
 
-def test_a_scale_grows_after_enough_moves_that_were_finite(monkeypatch):
+def test_a_scale_grows_after_enough_steps_that_were_finite(monkeypatch):
     monkeypatch.setattr(LossScale, "PATIENCE", 3)
     scale, seen = LossScale(), []
     for not_finite in (0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0):
@@ -141,7 +144,7 @@ def test_a_scale_grows_after_enough_moves_that_were_finite(monkeypatch):
     assert seen == [(1, 1), (1, 2), (2, 0), (2, 1), (1, 0), (1, 1), (1, 2), (0.5, 0), (0.5, 1), (0.5, 2), (1, 0)]
 
 
-def test_the_scales_of_a_game_grow_with_its_moves(monkeypatch):
+def test_the_scales_of_a_game_grow_with_its_steps(monkeypatch):
     monkeypatch.setattr(LossScale, "PATIENCE", 2)
     model = dcgan("fp16")
     for scale in model.loss_scales.values():
@@ -158,10 +161,12 @@ def test_the_scales_are_saved_and_restored():
     other.load_state_dict(model.state_dict())
     for name, value, finite in (("generator", OVERFLOW / 2**5, 0), ("discriminator", 2.0**16, 5)):
         assert other.loss_scales[name].value == value and other.loss_scales[name].finite == finite
-        assert other.players[name].scale is other.loss_scales[name]  # the one that the player uses
+        assert other.seats[name].scale is other.loss_scales[name]  # the one that the seat uses
 
 
-@pytest.mark.parametrize("optimizer", [partial(Adam, lr=1e-3, betas=(0.5, 0.99)), partial(SGD, lr=1e-2)])
+@pytest.mark.parametrize(
+    "optimizer", [partial(Adam, lr=1e-3, betas=(0.5, 0.99)), partial(SGD, lr=1e-2), partial(RMSprop, lr=1e-4)]
+)
 def test_a_step_does_not_depend_on_the_scale(optimizer):
     """In float32, where scaling by a power of two is exact as long as nothing overflows."""
     ends = {}
@@ -170,7 +175,7 @@ def test_a_step_does_not_depend_on_the_scale(optimizer):
         for name in PLAYERS if factor else ():
             scale = LossScale()
             scale.value.fill_(factor)
-            model.players[name] = Player(getattr(model, name), optimizer, scale)
+            model.seats[name] = Seat(model.players[name], {name: getattr(model, name)}, scale)
         start = weights(model, "generator")
         means = play(model, 6)
         assert means["discriminator/not_finite"] == means["generator/not_finite"] == 0

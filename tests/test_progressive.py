@@ -4,6 +4,7 @@ import copy
 import math
 
 import pytest
+import tiny
 import torch
 from torch.nn import functional as F
 
@@ -16,18 +17,18 @@ from ganlab.types import ImageSpec, Phase, UserError
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 IMAGE = ImageSpec(16, 16, 1)
-SEED, BATCH, RATE, BETAS, EPSILON, DECAY = 3, 4, 5e-4, (0.3, 0.9), 1e-8, 0.9
+SEED, BATCH, LR, BETAS, EPSILON, DECAY = 3, 4, 5e-4, (0.3, 0.9), 1e-8, 0.9
 TRAIN, FADE = 12, 20
-"""In moves of 4: three at 4 px, five that fade 8 px in, three at 8 px, five that fade 16 px in."""
+"""In steps of 4: three at 4 px, five that fade 8 px in, three at 8 px, five that fade 16 px in."""
 LATENT, CHANNELS = 5, {2: 6, 4: 6, 8: 4, 16: 2}
 
 
 def game(image=IMAGE, **changes):
     seed_everything(SEED)
     arguments = {"width_base": 16, "width_max": 6, "latent": LATENT, "train_nimg": TRAIN, "fade_nimg": FADE}
-    arguments |= {"batches": {"4": BATCH}, "rate": RATE, "betas": BETAS, "rate_factors": {"8": 0.5, "16": 2.0}}
-    arguments |= {"ema_decay": DECAY, "seed": SEED, "precision": "fp64"}
-    return ProgressiveGAN(image=image, **(arguments | changes))
+    arguments |= {"batches": {"4": BATCH}, "lr": LR, "betas": BETAS, "lr_factors": {"8": 0.5, "16": 2.0}}
+    arguments |= {"ema_decay": DECAY} | tiny.with_runtime(changes, seed=SEED, precision="fp64")
+    return ProgressiveGAN(image=image, **arguments)
 
 
 def seated(module):
@@ -36,7 +37,7 @@ def seated(module):
 
 
 def batches(count, n=BATCH):
-    """Noise at full size, larger than most moves are at."""
+    """Noise at full size, larger than most steps are at."""
     draw = torch.Generator().manual_seed(8)
     for _ in range(count):
         yield torch.rand(n, 1, 16, 16, generator=draw, dtype=torch.float64) * 2 - 1, torch.full((n,), -1)
@@ -113,7 +114,7 @@ class Loop:
         return self.layer(w, "last.6", x, gain=1.0)[:, 0]
 
     def adam(self, weights, loss, size):
-        rate = RATE * {4: 1.0, 8: 0.5, 16: 2.0}[size]
+        lr = LR * {4: 1.0, 8: 0.5, 16: 2.0}[size]
         gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
             if gradient is None:
@@ -122,7 +123,7 @@ class Loop:
             t, m, v = t + 1, BETAS[0] * m + (1 - BETAS[0]) * gradient, BETAS[1] * v + (1 - BETAS[1]) * gradient**2
             self.moments[id(weights), name] = t, m, v
             step = m / (1 - BETAS[0] ** t) / ((v / (1 - BETAS[1] ** t)).sqrt() + EPSILON)
-            weights[name] = (weight - rate * step).detach()
+            weights[name] = (weight - lr * step).detach()
 
     def latents(self, player):
         return Noise(SEED, self.nimg, 0, 4, dtype=torch.float64).normal(f"{player} latents", BATCH, LATENT)
@@ -175,12 +176,12 @@ def test_ten_steps_are_those_of_a_loop_written_by_hand(first):
 
 def test_the_moments_of_adam_are_forgotten_at_both_ends_of_a_fade():
     module = seated(game())
-    steps = {name: [] for name in module.players}
+    steps = {name: [] for name in module.seats}
     for batch in batches(13):
         module.training_step(batch, 0)
-        for name, player in module.players.items():
-            steps[name].append(max((s["step"].item() for s in player.optimizer.state.values()), default=0))
-    # Fades are from 12 to 32 and from 44 on; a generator's move comes after the one that crosses their ends.
+        for name, seat in module.seats.items():
+            steps[name].append(max((s["step"].item() for s in seat.optimizer.state.values()), default=0))
+    # Fades are from 12 to 32 and from 44 on; a generator's step comes after the one that crosses their ends.
     assert steps["discriminator"] == [1, 2, 0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2]
     assert steps["generator"] == [1, 2, 1, 2, 3, 4, 5, 1, 2, 3, 1, 2, 3]
 
@@ -188,9 +189,9 @@ def test_the_moments_of_adam_are_forgotten_at_both_ends_of_a_fade():
 def test_layers_that_are_not_on_show_may_have_zero_gradients_or_none():
     """As they have on several processes, and on one: Adam then counts its steps, or does not."""
     one, many = seated(game()), seated(game())
-    for player in many.players.values():
-        weights = list(player.network.parameters())
-        player.gradients.clear = lambda weights=weights: [setattr(w, "grad", torch.zeros_like(w)) for w in weights]
+    for seat in many.seats.values():
+        weights = list(seat.network.parameters())
+        seat.gradients.clear = lambda weights=weights: [setattr(w, "grad", torch.zeros_like(w)) for w in weights]
     for batch in batches(16):
         one.training_step(batch, 0)
         many.training_step(batch, 0)
@@ -208,7 +209,14 @@ def test_level_and_plan_are_functions_of_the_images_seen():
     levels = {0: (4, 1.0), 99: (4, 1.0), 100: (8, 0.0), 101: (8, 0.02), 125: (8, 0.5), 149: (8, 0.98), 150: (8, 1.0)}
     levels |= {249: (8, 1.0), 250: (16, 0.0), 299: (16, 0.98), 300: (16, 1.0), 10**9: (16, 1.0)}
     assert {nimg: module.level(nimg) for nimg in levels} == levels
-    assert [module.rate_schedule(nimg) for nimg in (0, 99, 100, 249, 250, 10**9)] == [1.0, 1.0, 0.5, 0.5, 2.0, 2.0]
+    assert [module.players["generator"].lr_schedule(nimg) for nimg in (0, 99, 100, 249, 250, 10**9)] == [
+        1.0,
+        1.0,
+        0.5,
+        0.5,
+        2.0,
+        2.0,
+    ]
 
 
 def test_samples_are_of_full_size_and_continuous_across_every_boundary():
@@ -234,7 +242,7 @@ def test_samples_are_of_full_size_and_continuous_across_every_boundary():
         assert (shown[before] - shown[after]).abs().mean() < whole / 5
 
 
-def test_samples_between_moves_change_nothing():
+def test_samples_between_steps_change_nothing():
     one, two = seated(game()), seated(game())
     for batch in batches(8):
         one.training_step(batch, 0)
@@ -259,7 +267,7 @@ def test_the_loss_is_a_part_and_labels_are_told():
     assert seen["discriminator/loss"] > 0 and not torch.equal(
         module.sample(1, labels=[0]), module.sample(1, labels=[1])
     )
-    assert {"gradient_penalty", "drift"} == game().regularizers.keys()
+    assert {"gradient_penalty", "drift"} == game().players["discriminator"].regularizers.keys()
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
@@ -268,8 +276,8 @@ def test_bf16_is_close_to_fp32_and_keeps_weights_and_logits_in_full(alpha):
     for precision in ("fp32", "bf16"):
         module = seated(game(precision=precision, width_base=256, width_max=16))
         module.clock.nimg = 44 + round(alpha * FADE)
-        fake = module.losses.generate(*module.draw(8, module._noise(0), "x"))
-        kinds[precision] = fake.detach(), module.losses.score(fake, torch.full((8,), -1)).detach()
+        fake = module.generate(*module.draw_latents(8, module.noise(0), "x"))
+        kinds[precision] = fake.detach(), module.score(fake, torch.full((8,), -1)).detach()
         module.training_step(next((x.float(), y) for x, y in batches(1)), 0)
         assert {t.dtype for t in (*kinds[precision], *module.state_dict().values())} == {torch.float32}
         assert module.statistics.read()["discriminator/not_finite"] == 0
@@ -283,7 +291,7 @@ def test_bf16_is_close_to_fp32_and_keeps_weights_and_logits_in_full(alpha):
         ({"train_nimg": 0}, r"model\.train_nimg: 0: must be more than 0"),
         ({"fade_nimg": -1}, r"model\.fade_nimg: -1: must be more than 0"),
         ({"batches": {"4": 4, "12": 4}}, r"model\.batches: 12: its keys are sizes in px; write 4, 8, 16, .*, 1024"),
-        ({"rate_factors": {"2048": 1.0}}, r"model\.rate_factors: 2048: its keys are sizes"),
+        ({"lr_factors": {"2048": 1.0}}, r"model\.lr_factors: 2048: its keys are sizes"),
         ({"batches": {"4": 0}}, r"model\.batches\.4: 0: must be more than 0"),
         ({"batches": {"8": 4}}, r"model\.batches: says nothing of 4 px"),
     ],

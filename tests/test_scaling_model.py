@@ -22,8 +22,8 @@ def test_nothing_to_reduce_costs_nothing(paper):
 def test_two_processes_by_hand(paper):
     link = paper.Link(bandwidth=1e9, latency=1e-5)
     cluster = paper.Cluster(link, link, 8)
-    two_moves = paper.Traffic((8e6, 4e6), ())  # 8.02 ms and 4.02 ms, each in one bucket: nothing overlaps
-    assert paper.efficiency(0.012, two_moves, cluster, 2, overlap=0.5) == pytest.approx(12 / (12 + 12.04))
+    two_steps = paper.Traffic((8e6, 4e6), ())  # 8.02 ms and 4.02 ms, each in one bucket: nothing overlaps
+    assert paper.efficiency(0.012, two_steps, cluster, 2, overlap=0.5) == pytest.approx(12 / (12 + 12.04))
     statistics = paper.Traffic((), (8.0,) * 10)  # ten times 2e-5 s and 8e-9 s
     assert paper.efficiency(0.002, statistics, cluster, 2, overlap=0.5) == pytest.approx(2 / 2.20008)
     long = paper.Traffic((100 * 2**20,), ())  # 104.8776 ms, of which 60 ms travel beside the backward pass

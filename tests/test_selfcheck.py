@@ -50,7 +50,7 @@ def test_a_penalty_counts_as_often_as_it_is_due(every):
     assert work(regularizers={"r1": R1(weight=1.0, every=every)}).operations == BY_D + BY_G + PENALTY / every
 
 
-def test_penalties_due_at_different_moves():
+def test_penalties_due_at_different_steps():
     mixed = 2 * sum(D) + PENALTY + 2 * D[0] + 4 * D[1]  # batch norm's slope goes back through the layers below it
     both = work(regularizers={"gp": GradientPenalty(weight=1.0, every=3), "r1": R1(weight=1.0, every=2)}).operations
     assert both == pytest.approx(BY_D + BY_G + mixed / 3 + PENALTY / 2, rel=1e-12)
@@ -58,8 +58,8 @@ def test_penalties_due_at_different_moves():
     assert drift.operations == BY_D + BY_G and drift.operators > work().operators
 
 
-@pytest.mark.parametrize(("moves", "ratio"), [(2, 2.0), (5, 0.5)])
-def test_a_cycle_is_so_many_moves_of_the_one_and_one_of_the_other(moves, ratio):
+@pytest.mark.parametrize(("steps", "ratio"), [(2, 2.0), (5, 0.5)])
+def test_a_cycle_is_so_many_steps_of_the_one_and_one_of_the_other(steps, ratio):
     sgd = partial(SGD, lr=0.1)
     model = GANModule(
         image=IMAGE,
@@ -67,23 +67,23 @@ def test_a_cycle_is_so_many_moves_of_the_one_and_one_of_the_other(moves, ratio):
         discriminator=dcgan.Discriminator(image=IMAGE, width=WIDTH),
         objective=NonSaturating(),
         optimizers={"generator": sgd, "discriminator": sgd},
-        discriminator_moves=moves,
+        discriminator_steps=steps,
         generator_batch=ratio,
     )
-    assert count(model, model.phases[0], BATCH).operations == pytest.approx(BY_D + BY_G * ratio / moves, rel=1e-12)
+    assert count(model, model.phases[0], BATCH).operations == pytest.approx(BY_D + BY_G * ratio / steps, rel=1e-12)
 
 
 @pytest.mark.parametrize("changes", [{"micro_batch": 4}, {"regularizers": {"gp": GradientPenalty(weight=1.0)}}])
 def test_the_copy_without_numbers_does_what_the_model_does(changes):
-    model = DCGAN(image=IMAGE, width=WIDTH, latent=LATENT, **changes)
+    model = DCGAN(image=IMAGE, width=WIDTH, latent=LATENT, **tiny.with_runtime(changes))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     counted = count(model, model.phases[0], BATCH)
-    assert model.clock.nimg == 0 and not model.players and tiny.distance(model.state_dict(), before) == 0
+    assert model.clock.nimg == 0 and not model.seats and tiny.distance(model.state_dict(), before) == 0
     model.configure_optimizers()
     real, labels = torch.rand(BATCH, 3, 16, 16), torch.full((BATCH,), -1)
     with Counter() as counter:
         for player in ("discriminator", "generator"):
-            model.move(player, real, labels)
+            model.step(player, {"real": real, "labels": labels})
     assert (counter.operations / BATCH, counter.operators / BATCH) == (counted.operations, counted.operators)
 
 
@@ -103,11 +103,16 @@ def test_growth_is_counted_size_by_size():
 
 # --- suspects
 
-TICK = {"seconds/data": 0.1, "seconds/discriminator": 4.0, "seconds/penalty": 1.0, "seconds/generator": 4.0}
+TICK = {
+    "seconds/data": 0.1,
+    "seconds/discriminator": 4.0,
+    "seconds/discriminator_penalty": 1.0,
+    "seconds/generator": 4.0,
+}
 TICK |= {"seconds/reduction": 0.5, "seconds/logging": 0.4, "images_per_second": 7.0, "discriminator/loss": 99.0}
 RATES = Rates({"fp32": 1e12, "tf32": 1.4e12, "bf16": 1.2e12}, 1e11, 1e-6)
 FAST = Rates({"fp32": 1e12, "tf32": 4e12, "bf16": 8e12}, 1e11, 1e-6)
-LONG = {**TICK, "seconds/penalty": 12.0}
+LONG = {**TICK, "seconds/discriminator_penalty": 12.0}
 
 
 @pytest.mark.parametrize(
@@ -115,8 +120,8 @@ LONG = {**TICK, "seconds/penalty": 12.0}
     [
         ("data", "13% of the time", {**TICK, "seconds/data": 1.5}, 0.9, {"r1": 1}, FAST),
         ("penalties", "model.regularizers.r1.every, up to 16", LONG, 0.9, {"slow": 16, "r1": 1}, FAST),
-        ("launch overhead", "31% of the moves'", TICK, 0.28, {"r1": 1}, FAST),
-        ("launch overhead", "47% of the moves'", LONG, 0.45, {"r1": 16}, FAST),
+        ("launch overhead", "31% of the steps'", TICK, 0.28, {"r1": 1}, FAST),
+        ("launch overhead", "47% of the steps'", LONG, 0.45, {"r1": 16}, FAST),
         ("precision", "8.0 times as fast in bf16; write machine.precision=bf16", TICK, 0.26, {"r1": 1}, FAST),
         ("memory bandwidth / small layers", "layers too small", TICK, 0.26, {"r1": 1}, RATES),
     ],
@@ -156,15 +161,15 @@ def test_measuring_leaves_torch_as_it_was():
     assert all(1e7 < rate < 1e14 for rate in (*rates.flops.values(), rates.bytes)) and 1e-8 < rates.launch < 1e-2
 
 
-def test_moves_are_timed_in_whole_cycles_by_kind():
-    model = tiny.game(regularizers={"r1": R1(weight=1.0, every=3)}, discriminator_moves=2)
+def test_steps_are_timed_in_whole_cycles_by_kind():
+    model = tiny.game(regularizers={"r1": R1(weight=1.0, every=3)}, discriminator_steps=2)
     model.configure_optimizers()
     row = play(model, model.phases[0], 4, seconds=0.05)
-    warm_up_and = model.clock.moves
+    warm_up_and = model.clock.steps
     assert warm_up_and["discriminator"] == 2 * warm_up_and["generator"] >= 6
     assert model.clock.nimg == 4 * (warm_up_and["discriminator"] - 4)
     spent = model.clock.nimg / row["images_per_second"]
-    parts = [row[f"seconds/{part}"] for part in ("discriminator", "penalty", "generator")]
+    parts = [row[f"seconds/{part}"] for part in ("discriminator", "discriminator_penalty", "generator")]
     assert min(parts) > 0 and sum(parts) <= spent and row["seconds/data"] == 0
 
 
@@ -182,7 +187,7 @@ def test_show_tells_the_time_when_asked(tmp_path, dataset, monkeypatch):
     )
     limit = re.search(r"\nlimit       ([\d,.]+) images/s at 16 px, were all \S+ MFLOP of an image large matrix", said)
     measured = re.search(
-        r"\nmeasured    48 images a move: ([\d,.]+) images/s, (\d+)% of the limit; first suspect: ", said
+        r"\nmeasured    48 images a step: ([\d,.]+) images/s, (\d+)% of the limit; first suspect: ", said
     )
     assert limit and measured
     rate, most = (float(match[1].replace(",", "")) for match in (measured, limit))
@@ -193,7 +198,7 @@ def test_a_network_too_large_to_be_timed_here_says_so(monkeypatch):
     monkeypatch.setattr(ganlab.commands.show, "SECONDS", 1e-9)
     monkeypatch.setattr(ganlab.experiment.selfcheck, "SECONDS", 0.02)
     said = runs.ganlab("show", REPOSITORY / "configs/digits/dcgan.yaml", "data.url=none", "--time").output
-    assert "\nmeasured    nothing: even 4 images a move would take this machine more than 0 s\n" in said
+    assert "\nmeasured    nothing: even 4 images a step would take this machine more than 0 s\n" in said
 
 
 def test_a_run_says_what_it_could_do_and_what_to_suspect(tmp_path, dataset):

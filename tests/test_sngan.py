@@ -11,6 +11,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import relu
 
+from ganlab.engine.runtime import Runtime
 from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
 from ganlab.models import SNGAN, GANModule, ProjectionGAN
@@ -20,7 +21,7 @@ from ganlab.seeding import Noise, seed_everything
 from ganlab.types import ImageSpec, UserError
 
 IMAGE = ImageSpec(16, 16, 1, 3)
-BATCH, LATENT, RATE, HALF_LIFE, END = 4, 128, 2e-4, 100.0, 200
+BATCH, LATENT, LR, HALF_LIFE, END = 4, 128, 2e-4, 100.0, 200
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -51,7 +52,7 @@ class Reference:
         self.w, self.u, self.v = raw_weights(module.discriminator)
         self.w = {name: w.requires_grad_() for name, w in self.w.items()}
         self.second = {id(p): torch.zeros_like(p) for p in [*self.w.values(), *self.g.parameters()]}
-        self.spectral, self.penalty, self.labels, self.nimg, self.moves = spectral, penalty, labels, 0, 0
+        self.spectral, self.penalty, self.labels, self.nimg, self.steps = spectral, penalty, labels, 0, 0
 
     def score(self, images, labels):
         weights = dict(self.w)
@@ -64,7 +65,7 @@ class Reference:
         for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             second = self.second[id(p)]
             second.mul_(0.9).add_(0.1 * gradient**2)
-            p.data -= RATE * max(0, 1 - self.rate_at / END) * gradient / ((second / (1 - 0.9**t)).sqrt() + 1e-8)
+            p.data -= LR * max(0, 1 - self.lr_at / END) * gradient / ((second / (1 - 0.9**t)).sqrt() + 1e-8)
 
     def draw(self, player, n, of_reals):
         noise = Noise(0, self.nimg, 0, 4, dtype=torch.float64)
@@ -86,14 +87,14 @@ class Reference:
             between = (real + noise.uniform("between", BATCH, 1, 1, 1) * (fake - real)).requires_grad_()
             (slope,) = torch.autograd.grad(self.score(between, labels).sum(), between, create_graph=True)
             loss = loss + self.penalty * (slope.flatten(1).norm(dim=1) - 1) ** 2
-        self.rate_at, self.moves = self.nimg, self.moves + 1
-        self.adam(loss.mean(), list(self.w.values()), self.moves)
+        self.lr_at, self.steps = self.nimg, self.steps + 1
+        self.adam(loss.mean(), list(self.w.values()), self.steps)
         self.nimg += BATCH
-        if self.moves % 5 == 0:
-            self.rate_at = self.nimg
+        if self.steps % 5 == 0:
+            self.lr_at = self.nimg
             _, latents, fake_labels = self.draw("generator", 2 * BATCH, labels.repeat_interleave(2))
             loss = -self.score(self.g(latents, fake_labels), fake_labels).mean()
-            self.adam(loss, list(self.g.parameters()), self.moves // 5)
+            self.adam(loss, list(self.g.parameters()), self.steps // 5)
             keep = 0.5 ** (5 * BATCH / HALF_LIFE)
             for average, live in zip(self.ema.parameters(), self.g.parameters(), strict=True):
                 average.data = keep * average.data + (1 - keep) * live.data
@@ -103,13 +104,13 @@ def game(kind, **changes):
     """A module in float64, 16 px and 4 channels wide; WGAN-GP is the shipped YAML, made small."""
     seed_everything(3)
     if kind == "wgan_gp":
-        small = ("generator.width=4", "discriminator.width=4", f"rate_schedule.until_nimg={END}")
+        small = ("generator.width=4", "discriminator.width=4", f"lr_schedule.until_nimg={END}")
         size = [f"data.image.{side}=16" for side in ("height", "width")]
         overrides = [f"model.{key}" for key in (*small, f"ema_half_life={HALF_LIFE}")]
         path = REPOSITORY / "configs" / "cifar10" / "wgan_gp.yaml"
         return build_model(load(path, [*overrides, *size, "data.image.channels=1", "machine.precision=fp64"]))
     arguments = {"image": IMAGE, "generator_width": 4, "discriminator_width": 4, "ema_half_life": HALF_LIFE}
-    return kind(**arguments, rate_schedule=Linear(until_nimg=END), precision="fp64", **changes)
+    return kind(**arguments, lr_schedule=Linear(until_nimg=END), **tiny.with_runtime(changes, precision="fp64"))
 
 
 def seated(module):
@@ -135,14 +136,14 @@ def batches(count, n=BATCH):
         pytest.param("wgan_gp", {}, {"spectral": False, "penalty": 10.0}, id="WGAN-GP"),
     ],
 )
-def test_ten_moves_of_each_player_are_those_of_a_loop_written_by_hand(kind, changes, by_hand):
+def test_ten_steps_of_each_player_are_those_of_a_loop_written_by_hand(kind, changes, by_hand):
     module = seated(game(kind, **changes))
     reference = Reference(module, **by_hand)
     start = copy.deepcopy(module.state_dict())
     for number, batch in enumerate(batches(50)):
         module.training_step(batch, number)
         reference.step(*batch)
-    assert module.clock.moves == {"discriminator": 50, "generator": 10} and module.clock.nimg == END
+    assert module.clock.steps == {"discriminator": 50, "generator": 10} and module.clock.nimg == END
     assert tiny.distance(module.generator.state_dict(), reference.g.state_dict()) < 1e-10
     averages = dict(reference.ema.named_parameters())
     assert tiny.distance(dict(module.ema.named_parameters()), averages) < 1e-10
@@ -157,7 +158,8 @@ def test_ten_moves_of_each_player_are_those_of_a_loop_written_by_hand(kind, chan
 def test_the_largest_singular_values_stay_at_one():
     """Where two of them cross, the estimate lags; of these small networks' weights none does."""
     seed_everything(1)
-    module = seated(ProjectionGAN(image=IMAGE, generator_width=8, discriminator_width=8))
+    runtime = Runtime(total_nimg=16_000_000)
+    module = seated(ProjectionGAN(image=IMAGE, generator_width=8, discriminator_width=8, runtime=runtime))
     layers = [m for m in module.discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)]
     assert len(layers) == 10
     for number, batch in enumerate(batches(100, 32)):
@@ -169,14 +171,17 @@ def test_the_largest_singular_values_stay_at_one():
 
 def test_the_papers_values_are_the_defaults():
     for kind, conditional in ((SNGAN, 0), (ProjectionGAN, 3)):
-        module = seated(kind(image=IMAGE))
+        module = seated(kind(image=IMAGE, runtime=Runtime(total_nimg=16_000_000)))
         assert isinstance(module, GANModule) and module.classes == conditional and module.latent == 128
-        for player in module.players.values():
-            group = player.optimizer.param_groups[0]
+        for seat in module.seats.values():
+            group = seat.optimizer.param_groups[0]
             assert (group["lr"], group["betas"], group["eps"]) == (2e-4, (0.0, 0.9), 1e-8)
-        assert module.moves_every == {"discriminator": 1, "generator": 5} and module.generator_batch == 2
-        assert [module.rate_schedule(at) for at in (0, 4_000_000, 16_000_000)] == [1, 0.75, 0]
-        assert module.dequantize and module.augment is None and not module.regularizers
+        d, g = module.players["discriminator"], module.players["generator"]
+        assert (d.every, g.every, d.batch, g.batch) == (1, 5, 1, 2) and module.cycle() == 5
+        for player in (d, g):
+            assert [player.lr_schedule(at) for at in (0, 4_000_000, 16_000_000)] == [1, 0.75, 0]
+            assert not player.regularizers and not player.constraints
+        assert module.dequantize and module.augment is None and module.BATCH == 64
         assert module.generator.norm.eps == 2e-5
 
 
@@ -199,21 +204,22 @@ def test_dequantization_spreads_each_level_over_its_own_interval():
     pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(8, 1, 1, 1)
     labels = torch.zeros(8, dtype=torch.int64)
     module = seated(tiny.game(image=IMAGE, **networks, dequantize=True))
-    ((_, first, _), *_) = seen_by(module, "move", (pixels, labels))
+    ((_, reals), *_) = seen_by(module, "step", (pixels, labels))
+    first = reals["real"]
     levels = (first + 1) * 128
     assert torch.equal(levels.floor(), pixels.double())
     assert stats.kstest((levels - pixels).flatten().numpy(), "uniform").pvalue > 1e-3
-    ((_, second, _), *_) = seen_by(module, "move", (pixels, labels))
-    assert not (second == first).any()  # fresh at every move
-    ((_, floats, _), *_) = seen_by(module, "move", (first.float(), labels))
-    assert torch.equal(floats, first.float().double())  # only bytes have levels
+    ((_, reals), *_) = seen_by(module, "step", (pixels, labels))
+    assert not (reals["real"] == first).any()  # fresh at every step
+    ((_, reals), *_) = seen_by(module, "step", (first.float(), labels))
+    assert torch.equal(reals["real"], first.float().double())  # only bytes have levels
 
 
 @pytest.mark.parametrize("fake_labels", ["data", "uniform"])
 def test_fakes_have_the_labels_of_the_reals_or_uniform_ones(fake_labels):
-    module = seated(game(ProjectionGAN, fake_labels=fake_labels, discriminator_moves=1))
-    seen, generate = [], module.losses.generate
-    module.losses.generate = lambda latents, labels: seen.append(labels) or generate(latents, labels)
+    module = seated(game(ProjectionGAN, fake_labels=fake_labels, discriminator_steps=1))
+    seen, generate = [], module.generate
+    module.generate = lambda latents, labels, **how: seen.append(labels) or generate(latents, labels, **how)
     for number in range(30):
         module.training_step((next(batches(1, 8))[0], torch.arange(8) % 2), number)
     for_discriminator, for_generator = torch.stack(seen[::2]), torch.stack(seen[1::2])
@@ -227,11 +233,11 @@ def test_fakes_have_the_labels_of_the_reals_or_uniform_ones(fake_labels):
 
 
 def test_labels_of_the_data_want_a_whole_number_of_fakes_for_each_real():
-    with pytest.raises(UserError, match=r"model\.generator_batch: 1\.5: with fake_labels: data, write a whole number"):
+    with pytest.raises(UserError, match=r"model\.generator_batch: 1\.5: write .* whole if fake_labels: data"):
         game(ProjectionGAN, fake_labels="data", generator_batch=1.5)
 
 
 def test_a_group_holds_whole_groups_of_a_batch_norm():
-    with pytest.raises(UserError, match=r"model\.group: 4 is no multiple of 8, the group of a batch norm"):
+    with pytest.raises(UserError, match=r"train\.group: 4 is no multiple of 8, the group of a batch norm"):
         game(SNGAN, batch_norm_group=8)
-    assert game(SNGAN, batch_norm_group=8, group=16).group == 16
+    assert game(SNGAN, batch_norm_group=8, group=16).runtime.group == 16

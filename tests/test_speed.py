@@ -1,4 +1,4 @@
-"""What a move does not do: change a layout, wait for the device, keep what it was told not to, go back to Lightning."""
+"""What a step does not do: change a layout, wait for the device, keep what it was told not to, go back to Lightning."""
 
 import copy
 import platform
@@ -19,14 +19,14 @@ from ganlab.models import GANModule
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 
-from compiled import BATCH, CASES
+from compiled import BATCH, make_case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 LAST = torch.channels_last
 REALS = torch.rand(BATCH, 3, 16, 16, generator=torch.Generator().manual_seed(3)).mul(2).sub(1).to(memory_format=LAST)
 LABELS = torch.arange(BATCH) % 4
-GAMES = ["dcgan", "sngan", "projection", "wgan-gp", "progressive"]
+GAMES = ["dcgan", "sngan", "projection", "wgan-gp", "progressive", "schedules"]
 
 
 class Watch(TorchDispatchMode):
@@ -57,24 +57,24 @@ class Watch(TorchDispatchMode):
 
 def seated(case: str, precision: str = "fp32") -> GANModule:
     torch.manual_seed(0)
-    model = CASES[case](precision=precision)
+    model = make_case(case, precision)
     model.clock.nimg = 200 if case == "progressive" else 0  # the second fade, to 16 px
     model.configure_optimizers()
     return model
 
 
 @pytest.mark.parametrize("case", GAMES)
-def test_moves_keep_to_channels_last(case):
+def test_steps_keep_to_channels_last(case):
     model = seated(case)
-    model.move("discriminator", REALS, LABELS)
+    model.step("discriminator", {"real": REALS, "labels": LABELS})
     with Watch() as watch:
-        model.move("generator", REALS, LABELS)
-        if not any(penalty.of == "gradient" for penalty in model.regularizers.values()):
-            model.move("discriminator", REALS, LABELS)  # torch's own double backward transposes as it likes
+        model.step("generator", {"real": REALS, "labels": LABELS})
+        if not any(penalty.gradient for penalty in model.players["discriminator"].regularizers.values()):
+            model.step("discriminator", {"real": REALS, "labels": LABELS})  # torch's double backward lays as it likes
     assert watch.changed == []
     tensors = [p for p in model.parameters() if p.dim() == 4]
     tensors += [p.grad for p in tensors if p.grad is not None]
-    tensors += [m["exp_avg"] for p in model.players.values() for m in p.optimizer.state.values()]
+    tensors += [m["exp_avg"] for seat in model.seats.values() for m in seat.optimizer.state.values()]
     assert all(t.is_contiguous(memory_format=LAST) for t in tensors if t.dim() == 4)
 
 
@@ -82,13 +82,13 @@ def test_the_watch_sees_another_layout_and_a_wait():
     model = seated("sngan")
     model.to(memory_format=torch.contiguous_format)
     with Watch() as watch:
-        model.move("generator", REALS.contiguous(), LABELS)
+        model.step("generator", {"real": REALS.contiguous(), "labels": LABELS})
         model.statistics.sums["generator/loss"].item()
     assert watch.changed and watch.waited == ["aten._local_scalar_dense.default"]
 
 
 @pytest.mark.parametrize("case", GAMES)
-def test_moves_wait_for_nothing(case):
+def test_steps_wait_for_nothing(case):
     model = seated(case)
     pixels = torch.zeros(BATCH, 3, 16, 16, dtype=torch.uint8)
     with Watch() as watch:
@@ -97,25 +97,11 @@ def test_moves_wait_for_nothing(case):
     assert watch.waited == []
 
 
-def test_what_is_in_a_stretch_is_one_step_of_lightnings(tmp_path, dataset, monkeypatch):
-    played, step = [], GANModule.training_step
-
-    def counted(self, batch, batch_idx):
-        before = self.clock.nimg
-        step(self, batch, batch_idx)
-        played.append((before, self.clock.nimg))
-
-    monkeypatch.setattr(GANModule, "training_step", counted)
-    runs.done(runs.write_config(tmp_path, dataset), f"run={tmp_path / 'run'}")
-    # Batches of 48; lines at 100, 200, ..., checkpoints at 144, 288, ..., grids at 240, 480.
-    assert played == [(0, 144), (144, 240), (240, 288), (288, 336), (336, 432), (432, 480)]
-
-
 # --- train.checkpoint_blocks
 
 
 def bytes_kept(model: GANModule) -> int:
-    """What the generator's move keeps for its backward pass, each storage once."""
+    """What the generator's step keeps for its backward pass, each storage once."""
     kept = {}
 
     def note(tensor):
@@ -123,7 +109,7 @@ def bytes_kept(model: GANModule) -> int:
         return tensor
 
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        model.move("generator", REALS.to(model.real_dtype), LABELS)
+        model.step("generator", {"real": REALS.to(model.real_dtype), "labels": LABELS})
     return sum(kept.values())
 
 
@@ -136,8 +122,8 @@ def test_blocks_computed_anew_change_memory_not_results(case):
     other.configure_optimizers()
     for _ in range(3):
         for game in (model, other):
-            game.move("discriminator", REALS.double(), LABELS)
-            game.move("generator", REALS.double(), LABELS)
+            game.step("discriminator", {"real": REALS.double(), "labels": LABELS})
+            game.step("generator", {"real": REALS.double(), "labels": LABELS})
     for (name, tensor), again in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
         assert torch.equal(tensor, again), name
     assert bytes_kept(other) < 0.7 * bytes_kept(model)

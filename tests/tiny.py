@@ -1,11 +1,13 @@
 """Networks without batch coupling, and a game of them: what is exact however a batch is cut."""
 
+from dataclasses import fields
 from functools import partial
 
 import torch
 from torch import nn
 from torch.optim import Adam
 
+from ganlab.engine.runtime import Runtime
 from ganlab.models import GANModule
 from ganlab.objectives import NonSaturating
 from ganlab.seeding import seed_everything
@@ -44,6 +46,13 @@ class Discriminator(nn.Module):
         return self.layers(images).gather(1, labels[:, None])[:, 0]
 
 
+def with_runtime(arguments, **defaults):
+    """Put those arguments that are settings of the run into a `runtime`."""
+    settings = {field.name for field in fields(Runtime)} & arguments.keys()
+    runtime = Runtime(**(defaults | {name: arguments[name] for name in settings}))
+    return {"runtime": runtime} | {name: value for name, value in arguments.items() if name not in settings}
+
+
 def game(**changes):
     """A module in float64, the same weights every time."""
     seed_everything(2)
@@ -55,10 +64,8 @@ def game(**changes):
         "objective": NonSaturating(),
         "optimizers": {"generator": adam, "discriminator": adam},
         "ema_half_life": 50.0,
-        "group": 2,
-        "precision": "fp64",
     }
-    return GANModule(**(arguments | changes))
+    return GANModule(**(arguments | with_runtime(changes, group=2, precision="fp64")))
 
 
 def batches(count, n, dtype=torch.float64):

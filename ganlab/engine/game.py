@@ -65,6 +65,8 @@ class Game(Sampling):
     """Reals in a round, over all ranks, unless the run says another number: the paper's."""
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Arguments that make others meaningless: a config may not give both."""
+    RECORDS: ClassVar[tuple[str, ...]] = ("loss",)
+    """Names of what the losses find of the samples, penalties aside: no penalty may have one of them."""
 
     def __init__(
         self,
@@ -361,16 +363,16 @@ class Game(Sampling):
 
     def _refuse_contradictions(self) -> None:
         group, micro_batch = self.runtime.group, self.runtime.micro_batch
-        penalties = {name: penalty for player in self.players.values() for name, penalty in player.regularizers.items()}
-        least: dict[str, Any] = {"train.group": group}
-        least |= {f"model.{name}_steps": player.every for name, player in self.players.items()}
-        least |= {f"model.regularizers.{name}.every": penalty.every for name, penalty in penalties.items()}
-        if wrong := [f"{name}: {value}" for name, value in least.items() if not callable(value) and value <= 0]:
+        penalties = [pair for player in self.players.values() for pair in player.regularizers.items()]
+        least: list[tuple[str, Any]] = [("train.group", group)]
+        least += [(f"model.{name}_steps", player.every) for name, player in self.players.items()]
+        least += [(f"model.regularizers.{name}.every", penalty.every) for name, penalty in penalties]
+        if wrong := [f"{name}: {value}" for name, value in least if not callable(value) and value <= 0]:
             raise UserError(f"{', '.join(wrong)}: must be more than 0")
         norms = [m for n in self.networks.values() for m in n.modules() if isinstance(m, Standardization)]
         if wrong_groups := [norm.group for norm in norms if norm.group is not None and group % norm.group]:
             raise UserError(f"train.group: {group} is no multiple of {wrong_groups[0]}, the group of a batch norm")
         if micro_batch is not None and micro_batch % group:
             raise UserError(f"train.micro_batch: {micro_batch} is no multiple of train.group, {group}")
-        if taken := {"loss", "not_finite", "skipped"} & set(penalties):
+        if taken := {*self.RECORDS, "not_finite", "skipped"} & {name for name, _ in penalties}:
             raise UserError(f"model.regularizers: {min(taken)} is the name of a statistic; choose another")

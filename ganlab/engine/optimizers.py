@@ -57,18 +57,50 @@ def lazy(make: MakeOptimizer, every: int) -> MakeOptimizer:
     return partial(make, lr=lr * c, betas=tuple(beta**c for beta in betas))
 
 
+def begin_momenta(optimizer: Optimizer) -> None:
+    """Let SGD begin with momenta of zero, to be called before its steps.
+
+    Torch's fused form leaves them undefined where the first step is masked. Its first step is the same, but for a
+    `dampening`, which torch applies from the second step on.
+    """
+    if isinstance(optimizer, SGD):
+        for group in optimizer.param_groups:
+            for parameter in group["params"] if group["momentum"] else ():
+                if parameter not in optimizer.state:
+                    optimizer.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
+
+
+class FirstValues(dict[str, Any]):
+    """What an optimizer remembers of a parameter, and each tensor of it as it was when it was first put there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: dict[str, Tensor] = {}
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if isinstance(value, Tensor):
+            self.first.setdefault(name, value.detach().clone())
+        super().__setitem__(name, value)
+
+
 def masked_step(optimizer: Optimizer, masked: Tensor, step: Callable[[], Any]) -> None:
     """Step with an optimizer that has no mask of its own: where `masked` is 1, everything is put back, on the device.
 
-    Counters that it keeps on the CPU beside a GPU's weights go on counting. `step` is its own, or a wrapper.
+    What the step makes of states that are not there yet is put back to their first values. Counters that are kept on
+    the CPU beside a GPU's weights, or as numbers, go on counting. `step` is the optimizer's own, or a wrapper.
     """
     moved = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    for parameter in moved:  # nothing that is not finite enters a state that is not there yet
+    for parameter in moved:  # so that nothing on its way is infinite
         parameter.grad = torch.where(masked.bool(), 0.0, parameter.grad)
-    states = [value for p in moved for value in optimizer.state[p].values() if isinstance(value, Tensor)]
-    held = [tensor for tensor in (*moved, *states) if tensor.device == masked.device]
-    before = [tensor.detach().clone() for tensor in held]
+    new = {p: FirstValues() for p in moved if p not in optimizer.state}
+    states = [value for p in moved if p not in new for value in optimizer.state[p].values()]
+    held = [(tensor, tensor.detach().clone()) for tensor in (*moved, *states) if isinstance(tensor, Tensor)]
+    optimizer.state.update(new)
     step()
+    for parameter, state in new.items():
+        held += [(state[name], first) for name, first in state.first.items()]
+        optimizer.state[parameter] = dict(state)
     with torch.no_grad():
-        for tensor, old in zip(held, before, strict=True):
-            tensor.copy_(torch.where(masked.bool(), old, tensor))
+        for tensor, before in held:
+            if tensor.device == masked.device:
+                tensor.copy_(torch.where(masked.bool(), before, tensor))

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from ganlab.constraints import Constraint
 from ganlab.engine import sharding
-from ganlab.engine.optimizers import MakeOptimizer, make_optimizer, masked_step, masks_itself, scheduled, value_at
+from ganlab.engine.optimizers import (
+    MakeOptimizer,
+    begin_momenta,
+    make_optimizer,
+    masked_step,
+    masks_itself,
+    scheduled,
+    value_at,
+)
 from ganlab.engine.precision import LossScale
 from ganlab.regularizers import Regularizer
 from ganlab.schedules import Schedule
@@ -130,6 +138,7 @@ class Seat:
         self.culprits += culprits
         masked = not_finite if skip is None else torch.maximum(not_finite, skip.float())
         if masks_itself(self.optimizer):
+            begin_momenta(self.optimizer)
             self.optimizer.found_inf = masked  # type: ignore[attr-defined]
             if self.scale is not None:
                 self.optimizer.grad_scale = self.scale.value  # type: ignore[attr-defined]

@@ -27,8 +27,7 @@ from ganlab.types import Images, ImageSpec, Labels, Logits, UserError
 class GANModule(Game):
     """A generator against a discriminator; every part is given.
 
-    A round is a discriminator step, followed in every `discriminator_steps`-th round by a generator step. Each step
-    draws fresh latents.
+    A round is a discriminator step, followed in every `discriminator_steps`-th round by a generator step.
 
     Args:
         generator: `network(latents [n, network.latent], labels [n]) -> images [n, c, h, w]` in [-1, 1].
@@ -39,7 +38,7 @@ class GANModule(Game):
         augment: applied to the reals and the fakes of both players.
         discriminator_steps: discriminator steps per generator step; or a function of the generator's steps so far.
         generator_batch: the generator's batch as a ratio to the discriminator's.
-        ema_half_life: of the generator's average, in real images shown; or `ema`, another average.
+        ema_half_life: of the generator's average, in reals shown; or `ema`, another average.
         fake_labels: drawn uniformly over the classes, or those of the reals.
         image, dequantize, dynamics, runtime: as `Game` has them.
     """
@@ -47,6 +46,7 @@ class GANModule(Game):
     generator: nn.Module
     discriminator: nn.Module
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {"optimizers": ("lr", "betas"), "ema": ("ema_half_life",)}
+    RECORDS = ("loss", "real_logit", "fake_logit")
 
     def __init__(
         self,

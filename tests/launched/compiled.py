@@ -1,4 +1,4 @@
-"""Games whose losses are compiled whole, against eager ones: 20 moves of each player in float64.
+"""Games whose losses are compiled whole, against eager ones: 20 steps of each player in float64.
 
 Prints by case the largest difference of a weight, the graphs compiled, and what was logged, as JSON.
 """
@@ -6,42 +6,51 @@ Prints by case the largest difference of a weight, the graphs compiled, and what
 import json
 import logging
 import sys
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
+from torch.optim import Adam
 
 from ganlab.augment import MirrorFlip
+from ganlab.engine.runtime import Runtime
 from ganlab.models import DCGAN, SNGAN, GANModule, ProgressiveGAN, ProjectionGAN
 from ganlab.networks import resnet
-from ganlab.objectives import Wasserstein
+from ganlab.objectives import NonSaturating, Wasserstein
 from ganlab.regularizers import R1, GradientPenalty
-from ganlab.types import ImageSpec
+from ganlab.schedules import Linear
+from ganlab.types import ImageSpec, Precision
 
 IMAGE, BATCH, STEPS = ImageSpec(16, 16, 3, 4), 16, 20
+LAST = STEPS * BATCH
+"""Where the schedules end, in images."""
 SMALL = {"generator_width": 8, "discriminator_width": 8}
+ADAM = partial(Adam, lr=2e-4, betas=(0.5, 0.999))
+OPTIMIZERS = {"generator": ADAM, "discriminator": ADAM}
 
 
-def dcgan(**arguments) -> GANModule:
-    return DCGAN(image=IMAGE, width=8, regularizers={"r1": R1(weight=1.0, every=4)}, augment=MirrorFlip(), **arguments)
+def dcgan(runtime: Runtime, **arguments) -> GANModule:
+    r1 = {"r1": R1(weight=1.0, every=4)}
+    return DCGAN(image=IMAGE, width=8, regularizers=r1, augment=MirrorFlip(), runtime=runtime, **arguments)
 
 
-def wgan_gp(**arguments) -> GANModule:
-    make = dcgan(**arguments).optimizer_makers
+def wgan_gp(runtime: Runtime) -> GANModule:
     return GANModule(
         image=IMAGE,
         generator=resnet.Generator(image=IMAGE, width=8),
         discriminator=resnet.Discriminator(image=IMAGE, width=8, spectral_norm=False, pooling="mean"),
         objective=Wasserstein(),
-        optimizers=make,
+        optimizers=OPTIMIZERS,
         regularizers={"gradient_penalty": GradientPenalty(weight=10.0)},
-        **arguments,
+        runtime=runtime,
     )
 
 
-def progressive(**arguments) -> GANModule:
-    """From 4 px through two fades to 16 px, in 20 moves of 16 images."""
+def progressive(runtime: Runtime) -> GANModule:
+    """From 4 px through two fades to 16 px, in 20 steps of 16 images."""
     widths = {"width_base": 32, "width_max": 6, "latent": 8}
-    return ProgressiveGAN(image=IMAGE, **widths, train_nimg=64, fade_nimg=64, batches={"4": BATCH}, **arguments)
+    return ProgressiveGAN(image=IMAGE, **widths, train_nimg=64, fade_nimg=64, batches={"4": BATCH}, runtime=runtime)
 
 
 class Broken(nn.Module):
@@ -59,52 +68,79 @@ class Broken(nn.Module):
 
 
 class Unstable(Broken):
-    """Another one, which changes at every move something that a compiler takes for constant."""
+    """Another one, which changes at every step something that a compiler takes for constant."""
 
     def forward(self, images, labels):
-        return self.linear(images.flatten(1))[:, 0] * {str(self.moves): 1.0}[str(self.moves)]
+        return self.linear(images.flatten(1))[:, 0] * {str(self.steps): 1.0}[str(self.steps)]
 
 
-def odd(network: type[Broken], **arguments) -> GANModule:
-    model = dcgan(**arguments)
+def odd(network: type[Broken], runtime: Runtime) -> GANModule:
     return GANModule(
         image=IMAGE,
-        generator=model.generator,
+        generator=dcgan(runtime).generator,
         discriminator=network(),
-        objective=model.losses.objective,
-        optimizers=model.optimizer_makers,
-        **arguments,
+        objective=NonSaturating(),
+        optimizers=OPTIMIZERS,
+        runtime=runtime,
+    )
+
+
+def micro_batches(runtime: Runtime) -> GANModule:
+    return dcgan(replace(runtime, micro_batch=12), batch_norm_group=4)
+
+
+def in_time(runtime: Runtime) -> GANModule:
+    """Whatever may be a schedule is one: of the optimizer, of a penalty's weight, of the learning rate beside them."""
+    adam = partial(
+        Adam,
+        lr=Linear(until_nimg=LAST, start=1e-3, end=1e-4),
+        betas=(Linear(until_nimg=LAST, start=0.5, end=0.9), 0.99),
+    )
+    return DCGAN(
+        image=IMAGE,
+        width=8,
+        optimizers={"generator": adam, "discriminator": adam},
+        regularizers={"r1": R1(weight=Linear(until_nimg=LAST, start=4.0, end=0.5), every=2)},
+        lr_schedule=Linear(until_nimg=LAST, end=0.5),
+        ema_half_life=Linear(until_nimg=LAST, end=500.0),
+        runtime=runtime,
     )
 
 
 CASES = {
     "dcgan": dcgan,
-    "dcgan, micro-batches": lambda **a: dcgan(micro_batch=12, batch_norm_group=4, **a),
-    "sngan": lambda **a: SNGAN(image=IMAGE, **SMALL, **a),
-    "projection": lambda **a: ProjectionGAN(image=IMAGE, **SMALL, **a),
+    "dcgan, micro-batches": micro_batches,
+    "sngan": partial(SNGAN, image=IMAGE, **SMALL),
+    "projection": partial(ProjectionGAN, image=IMAGE, **SMALL),
     "wgan-gp": wgan_gp,
     "progressive": progressive,
-    "broken": lambda **a: odd(Broken, **a),
-    "unstable": lambda **a: odd(Unstable, **a),
+    "broken": partial(odd, Broken),
+    "unstable": partial(odd, Unstable),
+    "schedules": in_time,
 }
+"""What takes a `runtime` and makes a game."""
 
 
-def play(make, compiled: bool, precision: str, backend: str, device: str) -> dict[str, torch.Tensor]:
+def make_case(case: str, precision: Precision = "fp32") -> GANModule:
+    return CASES[case](runtime=Runtime(precision=precision, total_nimg=16_000_000))
+
+
+def play(case: str, compiled: bool, precision: Precision, backend: str, device: str) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    model = make(precision=precision).to(device)
+    model = make_case(case, precision).to(device)
     if compiled:
         model.compile(backend=backend)
     model.configure_optimizers()
     pixels = torch.randint(0, 256, (BATCH, 3, 16, 16), dtype=torch.uint8).to(device)
     labels = (torch.arange(BATCH) % 4).to(device)
     for step in range(STEPS):
-        model.discriminator.moves = step
+        model.discriminator.steps = step
         model.training_step((pixels, labels), step)
     return model.state_dict()
 
 
 def compare(
-    make, precision: str = "fp64", backend: str = "aot_eager", device: str = "cpu"
+    case: str, precision: Precision = "fp64", backend: str = "aot_eager", device: str = "cpu"
 ) -> dict[str, float | int | list[str]]:
     logged: list[str] = []
     handler = logging.Handler()
@@ -112,7 +148,7 @@ def compare(
     logging.getLogger("ganlab").addHandler(handler)
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    eager, compiled = (play(make, compiled, precision, backend, device) for compiled in (False, True))
+    eager, compiled = (play(case, compiled, precision, backend, device) for compiled in (False, True))
     logging.getLogger("ganlab").removeHandler(handler)
     far = max(float((a - b).abs().max()) for a, b in zip(eager.values(), compiled.values(), strict=True))
     return {"far": far, "graphs": torch._dynamo.utils.counters["stats"]["unique_graphs"], "logged": logged}
@@ -122,9 +158,9 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1:] == ["cuda"]:
         games = (name for name in CASES if name not in ("broken", "unstable"))
-        found = {name: compare(CASES[name], backend="inductor", device="cuda") for name in games}
+        found = {name: compare(name, backend="inductor", device="cuda") for name in games}
     else:
         # Inductor writes code for the graphs that this backend runs as they are, and takes its time for it.
-        found = {name: compare(make) for name, make in CASES.items()}
-        found["bf16"] = compare(dcgan, "bf16")
+        found = {name: compare(name) for name in CASES}
+        found["bf16"] = compare("dcgan", "bf16")
     print(json.dumps(found))

@@ -4,26 +4,36 @@ Prints relative errors of the gradients by the weights, as JSON.
 """
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import torch
 
+from ganlab.engine.batch import Batch
+from ganlab.engine.penalties import judge
 from ganlab.networks import dcgan, progressive, resnet
 from ganlab.objectives import NonSaturating
-from ganlab.regularizers import R1, R2, input_gradient
+from ganlab.regularizers import R1, R2
 from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec
 
 STEP = 1e-6  # small, since a slope is of one side of every leaky ReLU
 
 
+ONE = {"r1": R1(weight=2.0)}
+BOTH = {"r1": R1(weight=2.0), "r2": R2(weight=0.5)}
+
+
 def loss(network, real, fake, labels, penalties):
-    """The discriminator's: what its move adds up, as one function."""
-    logits, terms = {}, []
-    for at, images in (("real", real), ("fake", fake)):
-        gradient, logits[at] = input_gradient(lambda x: network(x, labels), images)
-        terms += [penalty.term(gradient) for penalty in penalties if penalty.at == at]
-    return (NonSaturating().discriminator(logits["real"], logits["fake"]) + torch.stack(terms).sum(0)).mean()
+    """The discriminator's: what its step adds up, as one function."""
+
+    def score(images, labels, full=False):
+        return network(images, labels)
+
+    points = {"real": (real, labels), "fake": (fake, labels)}
+    terms, logits = judge(score, points, Batch({"real": real, "labels": labels}, penalties))
+    losses = [NonSaturating().discriminator(logits["real"], logits["fake"]), *terms.values()]
+    return torch.stack(losses).sum(0).mean()
 
 
 def gradients(function, network, *arguments):
@@ -69,7 +79,7 @@ def check(make, size, classes, penalties, backend="aot_eager"):
     direction = [d / torch.cat([d.flatten() for d in direction]).norm() for d in direction]
     slope = differences(network, direction, *arguments)
     off = [abs(sum((g * d).sum() for g, d in zip(gs, direction, strict=True)) / slope - 1) for gs in (eager, compiled)]
-    plain = gradients(loss, network, real, fake, labels, [type(p)(weight=0.0) for p in penalties])
+    plain = gradients(loss, network, real, fake, labels, {at: replace(p, weight=0.0) for at, p in penalties.items()})
     share = sum((a - b).square().sum() for a, b in zip(eager, plain, strict=True)) ** 0.5
     return {
         "penalty_gradient": float(share),
@@ -83,15 +93,15 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     cases = {
         # Inductor writes code for the graph that the other backend runs as it is, and takes its time for it.
-        "DCGAN, 32 px, R1": (dcgan.Discriminator, 32, 0, [R1(weight=2.0, every=3)], "inductor"),
-        "DCGAN, 16 px, 3 classes, R1 and R2": (dcgan.Discriminator, 16, 3, [R1(weight=2.0), R2(weight=0.5)]),
-        "projection, 16 px, 3 classes, R1": (resnet.Discriminator, 16, 3, [R1(weight=2.0)]),
-        "progressive, 8 px fading in, R1": (fading_in, 8, 0, [R1(weight=2.0)]),
+        "DCGAN, 32 px, R1": (dcgan.Discriminator, 32, 0, {"r1": R1(weight=2.0, every=3)}, "inductor"),
+        "DCGAN, 16 px, 3 classes, R1 and R2": (dcgan.Discriminator, 16, 3, BOTH),
+        "projection, 16 px, 3 classes, R1": (resnet.Discriminator, 16, 3, ONE),
+        "progressive, 8 px fading in, R1": (fading_in, 8, 0, ONE),
         "WGAN-GP, 16 px, R1 and R2": (
             partial(resnet.Discriminator, spectral_norm=False, pooling="mean"),
             16,
             0,
-            [R1(weight=2.0), R2(weight=0.5)],
+            BOTH,
         ),
     }
     print(json.dumps({name: check(*case) for name, case in cases.items()}))
