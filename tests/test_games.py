@@ -16,6 +16,7 @@ from torch.nn.functional import softplus
 sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 import games
 
+from ganlab.engine.game import Game
 from ganlab.engine.optimizers import lazy
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
@@ -36,7 +37,7 @@ def made(name, **runtime):
     """A game in float64, with the same weights every time, whose players are seated."""
     seed_everything(SEED)
     settings = {"seed": SEED, "precision": "fp64"} | runtime
-    game = build(games.GAMES[name], trust=["games"], image=IMAGE, runtime=Runtime(**settings))
+    game = build(games.GAMES[name], Game, ["games"], image=IMAGE, runtime=Runtime(**settings))
     game.configure_optimizers()
     return game
 
