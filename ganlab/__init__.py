@@ -8,7 +8,7 @@ __all__ = ["load"]
 def __getattr__(name: str) -> Any:
     """Import `load` when it is asked for: `ganlab --help` answers before torch could be imported."""
     if name == "load":
-        from ganlab.commands.sample import load
+        from ganlab.experiment.load import load
 
         return load
     raise AttributeError(f"module 'ganlab' has no attribute {name!r}")

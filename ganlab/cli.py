@@ -154,7 +154,7 @@ def compare(runs: tuple[Path, ...]) -> None:
 @TRUST
 def export(run: Path, out: Path, trust: tuple[str, ...]) -> None:
     """Write the averaged generator of RUN as safetensors, with the config that builds it."""
-    from ganlab.commands.sample import export
+    from ganlab.commands.export import export
 
     export(run, out, trust)
     click.echo(out)

@@ -11,7 +11,7 @@ class Schedule(Protocol):
     """A callable that gives a scalar for `nimg` images seen."""
 
     def __call__(self, nimg: int) -> float:
-        """Return the value at the start of a move made at `nimg`."""
+        """Return the value at the start of a step made at `nimg`."""
         ...
 
 
@@ -31,25 +31,32 @@ class Linear(Schedule):
     """From `start` to `end` in a straight line between two moments; constant before and after."""
 
     until_nimg: int | None = None
-    """None ends with the run."""
+    """None is the end of the run."""
     from_nimg: int = 0
     start: float = 1.0
     end: float = 0.0
+    total_nimg: int | None = None
+    """Images of the whole run, which supplies it; None where nobody knows, and then `until_nimg` must be given."""
 
     def __post_init__(self) -> None:
-        if self.until_nimg is not None and self.until_nimg <= self.from_nimg:
-            raise UserError(f"until_nimg: {self.until_nimg} is not after from_nimg, {self.from_nimg}")
+        if self.last is not None and self.last <= self.from_nimg:
+            raise UserError(f"until_nimg: {self.last} is not after from_nimg, {self.from_nimg}")
+
+    @property
+    def last(self) -> int | None:
+        """Return the moment from which on the value is `end`."""
+        return self.total_nimg if self.until_nimg is None else self.until_nimg
 
     def __call__(self, nimg: int) -> float:
         """Return the value on the line."""
-        if self.until_nimg is None:
-            raise UserError("until_nimg: None ends with the run, whose length nobody has told: write it, or total_nimg")
-        share = (nimg - self.from_nimg) / (self.until_nimg - self.from_nimg)
+        if self.last is None:
+            raise UserError("until_nimg: null, and the length of the run is not known; write until_nimg")
+        share = (nimg - self.from_nimg) / (self.last - self.from_nimg)
         return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
 
 
 def ending(schedule: Schedule | None, total_nimg: int | None) -> Schedule | None:
-    """Return a schedule that ends with the run, if it has no end of its own."""
-    if isinstance(schedule, Linear) and schedule.until_nimg is None:
-        return replace(schedule, until_nimg=total_nimg)
+    """Return a schedule that knows the length of the run, if it has no end of its own and nobody has told it yet."""
+    if isinstance(schedule, Linear) and schedule.last is None:
+        return replace(schedule, total_nimg=total_nimg)
     return schedule

@@ -14,8 +14,8 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
-from ganlab.commands.sample import load
 from ganlab.data import ShardDataset
+from ganlab.experiment.load import load
 from ganlab.files import atomic_write
 
 JUDGED = 1000

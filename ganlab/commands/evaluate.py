@@ -1,5 +1,6 @@
 """The verb `evaluate`: a run, a dataset or image files against reals, on one process or many."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,13 +12,17 @@ import torch
 import torch.distributed as dist
 
 from ganlab import distributed
-from ganlab.commands.sample import GENERATOR, load
 from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
 from ganlab.evaluation.images import ImageSet, Samples, open_images
 from ganlab.evaluation.protocol import append, best, circumstances, error, read
 from ganlab.experiment.config import from_yaml
 from ganlab.experiment.frame import Config, Machine
+from ganlab.experiment.load import GENERATOR, load
+from ganlab.experiment.parts import is_part
+from ganlab.experiment.targets import inside
 from ganlab.types import UserError
+
+log = logging.getLogger(__name__)
 
 SAMPLES = 50_000
 METRICS = ("fid",)
@@ -73,10 +78,21 @@ def of_reals(target: str, config: Config | None) -> str:
 
 
 def extractor_part(target: Path, path: Path | None, config: Config | None) -> Any:
-    """Return the part that was asked for on the command line, else the run's."""
+    """Return the part that was asked for on the command line, else the run's if that is trusted.
+
+    An extractor reads files and may be any program, so a folder that somebody sent does not get to name one.
+    """
     if path is not None:
         return {"_target_": "ganlab.metrics.features.TorchScriptFeatures", "path": str(path)}
     part = config.evaluation.extractor if config is not None else None
+    if config is not None and is_part(part) and not inside(str(part["_target_"]), config.trust):
+        log.warning(
+            "%s: evaluation.extractor: not made, since it may be any program; name a file with --extractor, or write "
+            "--trust %s",
+            target,
+            str(part["_target_"]).rpartition(".")[0],
+        )
+        return None
     named = Path(str(part["path"])) if isinstance(part, dict) and "path" in part else None
     if named is not None and named.resolve().is_relative_to(target.resolve()):
         raise UserError(

@@ -12,18 +12,8 @@ from ganlab import distributed
 from ganlab.data import ShardDataset
 from ganlab.engine.game import Game
 from ganlab.experiment import selfcheck
-from ganlab.experiment.build import (
-    agreed_image,
-    build_model,
-    check_batch,
-    check_device,
-    check_labels,
-    count_work,
-    on_gpu,
-    open_dataset,
-    set_arithmetic,
-    speed_up,
-)
+from ganlab.experiment.build import build_model, count_work, on_gpu, open_dataset, set_arithmetic, speed_up
+from ganlab.experiment.checks import agreed_image, check_batch, check_device, check_labels
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.frame import Config
 from ganlab.experiment.selfcheck import examples, without_numbers

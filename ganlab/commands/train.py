@@ -30,13 +30,14 @@ from ganlab.callbacks.every import EveryImages
 from ganlab.data import ShardDataset
 from ganlab.data.read.module import ShardData
 from ganlab.engine import sharding
+from ganlab.engine.game import Game
 from ganlab.engine.loop import Stretches
 from ganlab.evaluation.evaluate import make_extractor
 from ganlab.evaluation.images import open_images
 from ganlab.experiment import checkpoints
-from ganlab.experiment.build import (
+from ganlab.experiment.build import build_model, count_work, open_dataset, set_arithmetic, speed_up
+from ganlab.experiment.checks import (
     agreed_image,
-    build_model,
     check_batch,
     check_compile,
     check_cuda_graphs,
@@ -45,15 +46,10 @@ from ganlab.experiment.build import (
     check_resume,
     check_shapes,
     check_shard,
-    count_work,
-    make_run_folder,
-    open_dataset,
-    set_arithmetic,
-    speed_up,
 )
+from ganlab.experiment.folder import make_run_folder
 from ganlab.experiment.frame import Config
 from ganlab.experiment.selfcheck import Work
-from ganlab.models import GANModule
 from ganlab.types import UserError
 
 STOPPED_BY_SIGNAL = 75
@@ -116,7 +112,7 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
             tracker.finish()
 
 
-def play(fit: Callable[[GANModule, Path | None], int], config: Config, model: GANModule, newest: Path | None) -> int:
+def play(fit: Callable[[Game, Path | None], int], config: Config, model: Game, newest: Path | None) -> int:
     """Train, and roll back as often as the config allows; return the exit code."""
     for _ in range(config.train.rollbacks if config.train.on_not_finite == "rollback" else 0):
         try:
@@ -136,7 +132,7 @@ def fit(
     judge: Judge | None,
     works: Mapping[int, Work],
     tracker: Tracker | None,
-    model: GANModule,
+    model: Game,
     newest: Path | None,
 ) -> int:
     """Hand the checked objects to Lightning; return the exit code."""

@@ -15,7 +15,7 @@ from ganlab.evaluation.images import BLOCK, ImageSet, Samples
 from ganlab.evaluation.measures import METRICS, Metric
 from ganlab.evaluation.protocol import name_of, protocol_of, row_of
 from ganlab.evaluation.side import PATCH_IMAGES, Side
-from ganlab.experiment.parts import build, resolve
+from ganlab.experiment.parts import build, check_value
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.prdc import nearest
 from ganlab.pictures.grids import grid, save_png
@@ -94,12 +94,12 @@ def make_extractor(part: Any, trust: Sequence[str]) -> Extractor | None:
     """Make the extractor of a config; UserError where it is none, or its files are not there."""
     if part is None:
         return None
-    if not (isinstance(part, dict) and "_target_" in part and issubclass(resolve(part["_target_"], trust), Extractor)):
+    if complaints := list(check_value(part, Extractor, "evaluation.extractor", trust)):
         raise UserError(
-            "evaluation.extractor: no extractor; write for example "
+            f"{'; '.join(complaints)}; write for example "
             "{_target_: ganlab.metrics.features.TorchScriptFeatures, path: weights/inception.pt}"
         )
-    extractor: Extractor = build(part, trust=trust)
+    extractor: Extractor = build(part, Extractor, trust)
     return extractor
 
 

@@ -1,9 +1,11 @@
-"""From text to a checked config: base chains, overlays, overrides.
+"""From text to a checked config: base chains, overlays, overrides, the defaults of the model's classes.
 
 The frame is checked as parts are, by the code of `ganlab.experiment.parts`; every complaint is collected, and all are
-raised at once.
+raised at once. What runs have saved is read here too: `from_saved`, `saved_values`.
 """
 
+import functools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -15,8 +17,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ganlab.experiment.frame import MACHINE_FILE_KEYS, Config
-from ganlab.experiment.parts import check_arguments, coerce, hints_of, options_of
+from ganlab.experiment.parts import check_arguments, check_value, coerce, hints_of, is_part, merge, with_defaults
+from ganlab.experiment.targets import options_of
 from ganlab.types import UserError
+
+log = logging.getLogger(__name__)
 
 # --- text to dicts: base < config < machine file < command line
 
@@ -26,28 +31,42 @@ def load(
 ) -> Config:
     """Read a config with its `base:` chain, a machine file and `key=value` overrides, and check all of it.
 
-    To `trust` is added what the run, if it has begun, was told to trust before. Raises `UserError` with every
-    complaint at once: key, value, and the nearest right name.
+    Only those are trusted whom `trust` names now. Raises `UserError` with every complaint at once: key, value, and the
+    nearest right name.
     """
+    from ganlab.experiment.former import with_new_names  # it knows the models, which not everybody needs who reads this
+
     path = Path(path)
-    values = _read_chain(path, ())
+    layers = [_without_trust(values, at, trust) for at, values in _read_chain(path, ())]
     if machine is not None:
         overlay = _read_yaml(Path(machine))
         if science := sorted(set(overlay) - MACHINE_FILE_KEYS):
             raise UserError(f"{machine}: {', '.join(science)}: not for a machine file, which holds machine and logging")
-        values = merge(values, overlay)
-    values = merge(values, _read_overrides(overrides))
-    if "trust" in values:
+        layers.append(overlay)
+    layers.append(_read_overrides(overrides))
+    if "trust" in layers[-1]:
         raise UserError(f"{path}: trust may not stand in a config; write `--trust PREFIX` on the command line")
+    model = functools.reduce(merge, layers).get("model")
+    values = functools.reduce(merge, with_new_names(layers, model, trust, str(path)))
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("url"), list):
         values["data"] = data = {**data, "url": ",".join(map(str, data["url"]))}
     if values.get("run") is None:
         url = data.get("url") if isinstance(data, dict) else None
         values["run"] = f"runs/{_dataset_name(str(url))}-{path.stem}"
-    written = Path(str(values["run"])) / "config.yaml"
-    remembered = _read_yaml(written).get("trust", []) if written.is_file() else []
-    return from_dict({**values, "trust": sorted({*trust, *remembered})}, str(path))
+    return from_dict({**values, "trust": list(trust)}, str(path))
+
+
+def _without_trust(values: dict[str, Any], path: Path, trust: Sequence[str]) -> dict[str, Any]:
+    """Read a run's own config as any other one: it names whom the run trusted, and nobody takes its word for it."""
+    from ganlab.experiment.former import upgrade
+
+    if "trust" not in values:
+        return values
+    said = values["trust"] if isinstance(values["trust"], list) else [values["trust"]]
+    if said := [str(prefix) for prefix in said if prefix not in trust]:
+        log.warning("%s: trust: %s: not believed; write --trust %s", path, said, " --trust ".join(said))
+    return upgrade({name: value for name, value in values.items() if name != "trust"}, trust, str(path))
 
 
 def _dataset_name(url: str) -> str:
@@ -56,12 +75,32 @@ def _dataset_name(url: str) -> str:
     return (path.parent if path.suffix == ".tar" else path).name
 
 
-def from_dict(values: dict[str, Any], place: str) -> Config:
-    """Check plain values, all of them, and make the frame; `place` begins the error message."""
+def from_dict(values: dict[str, Any], place: str, sent: bool = False) -> Config:
+    """Lay plain values over the defaults of the model's classes, check them all, and make the frame.
+
+    Args:
+        values: a mapping of keys.
+        place: begins the error message.
+        sent: somebody may have sent it, and did not ask for anything to be evaluated: its extractor, which may be any
+            program, is not looked at.
+    """
+    from ganlab.engine.game import Game
+    from ganlab.metrics.features import Extractor
+
     trust = tuple(values.get("trust", ()))
-    complaints = [*check_arguments(Config, values, "", frozenset(), trust)]
-    if "model" in values and not (isinstance(values["model"], dict) and "_target_" in values["model"]):
-        complaints.append("model: names no class; write for example `model: {_target_: ganlab.models.DCGAN}`")
+    values = _with_defaults(values)
+    evaluation = values.get("evaluation")
+    extractor, closed = None, {name: None if name == "model" else value for name, value in values.items()}
+    if isinstance(evaluation, dict) and "extractor" in evaluation:
+        extractor, closed["evaluation"] = evaluation["extractor"], {**evaluation, "extractor": None}
+    complaints = [*check_arguments(Config, closed, "", frozenset(), trust)]
+    if "model" in values:
+        if is_part(values["model"]):
+            complaints += check_value(values["model"], Game, "model", trust)
+        else:
+            complaints.append("model: names no class; write for example `model: {_target_: ganlab.models.DCGAN}`")
+    if not sent:
+        complaints += check_value(extractor, Extractor | None, "evaluation.extractor", trust)
     complaints += [
         f"{frame}.{name}: {value} is not positive"
         for frame in ("train", "machine", "evaluation")
@@ -77,41 +116,57 @@ def from_dict(values: dict[str, Any], place: str) -> Config:
     return config
 
 
+def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    from ganlab.engine.game import Game
+
+    if not is_part(values.get("model")):
+        return values
+    return {**values, "model": with_defaults(values["model"], Game, tuple(values.get("trust", ())))}
+
+
+# --- what runs save
+
+
 def to_yaml(config: Config) -> str:
-    """Write the resolved config as YAML; `from_yaml` reads it back."""
+    """Write the resolved config as YAML; `from_yaml` and `load` read it back."""
     return OmegaConf.to_yaml(OmegaConf.create(config.as_dict()))
 
 
 def from_yaml(path: Path, trust: Sequence[str] = ()) -> Config:
-    """Read a resolved config. What it says of trust is not believed: the caller says it anew."""
-    return from_dict({**_read_yaml(path), "trust": list(trust)}, str(path))
+    """Read the config of a run's folder, or of an exported one: see `from_saved`."""
+    return from_saved(_read_yaml(path), str(path), trust)
 
 
-def merge(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
-    """Lay `child` over `parent`; a part whose `_target_` changes is replaced whole: its arguments are others."""
-    merged = dict(parent)
-    for name, value in child.items():
-        below = parent.get(name)
-        if (
-            isinstance(value, dict)
-            and isinstance(below, dict)
-            and value.get("_target_", below.get("_target_")) == below.get("_target_")
-        ):
-            merged[name] = merge(below, value)
-        else:
-            merged[name] = value
-    return merged
+def from_saved(values: dict[str, Any], place: str, trust: Sequence[str] = ()) -> Config:
+    """Check what a run of this edition or the first one has saved. Somebody may have sent it.
+
+    What it says of trust is not believed: the caller says it anew.
+    """
+    from ganlab.experiment.former import upgrade
+
+    return from_dict({**upgrade(values, trust, place), "trust": list(trust)}, place, sent=True)
+
+
+def saved_values(values: dict[str, Any], trust: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a saved config as a run of today would save it: with all of today's keys, to be compared with another."""
+    from ganlab.experiment.former import upgrade
+
+    config: Config = _make(Config, _with_defaults({**upgrade(values, trust, "checkpoint"), "trust": list(trust)}))
+    return config.as_dict()
 
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return {key: (saved value, value now)} for every leaf that differs; None stands for an absent one."""
+    """Return {key: (saved value, value now)} for every leaf that differs; None stands for an absent one.
+
+    Both hold all defaults, so that an absent key means nothing but null. An empty mapping is a value of its own.
+    """
     old, new = dict(_leaves(saved)), dict(_leaves(now))
     return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
 
 
 def _leaves(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
@@ -152,14 +207,14 @@ def _with_string_keys(values: dict[Any, Any]) -> dict[str, Any]:
     return {str(key): _with_string_keys(value) if isinstance(value, dict) else value for key, value in values.items()}
 
 
-def _read_chain(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def _read_chain(path: Path, seen: tuple[Path, ...]) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the files of a `base:` chain with their values, the lowest first."""
     if path.resolve() in seen:
         raise UserError(f"{path}: its `base:` chain comes back to itself")
     values = _read_yaml(path)
     base = values.pop("base", None)
-    if base is None:
-        return values
-    return merge(_read_chain(path.parent / str(base), (*seen, path.resolve())), values)
+    below = [] if base is None else _read_chain(path.parent / str(base), (*seen, path.resolve()))
+    return [*below, (path, values)]
 
 
 def _make(frame: type, values: Mapping[str, Any]) -> Any:

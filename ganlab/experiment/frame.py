@@ -1,6 +1,6 @@
 """The closed frame of a run: every key there is, what it means, and what stands where none is given.
 
-An unknown key is a mistake. `model` is open: a part `{_target_: dotted.path, **arguments}`.
+An unknown key is a mistake. `model` and `evaluation.extractor` are open: parts `{_target_: dotted.path, **arguments}`.
 """
 
 import re
@@ -51,8 +51,10 @@ class Train:
 
     total_nimg: int
     """Real images shown to the discriminator in the whole run."""
-    batch: int | None = 64
-    """Real images in one discriminator move, over all ranks; None leaves it to the model's own plan."""
+    batch: int | None = None
+    """Real images in one step of the player that takes them, over all ranks; None takes the model's own plan."""
+    group: int = 4
+    """Consecutive samples that stay on one rank and share a key of the noise; it must divide every rank's batch."""
     micro_batch: int | None = None
     """Images per process and forward pass; None puts a process's whole share through at once."""
     checkpoint_blocks: bool = False
@@ -69,7 +71,7 @@ class Train:
     keep_best: str | None = None
     """A metric of `metrics.jsonl`: the checkpoint with its lowest value is kept too; None keeps the newest alone."""
     on_not_finite: Literal["stop", "skip", "rollback"] = "stop"
-    """What follows moves that were masked since their gradients were not finite: stop the run, go on without them, or
+    """What follows steps that were masked since their gradients were not finite: stop the run, go on without them, or
     go back to the newest checkpoint and meet other noise."""
     rollbacks: int = 3
     """At most so many times in one run."""
@@ -92,10 +94,10 @@ class Machine:
     processes_per_node: int | None = None
     """Processes it expects on each host, one per GPU; None takes as many as the launcher gives."""
     compile: bool = False
-    """Compile each player's loss, penalties and all, into one graph. The first moves take minutes; of no use to short
+    """Compile each player's loss, penalties and all, into one graph. The first steps take minutes; of no use to short
     runs."""
     cuda_graphs: bool = False
-    """Record each kind of move on the GPU and replay it: for small networks, which a GPU outruns Python on. For one
+    """Record each kind of step on the GPU and replay it: for small networks, which a GPU outruns Python on. For one
     process, and Adam or AdamW."""
     shard: bool = False
     """Spread each player's weights, average and optimizer state over the processes; while a player runs it is whole on
@@ -153,7 +155,7 @@ class Config:
     evaluation: Evaluation = field(default_factory=Evaluation)
     """How the generator is judged; changes nothing of what is trained."""
     trust: tuple[str, ...] = ()
-    """Packages outside ganlab whose classes may be targets; given with --trust, never in a file."""
+    """Packages outside ganlab whose classes may be targets: given with --trust; what a file says is not believed."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists and scalars, as YAML and checkpoints hold them."""
@@ -165,7 +167,8 @@ class Config:
 MACHINE_FILE_KEYS = frozenset({"machine", "logging"})
 
 FREE_ON_RESUME = re.compile(
-    r"run$|trust|machine\.|logging\.|evaluation\.|data\.(cache|max_bad)|"
-    r"train\.(checkpoint_blocks|total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best)$"
+    r"run$|trust|machine\.|logging\.|evaluation\.|data\.(cache|max_bad|url$)|"
+    r"train\.(checkpoint_blocks|total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best|"
+    r"on_not_finite|rollbacks)$"
 )
-"""Keys that do not change what has been computed so far."""
+"""Keys that do not change what has been computed so far. Images may move to another URL: their fingerprint tells."""

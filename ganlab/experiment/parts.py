@@ -1,87 +1,184 @@
 """Open parts: `{_target_: dotted.path, **arguments}` names a class, whose typed signature is its schema.
 
-`check_arguments` says what is wrong with a part, or with a dataclass of the config's frame, without making it; `build`
-makes it.
+A part's life: `with_defaults` lays it over what its class says of itself, `check_value` says what is wrong with it
+without making it, `build` makes it. `ganlab.experiment.targets` says which class may stand where.
 """
 
-import difflib
-import importlib
 import inspect
-import re
-import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any, Literal
 
-from beartype.door import is_bearable, is_subhint
+from beartype.door import is_bearable
 from torch.optim import Optimizer
 
+from ganlab.experiment.targets import did_you_mean, inside, name_of, options_of, resolve
+from ganlab.schedules import Schedule
 from ganlab.types import UserError
 
-SUPPLIED = frozenset({"image", "runtime", "params"})
+SUPPLIED = frozenset({"image", "runtime", "total_nimg", "params"})
 """Arguments of parts that the run supplies and no YAML may."""
 CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 """What `*args` and `**kwargs` would take cannot be checked, so a config may not give it."""
+FRAMES = ("ganlab.experiment.frame", "ganlab.types")
+"""Where the dataclasses are that a config writes as plain mappings, without a `_target_`."""
 
 
-def resolve(path: str, trust: Sequence[str] = ()) -> type:
-    """Import the class that a `_target_` names.
-
-    The dotted path and the class's own module must both lie in the allow-list: the path is checked before anything is
-    imported, and the module because an allowed path may lead to a foreign class. Raises `UserError`.
-    """
-    allowed = ("ganlab", "torch.optim", "torch.nn", *trust)
-    remedy = f"allowed are {', '.join(allowed)} and what --trust PREFIX adds"
-    module_name, _, name = path.rpartition(".")
-    if not _inside(module_name, allowed):
-        raise UserError(f"{path!r} is not a trusted target; {remedy}")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(f"cannot import {module_name!r}: {error}") from None
-    target = getattr(module, name, None)
-    if target is None:
-        raise UserError(f"{module_name} has no {name!r}{_did_you_mean(name, vars(module))}")
-    if not isinstance(target, type):
-        raise UserError(f"{path!r} is not a class")
-    if not _inside(target.__module__, allowed):
-        raise UserError(f"{path!r} leads to {target.__module__}, which is not trusted; {remedy}")
-    return target
-
-
-def _inside(module: str, prefixes: Sequence[str]) -> bool:
-    return any(f"{module}.".startswith(f"{prefix.rstrip('.')}.") for prefix in prefixes)
-
-
-def _did_you_mean(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, [n for n in names if not n.startswith("_")], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def parameters_of(target: type) -> dict[str, inspect.Parameter]:
+    """Return the arguments that a class names."""
+    return {name: p for name, p in inspect.signature(target).parameters.items() if p.kind not in CATCH_ALL}
 
 
 def hints_of(target: type) -> dict[str, Any]:
-    """Return the types of a class's arguments; a foreign class whose annotations do not resolve is not type-checked."""
-    try:
-        return typing.get_type_hints(target if is_dataclass(target) else target.__init__)  # type: ignore[misc]
-    except (NameError, TypeError):
+    """Return the types of a class's arguments, Any where there is none.
+
+    An optimizer's numbers may be schedules: the engine evaluates them at every step. A foreign class whose annotations
+    do not resolve is not type-checked.
+    """
+    hints = dict.fromkeys(parameters_of(target), Any)
+    with suppress(NameError, TypeError):
+        hints |= typing.get_type_hints(target.__init__)  # type: ignore[misc]
+    if issubclass(target, Optimizer):
+        return {name: _or_schedule(hint) for name, hint in hints.items()}
+    return hints
+
+
+def _or_schedule(hint: Any) -> Any:
+    if typing.get_origin(hint) is tuple:
+        return tuple[tuple(map(_or_schedule, typing.get_args(hint)))]  # type: ignore[misc]
+    return hint | Schedule if float in options_of(hint) else hint
+
+
+# --- what a class says of itself
+
+
+def as_part(value: Any) -> Any:
+    """Write one of our frozen dataclasses as a config does, and what is inside of it; TypeError for other objects."""
+    if is_dataclass(value) and not isinstance(value, type):
+        given = {item.name: getattr(value, item.name) for item in fields(value) if item.name not in SUPPLIED}
+        return {"_target_": public_path(type(value)), **as_part(given)}
+    if isinstance(value, Mapping):
+        return {str(name): as_part(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [as_part(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{value!r} is no plain value")
+
+
+def public_path(target: type) -> str:
+    """Return the shortest path that leads to a class: what saved runs name stays where it is found by people."""
+    parts = target.__module__.split(".")
+    for length in range(1, len(parts)):
+        package = ".".join(parts[:length])
+        if getattr(import_module(package), target.__name__, None) is target:
+            return f"{package}.{target.__name__}"
+    return f"{target.__module__}.{target.__name__}"
+
+
+def defaults_of(target: type) -> dict[str, Any]:
+    """Return a class's arguments with their defaults, as a config would write them.
+
+    Torch's classes keep their own, which change with its versions, and so does an argument whose default is neither
+    plain nor one of our parts.
+    """
+    if inside(target.__module__, ("torch",)):
         return {}
+    found = {}
+    for name, parameter in parameters_of(target).items():
+        if name not in SUPPLIED and parameter.default is not inspect.Parameter.empty:
+            with suppress(TypeError):
+                found[name] = as_part(parameter.default)
+    return found
+
+
+def with_defaults(value: Any, hint: Any, trust: Sequence[str]) -> Any:
+    """Lay a part over the defaults of its class, and every part inside of it likewise."""
+    if isinstance(value, list):
+        inner_hints = item_hints(hint, len(value))
+        return [with_defaults(item, inner, trust) for item, inner in zip(value, inner_hints, strict=True)]
+    if not isinstance(value, dict):
+        return value
+    if not is_part(value):
+        return {name: with_defaults(item, inner_hint(hint), trust) for name, item in value.items()}
+    try:
+        target = resolve(str(value["_target_"]), hint, trust)
+    except UserError:
+        return value  # `check_value` says what is wrong
+    hints, laid = hints_of(target), dict(value)
+    for name, default in defaults_of(target).items():
+        laid[name] = over(default, value[name]) if name in value else default
+    for name in replaced_in(target, value):
+        if value.get(name) is None:
+            del laid[name]
+    return {name: with_defaults(item, hints.get(name, Any), trust) for name, item in laid.items()}
+
+
+def over(default: Any, given: Any) -> Any:
+    """Lay a value over a default. Parts and mappings of named parts are merged; a table of numbers is one value."""
+    if given == {}:
+        return default
+    if isinstance(given, dict) and (is_part(default) or is_map_of_parts(default)):
+        return merge(default, given) if keeps_target(default, given) else given
+    return given
+
+
+def merge(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    """Lay `child` over `parent`; a part whose `_target_` changes is replaced whole: its arguments are others."""
+    merged = dict(parent)
+    for name, value in child.items():
+        below = parent.get(name)
+        if isinstance(value, dict) and isinstance(below, dict) and keeps_target(below, value):
+            merged[name] = merge(below, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def keeps_target(parent: Mapping[str, Any], child: Mapping[str, Any]) -> bool:
+    """Say whether the child leaves the class as it is, or names none."""
+    return bool(child.get("_target_", parent.get("_target_")) == parent.get("_target_"))
+
+
+def is_part(value: Any) -> typing.TypeGuard[dict[str, Any]]:
+    """Say whether a value names a class."""
+    return isinstance(value, dict) and "_target_" in value
+
+
+def is_map_of_parts(value: Any) -> bool:
+    """Say whether a value holds parts by name."""
+    return isinstance(value, dict) and bool(value) and all(map(is_part, value.values()))
+
+
+def replaced_in(target: type, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the arguments that mean nothing beside others that are given, each with the other one."""
+    replaces: Mapping[str, Sequence[str]] = getattr(target, "REPLACES", {})
+    return {name: by for by, names in replaces.items() if given.get(by) for name in names}
+
+
+# --- checks
 
 
 def check_arguments(
     target: type, given: Mapping[str, Any], where: str, supplied: frozenset[str], trust: Sequence[str]
 ) -> Iterator[str]:
     """Check arguments by the signature of a frame's dataclass or of a part's class."""
-    parameters = {name: p for name, p in inspect.signature(target).parameters.items() if p.kind not in CATCH_ALL}
-    hints = hints_of(target)
+    parameters, hints = parameters_of(target), hints_of(target)
     for name, value in given.items():
         key = f"{where}{name}"
         if name in supplied and name in parameters:
             yield f"{key}: supplied by the run; remove it"
         elif name not in parameters:
-            yield f"{key}: unknown key{_did_you_mean(name, set(parameters) - supplied)}"
+            yield f"{key}: unknown key{did_you_mean(name, set(parameters) - supplied)}"
         else:
-            yield from check_value(value, hints.get(name, Any), key, trust)
+            yield from check_value(value, hints[name], key, trust)
+    for name, by in replaced_in(target, given).items():
+        if given.get(name) is not None:
+            yield f"{where}{name}: means nothing beside {where}{by}; remove one of the two"
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in given and name not in supplied:
             yield f"{where}{name}: missing"
@@ -90,49 +187,60 @@ def check_arguments(
 def check_value(value: Any, hint: Any, key: str, trust: Sequence[str]) -> Iterator[str]:
     """Check one value, and what is inside it, against the type that its place asks for."""
     options = options_of(hint)
-    frame = next((option for option in options if is_dataclass(option) and isinstance(option, type)), None)
-    if isinstance(value, dict) and "_target_" in value:
+    frame = next((option for option in options if is_dataclass(option) and option.__module__ in FRAMES), None)
+    if is_part(value):
         yield from _check_part(value, hint, key, trust)
-    elif isinstance(value, dict) and frame is not None:
+    elif isinstance(value, dict) and isinstance(frame, type):
         yield from check_arguments(frame, value, f"{key}.", frozenset(), trust)
     elif isinstance(value, dict):
-        inner = next((typing.get_args(option)[1] for option in options if _is_mapping(option)), Any)
-        if hint is not Any and not any(_is_mapping(option) for option in options):
-            yield f"{key}: a mapping is not {_name(hint)}"
+        if hint is not Any and not any(map(_is_mapping, options)):
+            yield f"{key}: a mapping is not {name_of(hint)}"
         for name, item in value.items():
             if item is not None:  # null removes a named part
-                yield from check_value(item, inner, f"{key}.{name}", trust)
+                yield from check_value(item, inner_hint(hint), f"{key}.{name}", trust)
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value) and _takes_items(hint, value):
+        for number, (item, inner) in enumerate(zip(value, item_hints(hint, len(value)), strict=True)):
+            yield from check_value(item, inner, f"{key}[{number}]", trust)
     elif not _fits(coerce(value, hint), hint):
-        yield f"{key}: {value!r} is not {_name(hint)}{_written(value, hint)}"
+        yield f"{key}: {value!r} is not {name_of(hint)}{_written(value, hint)}"
 
 
 def _check_part(part: dict[str, Any], hint: Any, key: str, trust: Sequence[str]) -> Iterator[str]:
     try:
-        target = resolve(str(part["_target_"]), trust)
+        target = resolve(str(part["_target_"]), hint, trust)
     except UserError as error:
         yield f"{key}._target_: {error}"
         return
-    is_optimizer = issubclass(target, Optimizer)
-    if is_optimizer:  # it will await its parameters: see `build`
-        fits = any(typing.get_origin(option) is Callable for option in options_of(hint))
-    else:
-        fits = is_subhint(target, hint)
-    if hint is not Any and not fits:
-        yield f"{key}._target_: {target.__name__} is not {_name(hint)}"
-    elif is_optimizer and "fused" not in inspect.signature(target).parameters:
-        yield f"{key}._target_: {target.__name__} has no fused form; write torch.optim.Adam, AdamW or SGD"
     arguments = {name: value for name, value in part.items() if name != "_target_"}
     yield from check_arguments(target, arguments, f"{key}.", SUPPLIED, trust)
-
-
-def options_of(hint: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the type itself."""
-    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
 
 
 def _is_mapping(hint: Any) -> bool:
     origin = typing.get_origin(hint)
     return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def inner_hint(hint: Any) -> Any:
+    """Return the type of what a mapping of this type holds; Any where it is none."""
+    return next((typing.get_args(option)[1] for option in options_of(hint) if _is_mapping(option)), Any)
+
+
+def item_hints(hint: Any, length: int) -> list[Any]:
+    """Return the types of the items of a list in a tuple's place; Any where the type says nothing of one."""
+    for option in options_of(hint):
+        if typing.get_origin(option) is tuple:
+            items = typing.get_args(option)
+            items = items[:1] * length if items[-1] is ... else items
+            return [*items, *[Any] * length][:length]
+    return [Any] * length
+
+
+def _takes_items(hint: Any, value: Sequence[Any]) -> bool:
+    """Say whether a list of so many items may stand in a place; what they are is checked one by one."""
+    if hint is Any:
+        return True
+    items = [typing.get_args(option) for option in options_of(hint) if typing.get_origin(option) is tuple]
+    return any(each[-1] is ... or len(each) == len(value) for each in items)
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -141,27 +249,13 @@ def _fits(value: Any, hint: Any) -> bool:
     return is_bearable(value, hint)
 
 
-def _name(hint: Any) -> str:
-    names = []
-    for option in options_of(hint):
-        if option is type(None):
-            names.append("null")
-        elif typing.get_origin(option) is Literal:
-            names.append(f"one of {', '.join(map(str, typing.get_args(option)))}")
-        elif isinstance(option, type) and not typing.get_args(option):
-            names.append(option.__name__)
-        else:
-            names.append(re.sub(r"\w+\.(?=\w)", "", str(option)))  # without the modules of its names
-    return " or ".join(names)
-
-
 def _written(value: Any, hint: Any) -> str:
     if isinstance(value, float) and value.is_integer() and int in options_of(hint):
         return f"; write {int(value):_}"
     choices = [
         choice for option in options_of(hint) if typing.get_origin(option) is Literal for choice in option.__args__
     ]
-    return _did_you_mean(value, map(str, choices)) if isinstance(value, str) else ""
+    return did_you_mean(value, map(str, choices)) if isinstance(value, str) else ""
 
 
 def coerce(value: Any, hint: Any) -> Any:
@@ -169,32 +263,33 @@ def coerce(value: Any, hint: Any) -> Any:
     options = options_of(hint)
     if isinstance(value, int) and not isinstance(value, bool) and float in options and int not in options:
         return float(value)
-    if isinstance(value, list):
-        for option in options:
-            items = typing.get_args(option)
-            if typing.get_origin(option) is tuple:
-                items = items[:1] * len(value) if items[-1] is ... else items
-                return tuple(coerce(item, inner) for item, inner in zip(value, items, strict=False)) + tuple(
-                    value[len(items) :]
-                )
+    if isinstance(value, list) and any(typing.get_origin(option) is tuple for option in options):
+        return tuple(map(coerce, value, item_hints(hint, len(value))))
     return value
 
 
-def build(part: Any, *, trust: Sequence[str] = (), **runtime: Any) -> Any:
+# --- objects
+
+
+def build(part: Any, hint: Any, trust: Sequence[str] = (), **supplied: Any) -> Any:
     """Make the object of a checked part, and of the parts inside it, innermost first.
 
-    `runtime` holds what the run supplies; every part gets those of them that its signature names. An optimizer becomes
+    `supplied` holds what the run supplies; every part gets those of them that its signature names. An optimizer becomes
     a `functools.partial` that awaits its parameters. In a mapping of named parts, null removes one.
     """
+    make: Callable[..., Any] = partial(build, trust=trust, **supplied)
+    if isinstance(part, list):
+        items = [make(item, inner) for item, inner in zip(part, item_hints(hint, len(part)), strict=True)]
+        return tuple(items) if any(typing.get_origin(option) is tuple for option in options_of(hint)) else items
     if not isinstance(part, dict):
-        return part
-    if "_target_" not in part:
-        return {name: build(item, trust=trust, **runtime) for name, item in part.items() if item is not None}
-    target = resolve(part["_target_"], trust)
-    hints, parameters = hints_of(target), inspect.signature(target).parameters
-    arguments = {name: value for name, value in runtime.items() if name in parameters}
+        return coerce(part, hint)
+    if not is_part(part):
+        return {name: make(item, inner_hint(hint)) for name, item in part.items() if item is not None}
+    target = resolve(part["_target_"], hint, trust)
+    hints, parameters = hints_of(target), parameters_of(target)
+    arguments = {name: value for name, value in supplied.items() if name in parameters}
     for name, value in part.items():
         if name != "_target_":
             assert name not in arguments, f"{name} is supplied by the run"
-            arguments[name] = build(coerce(value, hints.get(name, Any)), trust=trust, **runtime)
+            arguments[name] = make(value, hints[name])
     return partial(target, **arguments) if issubclass(target, Optimizer) else target(**arguments)

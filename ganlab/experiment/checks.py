@@ -1,0 +1,153 @@
+"""Every refusal of a run before anything of it is written: what its objects say that its config alone does not."""
+
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Adam, Optimizer
+
+from ganlab import distributed
+from ganlab.data import ShardDataset
+from ganlab.engine.game import Game
+from ganlab.engine.optimizers import make_optimizer
+from ganlab.experiment.build import on_gpu
+from ganlab.experiment.config import differences, saved_values
+from ganlab.experiment.frame import FREE_ON_RESUME, Config
+from ganlab.layers.batchnorm import Standardization
+from ganlab.types import ImageSpec, UserError
+
+
+def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
+    """Return what the index says the images are, if the config says the same or nothing."""
+    declared = config.data.image
+    if declared is not None and declared != found:
+        raise UserError(
+            f"{config.data.url}: its images are {found}, but the config declares data.image as {declared}; "
+            "pack the data anew, or change data.image"
+        )
+    return found
+
+
+def check_labels(config: Config, model: Game, dataset: ShardDataset) -> None:
+    """Refuse samples without a class where the networks ask for one."""
+    if model.conditional and (missing := int((dataset.index.samples["label"] < 0).sum())):
+        raise UserError(
+            f"{config.data.url}: {missing:,} of {len(dataset):,} samples have no class, but the model is conditional; "
+            "label all of them, or set model.conditional=false"
+        )
+
+
+def check_batch(config: Config, model: Game) -> None:
+    """Refuse a batch, of any phase and player, that the processes cannot share equally, in whole groups."""
+    processes, group = distributed.world_size(), config.train.group
+    step = processes * group
+    shared = f"cannot be shared by {processes} process{'es' * (processes > 1)} in groups of {group} (train.group)"
+    for phase in model.phases:
+        batch = config.train.batch or phase.batch
+        assert batch is not None, f"{type(model).__name__} has no plan of its own"
+        at = "" if len(model.phases) == 1 else f" at {phase.image.height} px"
+        if batch % step:
+            raise UserError(
+                f"train.batch: {batch} images{at} {shared}; write a multiple of {step}, for example "
+                f"{max(step, batch // step * step)}"
+            )
+        for name, player in model.players.items():
+            own = round(batch // processes * player.batch) * processes
+            if not own or own % step:
+                raise UserError(
+                    f"{name}: a batch of {own}, {player.batch:g} times the {batch} reals of train.batch{at}, {shared}; "
+                    f"choose a ratio (model.generator_batch) that gives a multiple of {step}"
+                )
+
+
+def check_shard(config: Config, model: Game) -> None:
+    """Refuse to shard what torch's fused optimizers cannot step in shares."""
+    if config.machine.shard and distributed.world_size() > 1:
+        for name, optimizer in optimizers_of(model):
+            if not issubclass(optimizer, Adam):
+                raise UserError(
+                    f"machine.shard: true, but torch has no fused {optimizer.__name__} for sharded weights "
+                    f"(model.optimizers.{name}); take torch.optim.Adam or AdamW, or write machine.shard=false"
+                )
+
+
+def optimizers_of(model: Game) -> list[tuple[str, type[Optimizer]]]:
+    """Return each player with the class of its optimizer."""
+    return [(name, type(make_optimizer(p.optimizer, [torch.zeros(1)]))) for name, p in model.players.items()]
+
+
+def check_compile(config: Config, model: Game) -> None:
+    """Refuse to compile a reduction: inside of a compiled penalty torch gives it a wrong gradient, in silence."""
+    norms = [layer for layer in model.modules() if isinstance(layer, Standardization)]
+    if config.machine.compile and distributed.world_size() > 1 and any(norm.group is None for norm in norms):
+        raise UserError(
+            f"machine.compile: true, but a batch norm is over all {distributed.world_size()} processes; write "
+            f"model.batch_norm_group={config.train.group}, or machine.compile=false"
+        )
+
+
+def check_cuda_graphs(config: Config, model: Game) -> None:
+    """Refuse to record steps where there is no one GPU to record them on."""
+    if not config.machine.cuda_graphs:
+        return
+    if not on_gpu(config.machine):
+        raise UserError("machine.cuda_graphs: true, but the run is on the CPU; write machine.cuda_graphs=false")
+    if (processes := distributed.world_size()) > 1:
+        raise UserError(
+            f"machine.cuda_graphs: true, but {processes} processes take part, and their reductions are not recorded; "
+            "write machine.cuda_graphs=false"
+        )
+    for name, optimizer in optimizers_of(model):
+        if not issubclass(optimizer, Adam):
+            raise UserError(
+                f"machine.cuda_graphs: true, but torch cannot record {optimizer.__name__} "
+                f"(model.optimizers.{name}); take torch.optim.Adam or AdamW, or write machine.cuda_graphs=false"
+            )
+
+
+def check_device(config: Config) -> None:
+    """Refuse a GPU that is not there."""
+    if config.machine.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("machine.device: cuda, but torch sees no GPU here; write machine.device=cpu, or auto")
+    here, gpus = distributed.processes_here(), torch.cuda.device_count()
+    if config.machine.device != "cpu" and 0 < gpus < here:
+        raise UserError(
+            f"machine: {here} processes on this node, but each sees {gpus} GPU{'s' * (gpus > 1)}; start one for each "
+            "GPU, and let every process see all GPUs of its node (SLURM: --gpus-per-node, not --gpus-per-task)"
+        )
+
+
+def check_resume(
+    path: Path, saved: dict[str, Any], config: Config, fingerprint: str, allow_change: Sequence[str]
+) -> None:
+    """Refuse a checkpoint that is of another config, or of a dataset that has been packed anew."""
+    before, now = (
+        {**values, "data.fingerprint": of}
+        for values, of in (
+            (saved_values(saved["config"], config.trust), saved["fingerprint"]),
+            (config.as_dict(), fingerprint),
+        )
+    )
+    changed = {
+        key: values
+        for key, values in differences(before, now).items()
+        if not FREE_ON_RESUME.match(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in allow_change)
+    }
+    if changed:
+        lines = "".join(f"\n  {key}: {old!r} in the checkpoint, {new!r} now" for key, (old, new) in changed.items())
+        raise UserError(
+            f"{path}: is of another config:{lines}\n"
+            f"name another folder with run=PATH, or allow a change with --allow-change {next(iter(changed))}"
+        )
+
+
+def check_shapes(path: Path, saved: dict[str, Any], model: Game) -> None:
+    """Refuse a checkpoint whose tensors are not the model's: what --allow-change cannot bridge."""
+    theirs = {name: tuple(tensor.shape) for name, tensor in saved["state_dict"].items()}
+    ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if changed := [
+        f"{name}: {old} in the checkpoint, {new} now" for name, (old, new) in differences(theirs, ours).items()
+    ]:
+        raise UserError(f"{path}: does not fit the model: {'; '.join(changed[:5])}; name another folder with run=PATH")

@@ -1,0 +1,49 @@
+"""`ganlab.load`: the model of a run's folder or of an exported one, which somebody may have sent."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from ganlab.engine.game import Game
+from ganlab.experiment import checkpoints
+from ganlab.experiment.build import build_model
+from ganlab.experiment.config import from_saved, from_yaml
+from ganlab.types import UserError
+
+GENERATOR = "generator.safetensors"
+
+
+def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
+    """Load a run's newest checkpoint, or what `ganlab export` made of one, onto the CPU, ready to `sample`.
+
+    `ganlab.load("runs/digits-dcgan").sample(16, seed=0)` gives uint8 images [16, c, h, w].
+
+    Args:
+        run: a run's folder, or an exported one.
+        trust: packages whose classes the run may name besides ganlab's and torch's: a folder that somebody sent you
+            cannot grant itself trust.
+
+    Nothing is made but the model, and its parts are of the kinds that a model has: none of them reads a file.
+    """
+    run = Path(run)
+    if (run / GENERATOR).exists():
+        model = build_model(from_yaml(run / "config.yaml", trust))
+        with safe_open(run / GENERATOR, "pt") as file:
+            model.ema.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no dict)
+            model.clock.nimg = int(file.metadata()["nimg"])  # a generator that grows works at the size of its time
+        return model.eval()
+    checkpoint = newest_checkpoint(run)
+    model = build_model(from_saved(checkpoint["config"], str(run), trust))
+    model.load_state_dict(checkpoint["state_dict"])
+    model.on_load_checkpoint(checkpoint)
+    return model.eval()
+
+
+def newest_checkpoint(run: Path) -> dict[str, Any]:
+    """Read the newest checkpoint of a run."""
+    newest = checkpoints.newest(run / "checkpoints")
+    if newest is None:
+        raise UserError(f"{run}: holds no checkpoint; give the folder of a run, such as runs/digits-dcgan")
+    return newest[1]

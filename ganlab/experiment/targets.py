@@ -1,0 +1,134 @@
+"""Which class a `_target_` may name: the type of its place says from which modules one may come.
+
+A config that somebody sent can name any class, so a place takes what is made for it and nothing else: a network's place
+takes networks, an optimizer's optimizers. Besides those, a place takes classes of its type from the packages that the
+command line of now trusts. Where an argument has no type, only they may stand.
+"""
+
+import difflib
+import importlib
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+from beartype.door import is_subhint
+from torch import nn
+from torch.optim import Optimizer
+
+from ganlab.types import UserError
+
+NETWORKS, OPTIMIZERS = ("ganlab.networks", "torch.nn"), ("torch.optim",)
+GAMES = ("ganlab.models", "ganlab.engine")
+"""Where a game comes from: the second holds the classes that games are made of."""
+HOMES = {"torch.nn": "torch.nn.modules"}
+"""Where the classes that a package offers are defined, if that is narrower than the package."""
+UNFIT = {
+    "LBFGS": "needs a closure that computes the loss anew, and a step has one loss",
+    "SparseAdam": "takes sparse gradients alone, and networks have dense ones",
+    "Muon": "moves matrices alone, and networks have convolutions and biases",
+}
+"""Optimizers of torch that cannot move a player, and why."""
+
+
+def resolve(path: str, hint: Any, trust: Sequence[str] = ()) -> type:
+    """Import the class that a `_target_` names in a place of type `hint`.
+
+    The dotted path is checked before anything is imported, the module that defines the class because an allowed path
+    may lead to a foreign class, and the class against the type. Raises `UserError`.
+    """
+    rooms = sorted({room for option in options_of(hint) for room in rooms_of(option)})
+    module_name, _, name = path.rpartition(".")
+    if not inside(module_name, (*rooms, *trust)):
+        raise UserError(_not_here(path, rooms))
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UserError(f"cannot import {module_name!r}: {error}") from None
+    target = getattr(module, name, None)
+    if target is None:
+        raise UserError(f"{module_name} has no {name!r}{did_you_mean(name, vars(module))}")
+    if not isinstance(target, type):
+        raise UserError(f"{path!r} is not a class")
+    homes = [HOMES.get(room, room) for room in rooms]
+    if not inside(target.__module__, (*homes, *trust)):
+        raise UserError(f"{path!r} leads to {target.__module__}, which is not trusted here; {_remedy(rooms)}")
+    if not any(_fills(target, option, trust) for option in options_of(hint)):
+        raise UserError(f"{target.__name__} is not {name_of(hint)}")
+    if issubclass(target, Optimizer) and target.__name__ in UNFIT:
+        raise UserError(f"{target.__name__} {UNFIT[target.__name__]}; write for example torch.optim.Adam")
+    return target
+
+
+def rooms_of(option: Any) -> tuple[str, ...]:
+    """Return the packages whose classes may stand in a place of this type, one of ours or torch's; none for others.
+
+    One of our own types may be filled from the package that defines it: a regularizer comes from `ganlab.regularizers`.
+    """
+    if is_optimizer(option):
+        return OPTIMIZERS
+    if option is nn.Module:
+        return NETWORKS
+    package = ".".join(getattr(option, "__module__", "").split(".")[:2])
+    if not isinstance(option, type) or not package.startswith("ganlab."):
+        return ()
+    return GAMES if package in GAMES else (package,)
+
+
+def is_optimizer(option: Any) -> bool:
+    """Say whether a place takes what makes an optimizer of parameters."""
+    return typing.get_origin(option) is Callable and typing.get_args(option)[-1] is Optimizer
+
+
+def _fills(target: type, option: Any, trust: Sequence[str]) -> bool:
+    """Say whether a class is of a place's type, and from where that type may come."""
+    homes = [HOMES.get(room, room) for room in rooms_of(option)]
+    wanted = Optimizer if is_optimizer(option) else option
+    return inside(target.__module__, (*homes, *trust)) and bool(is_subhint(target, wanted))
+
+
+def inside(module: str, prefixes: Iterable[str]) -> bool:
+    """Say whether a module is one of some packages, or below one."""
+    return any(f"{module}.".startswith(f"{prefix.rstrip('.')}.") for prefix in prefixes)
+
+
+def _not_here(path: str, rooms: Sequence[str]) -> str:
+    package = path.partition(".")[0]
+    if package in ("ganlab", "torch") and rooms:
+        return f"{path!r} is not for this place, which takes classes of {' and '.join(rooms)}"
+    return f"{path!r} is not a trusted target; {_remedy(rooms, package)}"
+
+
+def _remedy(rooms: Sequence[str], package: str = "") -> str:
+    takes = f"this place takes classes of {' and '.join(rooms)}" if rooms else "this place takes none of ganlab's"
+    prefix = package if package.isidentifier() and package not in ("ganlab", "torch") else "PREFIX"
+    return f"{takes}; for a package whose code you trust, write --trust {prefix}"
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return a half-sentence with the nearest of some names, or nothing."""
+    close = difflib.get_close_matches(name, [n for n in names if not n.startswith("_")], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def options_of(hint: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the type itself."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def name_of(hint: Any) -> str:
+    """Name a type as a person would write it."""
+    return " or ".join(_names(hint))
+
+
+def _names(hint: Any) -> Iterator[str]:
+    for option in options_of(hint):
+        if option is type(None):
+            yield "null"
+        elif typing.get_origin(option) is Literal:
+            yield f"one of {', '.join(map(str, typing.get_args(option)))}"
+        elif isinstance(option, type) and not typing.get_args(option):
+            yield option.__name__
+        else:
+            yield re.sub(r"\w+\.(?=\w)", "", str(option))  # without the modules of its names
