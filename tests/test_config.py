@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from ganlab.experiment.config import differences, from_dict, from_yaml, load, merge, to_yaml
 from ganlab.experiment.frame import FREE_ON_RESUME, Config, Data, Train
+from ganlab.experiment.parts import defaults_of
+from ganlab.models import DCGAN
 from ganlab.types import ImageSpec, UserError
 
 CONFIG = """
@@ -49,11 +51,9 @@ def refusal(*arguments, **options):
 
 def test_a_config_is_checked_and_its_defaults_are_filled_in(path):
     config = load(path)
-    assert config.model == {
-        "_target_": "ganlab.models.DCGAN",
-        "width": 8,
-        "regularizers": {"r1": {"_target_": "ganlab.regularizers.R1", "weight": 0.5}},
-    }
+    given = {"width": 8, "regularizers": {"r1": {"_target_": "ganlab.regularizers.R1", "weight": 0.5, "every": 1}}}
+    assert config.model == {"_target_": "ganlab.models.DCGAN", **defaults_of(DCGAN), **given}
+    assert config.model["lr"] == 2e-4 and config.model["betas"] == [0.5, 0.999] and config.model["optimizers"] is None
     assert config.data == Data(url="data/digits") and config.train == Train(total_nimg=1000)
     assert config.run == "runs/digits-small" and config.seed == 0 and config.trust == ()
 
@@ -97,10 +97,111 @@ def test_null_removes_a_named_part(path):
     assert load(path, ["model.regularizers=null"]).model["regularizers"] is None
 
 
+PROGRESSIVE = CONFIG.replace("DCGAN", "ProgressiveGAN").split("  width")[0] + "data: {url: d}\ntrain: {total_nimg: 9}\n"
+PENALTY = {"_target_": "ganlab.regularizers.GradientPenalty", "weight": 10.0, "every": 1}
+DRIFT = {"_target_": "ganlab.regularizers.Drift", "weight": 0.001, "every": 1}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], {"gradient_penalty": PENALTY, "drift": DRIFT}),
+        (["model.regularizers={}"], {"gradient_penalty": PENALTY, "drift": DRIFT}),
+        (["model.regularizers.drift=null"], {"gradient_penalty": PENALTY, "drift": None}),
+        (["model.regularizers.drift.weight=0.01"], {"gradient_penalty": PENALTY, "drift": {**DRIFT, "weight": 0.01}}),
+        (
+            ["model.regularizers.drift={_target_: ganlab.regularizers.R1, weight: 2}"],
+            {
+                "gradient_penalty": PENALTY,
+                "drift": {"_target_": "ganlab.regularizers.R1", "weight": 2, "every": 1},
+            },
+        ),
+    ],
+)
+def test_a_config_lies_over_what_the_paper_says(write, overrides, expected):
+    assert load(write("p.yaml", PROGRESSIVE), overrides).model["regularizers"] == expected
+
+
+def test_a_table_of_numbers_is_one_value(write):
+    model = load(write("p.yaml", PROGRESSIVE), ["model.batches={4: 8, 16: 4}"]).model
+    assert model["batches"] == {"4": 8, "16": 4} and model["lr_factors"] == {"1024": 1.5}
+
+
+def test_the_parts_inside_of_a_part_have_their_defaults_too(path):
+    weight = load(path, ["model.regularizers.r1.weight={_target_: ganlab.schedules.Linear, start: 9}"])
+    assert weight.model["regularizers"]["r1"]["weight"] == {
+        "_target_": "ganlab.schedules.Linear",
+        "start": 9,
+        "until_nimg": None,
+        "from_nimg": 0,
+        "end": 0.0,
+    }
+
+
+BOTH = "{_target_: torch.optim.RMSprop, lr: 1e-3}"
+
+
+def test_optimizers_stand_in_the_place_of_the_papers_scalars(path):
+    optimizers = f"model.optimizers={{generator: {BOTH}, discriminator: {BOTH}}}"
+    model = load(path, [optimizers]).model
+    assert "lr" not in model and "betas" not in model and model["optimizers"]["generator"]["lr"] == 1e-3
+    assert refusal(path, [optimizers, "model.lr=1", "model.widht=3"]).splitlines() == [
+        f"{path}: 2 complaints",
+        "  model.widht: unknown key; did you mean 'width'?",
+        "  model.lr: means nothing beside model.optimizers; remove one of the two",
+    ]
+    assert "lr" not in load(path, [optimizers, "model.lr=null"]).model
+
+
+# --- names of the first edition
+
+OLD_NAMES = {
+    "model.rate=0.5": ("model", "lr", 0.5),
+    "model.group=8": ("train", "group", 8),
+    "model.rate_schedule={_target_: ganlab.schedules.Constant, value: 2}": (
+        "model",
+        "lr_schedule",
+        {"_target_": "ganlab.schedules.Constant", "value": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("override", OLD_NAMES)
+def test_a_former_name_is_accepted_with_a_warning(path, override, caplog):
+    section, name, value = OLD_NAMES[override]
+    assert load(path, [override]).as_dict()[section][name] == value
+    old = override.split("=")[0]
+    assert caplog.messages == [f"{path}: {old} is now called {section}.{name}; please write that"]
+
+
+def test_a_former_name_is_accepted_in_any_layer_and_the_last_one_counts(write, caplog):
+    write("base.yaml", f"{CONFIG}\n".replace("width: 8", "rate: 1.0"))
+    path = write("c.yaml", "base: base.yaml\nmodel: {rate: 2.0}")
+    assert load(path).model["lr"] == 2.0
+    assert len(caplog.messages) == 1
+    assert load(path, ["model.lr=3.0"]).model["lr"] == 3.0
+    new = write("new.yaml", "base: base.yaml\nmodel: {lr: 4.0}")
+    assert load(new).model["lr"] == 4.0 and load(new, ["model.rate=5.0"]).model["lr"] == 5.0
+
+
+def test_both_names_of_one_key_are_refused(path):
+    said = refusal(path, ["model.rate=1", "model.lr=2"])
+    assert said == f"{path}: model.rate and model.lr are one key under two names; remove model.rate"
+    assert "model.group and train.group" in refusal(path, ["model.group=8", "train.group=8"])
+
+
+def test_the_names_of_a_former_sngan(write):
+    path = write("s.yaml", PROGRESSIVE.replace("ProgressiveGAN", "SNGAN"))
+    assert load(path, ["model.discriminator_moves=3"]).model["discriminator_steps"] == 3
+    assert load(path).model["lr_schedule"]["until_nimg"] is None  # the run's end
+    path = write("p.yaml", PROGRESSIVE)
+    assert load(path, ["model.rate_factors={4: 2.0}"]).model["lr_factors"] == {"4": 2.0}
+
+
 def test_ints_become_floats_and_lists_tuples_where_the_type_asks(path):
     image = load(path, ["data.image={height: 16, width: 16, channels: 1}"]).data.image
     assert image == ImageSpec(16, 16, 1, 0)
-    load(path, ["model.rate=1", "model.betas=[0,1]", "model.regularizers.r1.weight=5"])
+    load(path, ["model.lr=1", "model.betas=[0,1]", "model.regularizers.r1.weight=5"])
 
 
 def test_the_run_folder_is_named_by_dataset_and_config_unless_it_is_given(path):
@@ -135,11 +236,13 @@ MISTAKES = {
     "model.widht=3": "model.widht: unknown key; did you mean 'width'?",
     "model.conditional=1": "model.conditional: 1 is not bool",
     "model.latent=true": "model.latent: True is not int",
-    "model.rate=fast": "model.rate: 'fast' is not float",
+    "model.lr=fast": "model.lr: 'fast' is not float",
     "model.betas=[0,0.5,1]": "model.betas: [0, 0.5, 1] is not tuple[float, float]",
-    "model.seed=3": "model.seed: supplied by the run; remove it",
+    "model.runtime=3": "model.runtime: supplied by the run; remove it",
     "model.augment=flip": "model.augment: 'flip' is not Augment or null",
-    "model.rate_schedule={_target_: ganlab.schedules.Linear}": "model.rate_schedule.until_nimg: missing",
+    "model.lr_schedule={_target_: ganlab.schedules.Linear, total_nimg: 3}": (
+        "model.lr_schedule.total_nimg: supplied by the run; remove it"
+    ),
     "model.regularizers.r1.wieght=3": "model.regularizers.r1.wieght: unknown key; did you mean 'weight'?",
     "model.regularizers.r1.every=1.5": "model.regularizers.r1.every: 1.5 is not int",
     "model.regularizers.r2={_target_: ganlab.regularizers.R2}": "model.regularizers.r2.weight: missing",
@@ -147,17 +250,24 @@ MISTAKES = {
         "model.regularizers.no._target_: ganlab.regularizers has no 'R11'; did you mean 'R1'?"
     ),
     "model.regularizers.s={_target_: ganlab.schedules.Constant}": (
-        "model.regularizers.s._target_: Constant is not Regularizer"
+        "model.regularizers.s._target_: 'ganlab.schedules.Constant' is not for this place, which takes classes of "
+        "ganlab.regularizers"
     ),
     "model.regularizers.bare={weight: 1}": "model.regularizers.bare: a mapping is not Regularizer",
     "model.optimizers.d={_target_: torch.optim.Adam, lr: 1, beta: 0}": (
         "model.optimizers.d.beta: unknown key; did you mean 'betas'?"
     ),
     "model.optimizers.g={_target_: torch.optim.LBFGS}": (
-        "model.optimizers.g._target_: LBFGS has no fused form; write torch.optim.Adam, AdamW or SGD"
+        "model.optimizers.g._target_: LBFGS needs a closure that computes the loss anew, and a step has one loss; "
+        "write for example torch.optim.Adam"
+    ),
+    "model.optimizers.h={_target_: torch.optim.SparseAdam}": (
+        "model.optimizers.h._target_: SparseAdam takes sparse gradients alone, and networks have dense ones; "
+        "write for example torch.optim.Adam"
     ),
     "model.optimizers.x={_target_: ganlab.regularizers.R1, weight: 1}": (
-        "model.optimizers.x._target_: R1 is not Callable[..., Optimizer]"
+        "model.optimizers.x._target_: 'ganlab.regularizers.R1' is not for this place, which takes classes of "
+        "torch.optim"
     ),
 }
 
@@ -173,7 +283,8 @@ def test_a_mistake_is_told_with_its_place_and_the_remedy(path, override):
 
 def test_all_mistakes_are_told_at_once(path):
     head, *told = refusal(path, list(MISTAKES)).splitlines()
-    expected = lines(*MISTAKES.values())
+    beside = [f"model.{name}: means nothing beside model.optimizers; remove one of the two" for name in ("lr", "betas")]
+    expected = [*lines(*MISTAKES.values()), *beside]
     assert head == f"{path}: {len(expected)} complaints"
     assert sorted(line.strip() for line in told) == sorted(expected)
 
@@ -186,7 +297,10 @@ def test_all_mistakes_are_told_at_once(path):
         (["data=3"], "data: 3 is not Data"),
         (["train=[1]"], r"train: \[1\] is not Train"),
         (["machine=gpu"], "machine: 'gpu' is not Machine"),
-        (["model.augment={_target_: torch.optim.Adam}"], r"model\.augment\._target_: Adam is not Augment or null"),
+        (
+            ["model.augment={_target_: torch.optim.Adam}"],
+            r"model\.augment\._target_: 'torch.optim.Adam' is not for this place, which takes classes of ganlab",
+        ),
         (["data={image: null}"], "data.url: missing"),
     ],
 )
@@ -207,7 +321,6 @@ def test_an_empty_config_misses_what_has_no_default(write):
         ("- model\n- data", "a list; a config is a mapping of keys to values"),
         (f"{CONFIG}\n1: 2", "1: unknown key"),
         (CONFIG.replace("url:", "yes: 1, url:"), "data.True: unknown key"),
-        (f"{CONFIG}\ntrust: [os]", "trust may not stand in a config; write `--trust PREFIX`"),
         (f"base: none.yaml\n{CONFIG}", r"none\.yaml: No such file or directory; give the path of a YAML file"),
         (f"base: small.yaml\n{CONFIG}", r"small\.yaml: its `base:` chain comes back to itself"),
     ],
@@ -304,7 +417,8 @@ def test_a_resolved_config_reads_back_equal(path, tmp_path):
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: "${" not in text))
 def test_any_name_survives_yaml(tmp_path_factory, text):
-    config = Config(model={"_target_": "ganlab.models.DCGAN"}, data=Data(url=text), train=Train(total_nimg=1), run=text)
+    model = {"_target_": "ganlab.models.DCGAN", **defaults_of(DCGAN)}
+    config = Config(model=model, data=Data(url=text), train=Train(total_nimg=1), run=text)
     path = tmp_path_factory.getbasetemp() / "name.yaml"
     path.write_text(to_yaml(config))
     assert from_yaml(path) == config
@@ -318,21 +432,31 @@ def test_trust_in_a_resolved_config_is_not_believed(path, tmp_path):
     assert from_yaml(tmp_path / "out.yaml", ["other"]).trust == ("other",)
 
 
-def test_a_begun_run_remembers_whom_it_trusts(path, tmp_path):
+def test_a_run_folder_cannot_widen_trust(path, tmp_path):
     run = f"run={tmp_path / 'run'}"
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text(to_yaml(load(path, [run], trust=["b"])))
-    assert load(path, [run], trust=["a"]).trust == ("a", "b")
+    assert load(path, [run], trust=["a"]).trust == ("a",)
     assert load(path).trust == ()
 
 
+def test_a_runs_own_config_is_a_config_but_for_its_trust(path, write, caplog):
+    config = load(path, ["model.regularizers.r1.every=2"], trust=["theirs", "ours"])
+    own = write("own.yaml", to_yaml(config))
+    assert load(own, trust=["ours", "theirs"]) == dataclasses.replace(config, trust=("ours", "theirs"))
+    assert caplog.messages == []
+    assert load(own, trust=["ours"]) == dataclasses.replace(config, trust=("ours",))
+    assert caplog.messages == [f"{own}: trust: ['theirs']: not believed; write --trust theirs"]
+
+
 def test_differences_name_every_leaf_that_differs():
-    saved = {"a": 1, "b": {"c": [1, 2], "d": None, "gone": 3}, "e": {}}
+    saved = {"a": 1, "b": {"c": [1, 2], "d": None, "gone": 3}, "e": {}, "f": {}}
     now = {"a": 1.5, "b": {"c": (1, 2), "d": {"x": 1}}, "new": "n", "e": {}}
     assert differences(saved, now) == {
         "a": (1, 1.5),
         "b.gone": (3, None),
         "b.d.x": (None, 1),
+        "f": ({}, None),
         "new": (None, "n"),
     }
     assert differences(saved, saved) == {}
@@ -347,6 +471,9 @@ FREE = {
     "train.checkpoint_every_nimg",
     "train.keep_checkpoints",
     "train.keep_best",
+    "train.on_not_finite",
+    "train.rollbacks",
+    "data.url",
     "trust",
 }
 

@@ -10,10 +10,11 @@ import tiny_runs as runs
 import torch
 from repository import REPOSITORY
 
+from ganlab.engine.game import Game
 from ganlab.experiment import frame
 from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
-from ganlab.experiment.parts import resolve
+from ganlab.experiment.targets import resolve
 from ganlab.types import ImageSpec
 
 CONFIGS = REPOSITORY / "configs"
@@ -29,9 +30,9 @@ def narrow(part: Any) -> Any:
     """Give every network of a model a width of 8."""
     if not isinstance(part, dict) or "_target_" not in part:
         return part
-    widths = [
-        key for key in inspect.signature(resolve(part["_target_"])).parameters if key.endswith(("width", "width_max"))
-    ]
+    kinds = Game if part["_target_"].startswith("ganlab.models.") else object
+    target = resolve(part["_target_"], kinds, ["ganlab", "torch"])
+    widths = [key for key in inspect.signature(target).parameters if key.endswith(("width", "width_max"))]
     return {key: narrow(value) for key, value in part.items()} | dict.fromkeys(widths, 8)
 
 
@@ -48,23 +49,23 @@ def test_a_shipped_config_is_shown_without_data(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
-def test_a_shipped_config_makes_two_moves(path):
+def test_a_shipped_config_makes_two_steps(path):
     config = load(path)
     declared = config.data.image
     assert declared is not None, "declare data.image, so that the config can be shown without its data"
     image = ImageSpec(16, 16, declared.channels, declared.classes)
     model = build_model(replace(config, model=narrow(config.model), data=replace(config.data, image=image)))
-    n = 2 * model.group
+    n = 2 * model.runtime.group
     model.configure_optimizers()
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     draw = torch.Generator().manual_seed(0)
-    for phase in model.phases:  # of a model that grows, two moves in each
+    for phase in model.phases:  # of a model that grows, two steps in each
         model.clock.nimg = phase.from_nimg
-        for number in range(2 * max(model.moves_every.values())):
+        for number in range(2 * model.cycle()):
             images = torch.randint(256, (n, image.channels, 16, 16), dtype=torch.uint8, generator=draw)
             labels = torch.arange(n) % image.classes if image.classes else torch.full((n,), -1)
             model.training_step((images, labels), number)
-    assert model.clock.moves["generator"] == 2 * len(model.phases)
+    assert model.clock.steps["generator"] == 2 * len(model.phases)
     for key, tensor in model.state_dict().items():
         assert tensor.isfinite().all(), key
         if tensor.is_floating_point() and key.endswith("weight"):

@@ -85,7 +85,12 @@ def _fills(target: type, option: Any, trust: Sequence[str]) -> bool:
     """Say whether a class is of a place's type, and from where that type may come."""
     homes = [HOMES.get(room, room) for room in rooms_of(option)]
     wanted = Optimizer if is_optimizer(option) else option
-    return inside(target.__module__, (*homes, *trust)) and bool(is_subhint(target, wanted))
+    if not inside(target.__module__, (*homes, *trust)):
+        return False
+    try:
+        return wanted in target.__mro__ or bool(is_subhint(target, wanted))
+    except TypeError:  # a protocol that is more than methods: a class must name it as its base
+        return False
 
 
 def inside(module: str, prefixes: Iterable[str]) -> bool:
