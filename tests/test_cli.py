@@ -2,6 +2,7 @@
 
 import ast
 import fcntl
+import hashlib
 import json
 import os
 import pty
@@ -89,7 +90,7 @@ MISTAKES = {
     "ranks": (
         ["train.batch=32"],
         {"WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"},
-        r"train.batch: 32 images cannot be shared by 3 processes in groups of 4 \(model.group\); "
+        r"train.batch: 32 images cannot be shared by 3 processes in groups of 4 \(train.group\); "
         "write a multiple of 12, for example 24",
     ),
     "compiled batch norm": (
@@ -98,7 +99,13 @@ MISTAKES = {
         "machine.compile: true, but a batch norm is over all 2 processes; write model.batch_norm_group=4, or",
     ),
     "groups": (["train.batch=6"], {}, "train.batch: 6 .* in groups of 4 .* write a multiple of 4, for example 4"),
-    "micro-batch": (["train.micro_batch=6"], {}, "train.micro_batch: 6 is no multiple of model.group, 4"),
+    "generator's batch": (
+        ["model={_target_: ganlab.models.SNGAN, generator_width: 4, discriminator_width: 4, generator_batch: 1.4}"],
+        {},
+        r"generator: a batch of 67, 1.4 times the 48 reals of train.batch, cannot be shared by 1 process in groups of "
+        r"4 \(train.group\); choose a ratio \(model.generator_batch\) that gives a multiple of 4",
+    ),
+    "micro-batch": (["train.micro_batch=6"], {}, "train.micro_batch: 6 is no multiple of train.group, 4"),
     "not writable": (
         ["run={file}/run"],
         {},
@@ -108,7 +115,8 @@ MISTAKES = {
     "no model": (
         ["model={_target_: ganlab.networks.dcgan.Generator}"],
         {},
-        "model._target_: Generator is not a GANModule, such as ganlab.models.DCGAN",
+        "model._target_: 'ganlab.networks.dcgan.Generator' is not for this place, which takes classes of ganlab.engine "
+        "and ganlab.models",
     ),
     "no config": (["--machine", "none.yaml"], {}, "none.yaml: No such file or directory; give the path of a YAML file"),
 }
@@ -154,6 +162,7 @@ def test_a_checkpoint_of_another_config_is_told_key_by_key(finished):
         "  model.width: 8 in the checkpoint, 16 now\n"
         "  model.regularizers.r1._target_: 'ganlab.regularizers.R1' in the checkpoint, None now\n"
         "  model.regularizers.r1.weight: 0.5 in the checkpoint, None now\n"
+        "  model.regularizers.r1.every: 1 in the checkpoint, None now\n"
         "  seed: 0 in the checkpoint, 1 now\n"
         "name another folder with run=PATH, or allow a change with --allow-change model.width\n"
     )
@@ -215,8 +224,8 @@ def test_show_tells_the_plan(config, dataset):
     for line in (
         "images      4,800, 20.0 times each of 240",
         "batch       48 over 1 process, 48 at a time",
-        "moves       100 of the discriminator",
-        "moves       100 of the generator",
+        "steps       100 of the discriminator",
+        "steps       100 of the generator",
         "a tick      every 100 images",
         "a grid      every 240 images",
         "checkpoint  every 144 images, the newest 2 kept",
@@ -340,18 +349,66 @@ def test_a_run_of_somebodys_own_class_is_loaded_only_with_trust(config, tmp_path
     (tmp_path / "their_models.py").write_text("from ganlab.models import DCGAN\nclass Mine(DCGAN): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     run, words = tmp_path / "run", ["model._target_=their_models.Mine", "model.width=8", "train.total_nimg=48"]
-    refusal = "'their_models.Mine' is not a trusted target"
-    assert refusal in runs.refused("train", config, f"run={run}", *words)
+    refusal = "'their_models.Mine' is not a trusted target.*; .* write --trust their_models"
+    assert re.search(refusal, runs.refused("train", config, f"run={run}", *words))
     runs.done(config, f"run={run}", *words, "--trust", "their_models")
-    assert "already done" in runs.done(config, f"run={run}", *words)  # the run remembers
-    assert refusal in runs.refused("sample", run)
+    assert re.search(refusal, runs.refused("train", config, f"run={run}", *words))  # whom it trusts is said anew
+    assert "already done" in runs.done(config, f"run={run}", *words, "--trust", "their_models")
+    assert re.search(refusal, runs.refused("sample", run))
     assert runs.ganlab("sample", run, "-n", 1, "--trust", "their_models").exit_code == 0
-    assert refusal in runs.refused("export", run, "--out", tmp_path / "e")
+    assert re.search(refusal, runs.refused("export", run, "--out", tmp_path / "e"))
     assert runs.ganlab("export", run, "--out", tmp_path / "e", "--trust", "their_models").exit_code == 0
     for folder in (run, tmp_path / "e"):
         with pytest.raises(UserError, match=refusal):
             ganlab.load(folder)
         assert type(ganlab.load(folder, trust=["their_models"])).__name__ == "Mine"
+
+
+@pytest.fixture
+def evil(copy):
+    """A run's folder that somebody sent, with a program in it, as a part."""
+    torch.jit.script(torch.nn.Identity()).save(copy / "evil.pt")
+    return {"_target_": "ganlab.metrics.features.TorchScriptFeatures", "path": str(copy / "evil.pt")}
+
+
+def rewritten(run, change):
+    """Change the config of a run's newest checkpoint, as somebody could who sends it."""
+    path = found(run / "checkpoints")[-1]
+    checkpoint = read_checkpoint(path)
+    change(checkpoint["config"])
+    torch.save(checkpoint, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps({"sha256": digest}))
+    (run / "config.yaml").write_text(yaml.safe_dump(checkpoint["config"]))
+
+
+@pytest.mark.parametrize("place", ["model.generator", "model.objective", "model.regularizers.r1", "model.augment"])
+def test_a_folder_that_was_sent_makes_nothing_but_a_model(copy, evil, place, tmp_path, monkeypatch):
+    def change(config):
+        config["trust"] = ["ganlab"]
+        if place in ("model.generator", "model.objective"):
+            config["model"] = {"_target_": "ganlab.models.GANModule", **config["model"]}
+        *sections, name = place.split(".")
+        for section in sections:
+            config = config[section]
+        config[name] = evil
+
+    rewritten(copy, change)
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("a program was loaded"))
+    for words in (["sample", copy], ["export", copy, "--out", tmp_path / "e"], ["evaluate", copy, "-n", 16]):
+        said = runs.refused(*words)
+        assert f"{place}" in said and ("is not for this place" in said or "unknown key" in said), said
+    with pytest.raises(UserError, match=r"is not for this place|unknown key"):
+        ganlab.load(copy)
+
+
+def test_the_extractor_of_a_folder_that_was_sent_is_not_made(copy, evil, caplog, monkeypatch):
+    rewritten(copy, lambda config: config["evaluation"].update(extractor=evil))
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("a program was loaded"))
+    assert ganlab.load(copy).sample(2).shape == (2, 1, 16, 16)
+    assert "fid: needs an extractor" in runs.refused("evaluate", copy, "-n", 16)
+    assert "evaluation.extractor: not made, since it may be any program" in caplog.text
+    assert "--trust ganlab.metrics.features" in caplog.text
 
 
 # --- real processes

@@ -44,7 +44,7 @@ from ganlab.types import ImageSpec, UserError
         ("ganlab.models.dcgan.partial", "leads to functools, which is not trusted"),
         ("ganlab.models.dcgan.Adam", "leads to torch.optim.adam, which is not trusted"),
         ("ganlab.models.dcgan.ImageSpec", "leads to ganlab.types, which is not trusted"),
-        ("ganlab.engine.runtime.Runtime", "Runtime is not Game"),
+        ("ganlab.engine.runtime.Runtime", "is not Game"),
         ("torch.nn.functional.relu", "is not for this place"),
         ("ganlab.commands.sample.load", "is not for this place"),
         ("ganlab.models.dcgan", "is not a class"),
@@ -191,7 +191,7 @@ def test_trust_lets_a_package_in_and_nothing_beside_it(package):
             resolve(path, Any, [package])
     with pytest.raises(UserError, match="is not a class"):
         resolve("theirs.subprocess", Any, [package])
-    with pytest.raises(UserError, match="Mine is not Objective"):
+    with pytest.raises(UserError, match="'theirs.Mine' is not Objective"):
         resolve("theirs.Mine", Objective, [package])
 
 
@@ -214,7 +214,7 @@ def test_what_a_catch_all_would_take_is_an_unknown_key_and_never_missing(package
 def test_the_part_of_a_slot_must_be_of_its_kind():
     assert told({"_target_": "ganlab.regularizers.R1", "weight": 1}, R1) == []
     assert told({"_target_": "ganlab.regularizers.R1", "weight": 1}, R2 | None) == [
-        "here._target_: R1 is not R2 or null"
+        "here._target_: 'ganlab.regularizers.R1' is not R2 or null"
     ]
     assert told({"_target_": "torch.optim.Adam", "lr": 1}, R1) == [
         "here._target_: 'torch.optim.Adam' is not for this place, which takes classes of ganlab.regularizers"

@@ -12,13 +12,14 @@ import yaml
 from PIL import Image
 
 from ganlab.callbacks.ticks import drop_lines_after
-from ganlab.engine.stopwatch import NAMES
 from ganlab.experiment.checkpoints import found
 from ganlab.experiment.checkpoints import read as read_checkpoint
 from ganlab.experiment.config import differences, from_yaml, load
 from ganlab.files import atomic_write
 from ganlab.progress import progress_line
 
+NAMES = ("data", "discriminator", "discriminator_penalty", "generator", "reduction", "logging")
+"""What the time of a tick goes into."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -81,7 +82,11 @@ def test_the_config_of_a_run_is_the_resolved_one(finished, dataset):
     assert checkpoint["config"] == kept.as_dict()
     assert checkpoint["ganlab"]["format"] == 1
     assert checkpoint["ganlab"]["attempt"] == 0
-    assert checkpoint["ganlab"]["clock"] == {"nimg": 480, "moves": {"discriminator": 10, "generator": 10}}
+    assert checkpoint["ganlab"]["clock"] == {
+        "nimg": 480,
+        "moves": {"discriminator": 10, "generator": 10},
+        "waited": {"discriminator": 0, "generator": 0},
+    }
 
 
 def test_a_line_of_metrics_at_the_first_move_past_each_multiple_and_at_the_end(finished):
@@ -97,19 +102,19 @@ def test_a_line_of_metrics_at_the_first_move_past_each_multiple_and_at_the_end(f
             "discriminator/real_logit",
             "discriminator/fake_logit",
             "generator/loss",
-            "discriminator/rate",
-            "generator/rate",
+            "discriminator/lr",
+            "generator/lr",
             "memory_bytes",
             *(f"seconds/{name}" for name in NAMES),
             "share",
         }
-        assert row["discriminator/rate"] == row["generator/rate"] == 2e-4
+        assert row["discriminator/lr"] == row["generator/lr"] == 2e-4
         assert 0 < row["discriminator/r1"] < 100 and 0 < row["generator/loss"] < 100
         assert 50e6 < row["memory_bytes"] < 50e9
     seconds = [0, *(row["seconds"] for row in lines)]
     assert seconds == sorted(seconds)
     parts = {name: [row[f"seconds/{name}"] for row in lines] for name in NAMES}
-    assert all(min(parts[name]) > 0 for name in ("data", "penalty", "generator")), parts
+    assert all(min(parts[name]) > 0 for name in ("data", "discriminator_penalty", "generator")), parts
     assert set(parts["discriminator"]) == set(parts["reduction"]) == {0}  # R1 is due at every move, on one process
     assert sum(map(sum, parts.values())) <= seconds[-1] + 1e-3  # nothing is counted twice
     for before, after, row in zip([0, 144, 240, 336, 432], seconds, lines, strict=False):
@@ -127,14 +132,14 @@ def test_a_tick_in_which_a_player_did_not_move(tmp_path, config):
         "discriminator": judge,
         "objective": {"_target_": "ganlab.objectives.NonSaturating"},
         "optimizers": {"generator": adam, "discriminator": adam},
-        "rate_schedule": {"_target_": "ganlab.schedules.Linear", "until_nimg": 480},
-        "discriminator_moves": 3,
+        "lr_schedule": {"_target_": "ganlab.schedules.Linear", "until_nimg": 480},
+        "discriminator_steps": 3,
     }
     config.write_text(yaml.safe_dump(text))
     runs.done(config, f"run={tmp_path / 'run'}", "train.tick_nimg=48", "train.total_nimg=192")
     lines = rows(tmp_path / "run")
     assert ["generator/loss" in row for row in lines] == [False, False, True, False]
-    assert [row["discriminator/rate"] for row in lines] == pytest.approx([1e-4, 0.9e-4, 0.8e-4, 0.7e-4])
+    assert [row["discriminator/lr"] for row in lines] == pytest.approx([1e-4, 0.9e-4, 0.8e-4, 0.7e-4])
 
 
 def test_the_clock_of_a_batch_larger_than_its_tick(tmp_path, config):

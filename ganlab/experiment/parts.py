@@ -114,7 +114,7 @@ def with_defaults(value: Any, hint: Any, trust: Sequence[str]) -> Any:
         laid[name] = over(default, value[name]) if name in value else default
     for name in replaced_in(target, value):
         if value.get(name) is None:
-            del laid[name]
+            laid.pop(name, None)
     return {name: with_defaults(item, hints.get(name, Any), trust) for name, item in laid.items()}
 
 

@@ -55,7 +55,7 @@ def resolve(path: str, hint: Any, trust: Sequence[str] = ()) -> type:
     if not inside(target.__module__, (*homes, *trust)):
         raise UserError(f"{path!r} leads to {target.__module__}, which is not trusted here; {_remedy(rooms)}")
     if not any(_fills(target, option, trust) for option in options_of(hint)):
-        raise UserError(f"{target.__name__} is not {name_of(hint)}")
+        raise UserError(f"{path!r} is not {name_of(hint)}")
     if issubclass(target, Optimizer) and target.__name__ in UNFIT:
         raise UserError(f"{target.__name__} {UNFIT[target.__name__]}; write for example torch.optim.Adam")
     return target
