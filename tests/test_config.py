@@ -225,6 +225,7 @@ MISTAKES = {
     "seed=true": "seed: True is not int",
     "data.image.height=tall": "data.image.height: 'tall' is not int",
     "data.image.hieght=8": "data.image.hieght: unknown key; did you mean 'height'?",
+    "data.cache={_target_: ganlab.experiment.frame.Cache}": "data.cache._target_: unknown key",
     "data.image.width=8": ("data.image.channels: missing",),
     "machine.device=cudda": "machine.device: 'cudda' is not one of auto, cpu, cuda; did you mean 'cuda'?",
     "machine.decode_threads=0": "machine.decode_threads: 0 is not positive",

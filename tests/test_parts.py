@@ -52,6 +52,7 @@ from ganlab.types import ImageSpec, UserError
         ("ganlab.models.dcgam.DCGAN", "cannot import 'ganlab.models.dcgam'"),
         ("ganlab.models..dcgan.DCGAN", "cannot import 'ganlab.models..dcgan'"),
         ("ganlab.model.DCGAN", "is not for this place"),
+        ("ganlab.engine.game.Averaged", "has no 'Averaged'"),
     ],
 )
 def test_a_target_out_of_bounds_is_refused(path, complaint):
@@ -191,7 +192,7 @@ def test_trust_lets_a_package_in_and_nothing_beside_it(package):
             resolve(path, Any, [package])
     with pytest.raises(UserError, match="is not a class"):
         resolve("theirs.subprocess", Any, [package])
-    with pytest.raises(UserError, match="'theirs.Mine' is not Objective"):
+    with pytest.raises(UserError, match=r"'theirs.Mine' is not Objective"):
         resolve("theirs.Mine", Objective, [package])
 
 
@@ -218,6 +219,15 @@ def test_the_part_of_a_slot_must_be_of_its_kind():
     ]
     assert told({"_target_": "torch.optim.Adam", "lr": 1}, R1) == [
         "here._target_: 'torch.optim.Adam' is not for this place, which takes classes of ganlab.regularizers"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"), [("ganlab.regularizers.Regularizer", Regularizer), ("ganlab.objectives.Objective", Objective)]
+)
+def test_a_kind_is_no_part(kind, hint):
+    assert told({"_target_": kind, "weight": 1}, hint) == [
+        f"here._target_: {kind!r} is a kind, and no one of its kind; name a class that is made of it"
     ]
 
 

@@ -1,4 +1,4 @@
-"""What follows moves whose gradients were not finite: stop (see test_run.py), skip, or roll back."""
+"""What follows steps whose gradients were not finite: stop (see test_run.py), skip, or roll back."""
 
 import pytest
 import tiny_runs as runs
@@ -11,8 +11,8 @@ def config(tmp_path, dataset):
     return runs.write_config(tmp_path, dataset)
 
 
-def test_moves_may_be_skipped(tmp_path, config):
-    """A penalty of 1e38 in every second discriminator move makes that move's gradients infinite."""
+def test_steps_may_be_skipped(tmp_path, config):
+    """A penalty of 1e38 in every second discriminator step makes that step's gradients infinite."""
     config.write_text(config.read_text().replace("weight: 0.5", "weight: 1e38, every: 2"))
     run = tmp_path / "run"
     result = runs.ganlab("train", config, f"run={run}", "train.on_not_finite=skip")
@@ -43,18 +43,18 @@ def test_after_a_rollback_the_noise_is_other_and_the_run_ends(tmp_path, config, 
     """One real image of infinity, met in the first attempt alone."""
     import torch
 
-    from ganlab.models import GANModule
+    from ganlab.engine.game import Game
 
-    move, first = GANModule.move, []
+    step, first = Game.step, []
 
-    def poisoned(self, name, real, labels):
-        if self.attempt == 0 and self.clock.nimg == 336 and name == "discriminator":
-            real = torch.full_like(real, torch.inf)
+    def poisoned(self, name, reals):
+        if self.runtime.attempt == 0 and self.clock.nimg == 336 and name == "discriminator":
+            reals = {**reals, "real": torch.full_like(reals["real"], torch.inf)}
         if self.clock.nimg == 288 and name == "generator":
-            first.append(self.draw(4, self._noise(0), name)[0])
-        move(self, name, real, labels)
+            first.append(self.draw(name, 4, self.noise(0), reals["labels"])["latents"])
+        step(self, name, reals)
 
-    monkeypatch.setattr(GANModule, "move", poisoned)
+    monkeypatch.setattr(Game, "step", poisoned)
     run = tmp_path / "run"
     result = runs.ganlab("train", config, f"run={run}", "train.on_not_finite=rollback")
     assert result.exit_code == 0, result.output

@@ -89,7 +89,7 @@ def test_the_config_of_a_run_is_the_resolved_one(finished, dataset):
     }
 
 
-def test_a_line_of_metrics_at_the_first_move_past_each_multiple_and_at_the_end(finished):
+def test_a_line_of_metrics_at_the_first_step_past_each_multiple_and_at_the_end(finished):
     lines = rows(finished)
     assert [row["nimg"] for row in lines] == [144, 240, 336, 432, 480]
     for row in lines:
@@ -121,7 +121,7 @@ def test_a_line_of_metrics_at_the_first_move_past_each_multiple_and_at_the_end(f
         assert row["images_per_second"] == pytest.approx((row["nimg"] - before) / (row["seconds"] - after), rel=0.05)
 
 
-def test_a_tick_in_which_a_player_did_not_move(tmp_path, config):
+def test_a_tick_in_which_a_player_did_not_step(tmp_path, config):
     text = yaml.safe_load(config.read_text())
     network = {"_target_": "ganlab.networks.dcgan.Generator", "width": 8, "latent": 8}
     judge = {"_target_": "ganlab.networks.dcgan.Discriminator", "width": 8}

@@ -43,6 +43,7 @@ from ganlab.experiment.checks import (
     check_cuda_graphs,
     check_device,
     check_labels,
+    check_optimizers,
     check_resume,
     check_shapes,
     check_shard,
@@ -88,6 +89,7 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
     check_device(config)
     model = build_model(config)
     check_batch(config, model)
+    check_optimizers(model)
     check_shard(config, model)
     check_compile(config, model)
     check_cuda_graphs(config, model)

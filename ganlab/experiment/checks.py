@@ -62,6 +62,15 @@ def check_batch(config: Config, model: Game) -> None:
                 )
 
 
+def check_optimizers(model: Game) -> None:
+    """Refuse numbers that torch's optimizers refuse, before they get their parameters."""
+    for name, player in model.players.items():
+        try:
+            make_optimizer(player.optimizer, [torch.zeros(1)])
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model: the optimizer of the {name}: {error}") from None
+
+
 def check_shard(config: Config, model: Game) -> None:
     """Refuse to shard what torch's fused optimizers cannot step in shares."""
     if config.machine.shard and distributed.world_size() > 1:

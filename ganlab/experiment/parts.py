@@ -188,10 +188,10 @@ def check_value(value: Any, hint: Any, key: str, trust: Sequence[str]) -> Iterat
     """Check one value, and what is inside it, against the type that its place asks for."""
     options = options_of(hint)
     frame = next((option for option in options if is_dataclass(option) and option.__module__ in FRAMES), None)
-    if is_part(value):
-        yield from _check_part(value, hint, key, trust)
-    elif isinstance(value, dict) and isinstance(frame, type):
+    if isinstance(value, dict) and isinstance(frame, type):
         yield from check_arguments(frame, value, f"{key}.", frozenset(), trust)
+    elif is_part(value):
+        yield from _check_part(value, hint, key, trust)
     elif isinstance(value, dict):
         if hint is not Any and not any(map(_is_mapping, options)):
             yield f"{key}: a mapping is not {name_of(hint)}"

@@ -7,6 +7,7 @@ command line of now trusts. Where an argument has no type, only they may stand.
 
 import difflib
 import importlib
+import inspect
 import re
 import types
 import typing
@@ -56,6 +57,8 @@ def resolve(path: str, hint: Any, trust: Sequence[str] = ()) -> type:
         raise UserError(f"{path!r} leads to {target.__module__}, which is not trusted here; {_remedy(rooms)}")
     if not any(_fills(target, option, trust) for option in options_of(hint)):
         raise UserError(f"{path!r} is not {name_of(hint)}")
+    if inspect.isabstract(target) or getattr(target, "_is_protocol", False):
+        raise UserError(f"{path!r} is a kind, and no one of its kind; name a class that is made of it")
     if issubclass(target, Optimizer) and target.__name__ in UNFIT:
         raise UserError(f"{target.__name__} {UNFIT[target.__name__]}; write for example torch.optim.Adam")
     return target
