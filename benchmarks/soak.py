@@ -25,7 +25,7 @@ from ganlab.data.make.pack import pack  # noqa: E402
 from ganlab.experiment.checkpoints import newest  # noqa: E402
 from ganlab.experiment.config import load  # noqa: E402
 from ganlab.experiment.frame import Config  # noqa: E402
-from ganlab.experiment.parts import resolve  # noqa: E402
+from ganlab.experiment.targets import resolve  # noqa: E402
 
 SIZE, IMAGES, BATCH = 16, 240, 16
 SMALL = dict.fromkeys(("width", "generator_width", "discriminator_width", "width_max", "latent"), 8)
@@ -54,7 +54,7 @@ def smaller(part: Any, key: str) -> Iterator[str]:
     """Yield the overrides that shrink a part and the parts within."""
     if isinstance(part, dict):
         if "_target_" in part:
-            takes = inspect.signature(resolve(part["_target_"], [])).parameters
+            takes = inspect.signature(resolve(part["_target_"], object, ["ganlab", "torch"])).parameters
             yield from (f"{key}.{name}={value}" for name, value in SMALL.items() if name in takes)
         for name, inner in part.items():
             yield from smaller(inner, f"{key}.{name}")

@@ -12,8 +12,9 @@ from repository import REPOSITORY
 from torch.utils.data import DataLoader, TensorDataset
 
 import ganlab
-from ganlab.experiment.build import build_model, check_batch
+from ganlab.experiment.build import build_model
 from ganlab.experiment.checkpoints import read
+from ganlab.experiment.checks import check_batch
 from ganlab.experiment.config import load
 from ganlab.models import ProgressiveGAN
 from ganlab.types import ImageSpec, UserError

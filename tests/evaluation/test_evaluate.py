@@ -281,4 +281,6 @@ def test_a_run_that_was_sent_cannot_name_a_program(run: Path, toy: Path) -> None
         )
     )
     (run / "config.yaml").write_text(config)
-    assert "evil.pt: lies in the run's own folder" in runs.refused("evaluate", run)
+    assert "fid: needs an extractor" in runs.refused("evaluate", run)
+    trust = ("--trust", "ganlab.metrics")
+    assert "evil.pt: lies in the run's own folder" in runs.refused("evaluate", run, *trust)

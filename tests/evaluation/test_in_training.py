@@ -42,7 +42,7 @@ def test_results_metrics_and_the_best_checkpoint(config: Path, toy: Path, tmp_pa
     assert {path.stem for path in found(run / "checkpoints")} == {f"nimg-{best:012d}", "nimg-000000000480"}
     kept = run / "checkpoints" / f"nimg-{best:012d}.ckpt"
     assert facts_of(kept)["metrics"]["fid"] == fids[best]["value"]
-    said = runs.ganlab("evaluate", run, "-n", 100)  # the run names extractor and metrics
+    said = runs.ganlab("evaluate", run, "-n", 100, "--trust", "ganlab.metrics")  # the run names extractor and metrics
     assert said.exit_code == 0, said.output
     again = [row for row in lines(run / "results.jsonl") if row["metric"] == "fid"][-1]
     assert again["value"] == pytest.approx(fids[480]["value"], rel=1e-9)
@@ -69,7 +69,7 @@ def test_evaluating_changes_nothing_of_the_run(config: Path, tmp_path: Path) -> 
         ("evaluation.metrics=[fdi]", "metrics: fdi; choose from fid"),
         ("evaluation.every_nimg=100", "evaluation.every_nimg: 100 is no multiple of train.checkpoint_every_nimg, 144"),
         ("evaluation.samples=0", "evaluation.samples: 0 is not positive"),
-        ("evaluation.extractor={_target_: torch.nn.ReLU}", "evaluation.extractor: no extractor; write for example"),
+        ("evaluation.extractor={_target_: torch.nn.ReLU}", "evaluation.extractor._target_: 'torch.nn.ReLU' is not for"),
     ],
 )
 def test_mistakes_are_found_before_the_first_move(config: Path, tmp_path: Path, override: str, message: str) -> None:
