@@ -1,9 +1,7 @@
 """Packing: images of any source into shuffled shards of one size; killed at any point, it goes on where it was."""
 
 import fcntl
-import io
 import json
-import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -171,14 +169,16 @@ def _pack(
 
 def _write_shard(part: Part, labels: list[int] | None, samples: Iterator[dict[str, bytes]], progress: Progress) -> None:
     """Write the layout of WebDataset: a member KEY.SUFFIX for each file of a sample, suffixes in order."""
+    from webdataset import TarWriter  # with torch: nobody waits for it who has made a mistake
+
     # Nothing of the moment or the machine goes in: the same pack gives the same bytes.
-    with atomic_write(part.path) as file, tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        atomic_write(part.path) as file,
+        TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as tar,
+    ):
         for key, i in enumerate(part.chosen, part.first):
             label = {} if labels is None else {"cls": str(labels[i]).encode()}
-            for suffix, data in sorted({**next(samples), **label}.items()):
-                member = tarfile.TarInfo(f"{key:09d}.{suffix}")
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
+            tar.write({"__key__": f"{key:09d}", **next(samples), **label})
             progress.update(1)
 
 
