@@ -9,6 +9,7 @@ from torch import nn
 from ganlab.engine import sharding
 from ganlab.engine.optimizers import value_at
 from ganlab.schedules import Schedule
+from ganlab.types import UserError
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,14 @@ class HalfLife(Average):
     after: str | None = None
     """The player whose steps it follows; None is the last one that moves the network."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.images, int | float) and self.images <= 0:
+            raise UserError(f"model.ema_half_life: {self.images}: must be more than 0")
+
     def kept(self, images: int, nimg: int) -> float:
         """0.5 ** (images / half-life)."""
         half_life: float = value_at(self.images, nimg)
-        return 0.5 ** (images / half_life) if half_life > 0 else 0.0
+        return 0.5 ** (images / half_life) if half_life > 0 else 0.0  # a schedule may begin with no average at all
 
 
 @dataclass(frozen=True)
