@@ -1,4 +1,4 @@
-"""Weak scaling, bytes reduced per step, and what a checkpoint costs the step.
+"""Weak scaling, bytes reduced per round, and what a checkpoint costs.
 
 One and two gloo processes, one thread each, take turns; each process has the same share of images. Prints medians over
 rounds, and the ratio (images/s of two processes) / (2 x images/s of one): for DCGAN with batch norm over the images of
@@ -77,7 +77,7 @@ def launch(processes: int, *words: str) -> dict[str, float]:
 
 
 def train_some(processes: int, group: int | None, *words: str) -> dict[str, float]:
-    """Return the seconds and bytes of a step, and the bytes of both networks."""
+    """Return the seconds and bytes of a round, and the bytes of both networks."""
     return launch(processes, __file__, *(["--group", str(group)] if group else []), *words)
 
 
@@ -108,7 +108,7 @@ def main(rounds: int, worker: bool, group: int | None, apart: bool) -> None:
     weak_scaling(f"batch norm over groups of {SHARE}", SHARE, rounds)
     stalls = [checkpoint_stall() for _ in range(rounds)]
     stalled, written = (statistics.median(column) for column in zip(*stalls, strict=True))
-    print(f"checkpoint: the step waits {stalled * 1e3:.0f} ms of the {written * 1e3:.0f} ms until it is on disk")
+    print(f"checkpoint: training waits {stalled * 1e3:.0f} ms of the {written * 1e3:.0f} ms until it is on disk")
 
 
 def weak_scaling(name: str, group: int | None, rounds: int) -> None:
@@ -126,7 +126,7 @@ def weak_scaling(name: str, group: int | None, rounds: int) -> None:
     print(f"  weak scaling 1 to 2: {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
     two = runs[2][0]
     share = two["reduced"] / two["parameters"]
-    print(f"  reduced per step (a step of each player): {two['reduced']:,.0f} bytes, {share:.3f} of both networks")
+    print(f"  reduced per round (a step of each player): {two['reduced']:,.0f} bytes, {share:.3f} of both networks")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Scale on paper: the efficiency to expect of 8, 64 and 512 GPUs, from step time, bytes reduced and link speeds.
+"""Scale on paper: the efficiency to expect of 8, 64 and 512 GPUs, from the time of a cycle, bytes and link speeds.
 
 Efficiency is (images/s of n processes) / (n x images/s of one), each with the same share of images. The formula is an
-upper bound: in it no process waits for a slower one. No figure of a GPU in the table is measured: its step time is an
+upper bound: in it no process waits for a slower one. No figure of a GPU in the table is measured: its time is an
 assumption, the operations of an image over a share of a rate, unless `--step-seconds` brings a measured one. The same
-formula is held against two gloo processes here, with a step, a bandwidth and a latency that were measured: that part,
+formula is held against two gloo processes here, with a time, a bandwidth and a latency that were measured: that part,
 and only that, is a check.
 """
 
@@ -29,7 +29,7 @@ from ganlab.types import ImageSpec
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 BACKWARD = 2 / 3
-"""Of a step: a backward pass takes twice as long as a forward one."""
+"""Of a cycle: a backward pass takes twice as long as a forward one."""
 FAMILIES = {
     "DCGAN 64": ("cifar10/dcgan.yaml", 64, 64),
     "SN-GAN 128": ("imagenet128/sngan.yaml", 128, 16),
@@ -72,7 +72,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What is reduced in one cycle: `discriminator_steps` of the discriminator, one of the generator."""
+    """What is reduced in one cycle: `discriminator_steps` steps of the discriminator, one of the generator."""
 
     gradients: tuple[float, ...]
     """Bytes, for each step."""
@@ -80,15 +80,15 @@ class Traffic:
     """Bytes, for each pass through a batch norm over all processes; nothing else can be done meanwhile."""
 
 
-def efficiency(step: float, traffic: Traffic, cluster: Cluster, n: int, overlap: float) -> float:
-    """Return the efficiency of n processes whose cycle takes one alone `step` seconds.
+def efficiency(cycle: float, traffic: Traffic, cluster: Cluster, n: int, overlap: float) -> float:
+    """Return the efficiency of n processes whose cycle takes one alone `cycle` seconds.
 
     Gradients travel beside a part `overlap` of the backward passes, except the last bucket of each step.
     """
     sent = sum(cluster.all_reduce(size, n) for size in traffic.gradients)
     last = sum(cluster.all_reduce(min(size, BUCKET_BYTES), n) for size in traffic.gradients)
-    waiting = max(sent - overlap * BACKWARD * step, last)
-    return step / (step + waiting + sum(cluster.all_reduce(size, n) for size in traffic.statistics))
+    waiting = max(sent - overlap * BACKWARD * cycle, last)
+    return cycle / (cycle + waiting + sum(cluster.all_reduce(size, n) for size in traffic.statistics))
 
 
 def traffic_of(model: GANModule) -> Traffic:
@@ -130,7 +130,7 @@ def work() -> None:
 def check_here(rounds: int) -> None:
     """Hold the formula against two gloo processes on this machine.
 
-    The step of one is measured with another beside it that it knows nothing of: they share caches and memory, as GPUs
+    The cycle of one is measured with another beside it that it knows nothing of: they share caches and memory, as GPUs
     do not. A batch norm over all processes is other arithmetic than that of one, of which the formula knows nothing.
     """
     print(f"checked here: DCGAN {IMAGE.height} px, {SHARE} images per process, gloo, one thread each, {rounds} rounds")
@@ -143,7 +143,7 @@ def check_here(rounds: int) -> None:
             predicted.append(efficiency(one["seconds"], traffic, Cluster(link, link, 2), 2, overlap=0.0))
             measured.append(one["seconds"] / two["seconds"])
             print(
-                f"  step {one['seconds'] * 1e3:.1f} ms, gloo {link.bandwidth / 1e9:.2f} GB/s and "
+                f"  cycle {one['seconds'] * 1e3:.1f} ms, gloo {link.bandwidth / 1e9:.2f} GB/s and "
                 f"{link.latency * 1e6:.0f} us: predicted {predicted[-1]:.3f}, measured {measured[-1]:.3f}"
             )
         print(
@@ -153,7 +153,7 @@ def check_here(rounds: int) -> None:
 
 
 def on_paper(name: str) -> tuple[float, int, Traffic]:
-    """Return a family's operations in a cycle of one GPU, images per step, and traffic."""
+    """Return a family's operations in a cycle of one GPU, images per round, and traffic."""
     config, size, batch = FAMILIES[name]
     image = ImageSpec(size, size, 3, 1000)
     words = ["run=x", f"data.image={{height: {size}, width: {size}, channels: 3, classes: 1000}}"]
@@ -165,7 +165,7 @@ def on_paper(name: str) -> tuple[float, int, Traffic]:
 
 @click.command()
 @click.option("--rate", default=400e12, show_default=True, help="Assumed FLOP/s of a matrix product (bf16).")
-@click.option("--share", default=0.3, show_default=True, help="Assumed part of it that a step reaches.")
+@click.option("--share", default=0.3, show_default=True, help="Assumed part of it that a cycle reaches.")
 @click.option("--step-seconds", type=(str, float), multiple=True, help="Family and the measured seconds of its cycle.")
 @click.option("--node", default=8, show_default=True, help="GPUs of a node.")
 @click.option("--inside", default=200e9, show_default=True, help="Bytes/s that a GPU sends inside a node (NVLink).")
@@ -188,18 +188,18 @@ def main(rounds: int, worker: bool, step_seconds: tuple[tuple[str, float], ...],
     )
     print("\nassumed, none of it measured: " + ", ".join(f"{key} {value:g}" for key, value in assumed.items()))
     print(
-        f"gradients float32, in buckets of {BUCKET_BYTES // 2**20} MiB, the last one of a step waited for; a step is a"
+        f"gradients float32, in buckets of {BUCKET_BYTES // 2**20} MiB, the last one of a step waited for; a cycle ends"
     )
-    print("cycle of steps; images per GPU stay the same, so the batch grows with the GPUs")
-    print("| family | images per GPU | step, ms | reduced per step, MB | sums of batch norm | 8 | 64 | 512 GPUs |")
+    print("with the generator's step; images per GPU stay the same, so the batch grows with the GPUs")
+    print("| family | images per GPU | cycle, ms | reduced per cycle, MB | sums of batch norm | 8 | 64 | 512 GPUs |")
     print("|---|---|---|---|---|---|---|---|")
     given = dict(step_seconds)
     for name in FAMILIES:
         operations, batch, traffic = on_paper(name)
-        step = given.get(name, operations / (assumed["rate"] * assumed["share"]))
-        ratios = [efficiency(step, traffic, cluster, n, assumed["overlap"]) for n in (8, 64, 512)]
+        cycle = given.get(name, operations / (assumed["rate"] * assumed["share"]))
+        ratios = [efficiency(cycle, traffic, cluster, n, assumed["overlap"]) for n in (8, 64, 512)]
         print(
-            f"| {name} | {batch} | {step * 1e3:.2f} {'given' if name in given else 'assumed'} | "
+            f"| {name} | {batch} | {cycle * 1e3:.2f} {'given' if name in given else 'assumed'} | "
             f"{sum(traffic.gradients) / 1e6:.1f} | {len(traffic.statistics)} | "
             f"{' | '.join(f'{ratio:.3f}' for ratio in ratios)} |"
         )

@@ -162,12 +162,12 @@ def test_measuring_leaves_torch_as_it_was():
 
 
 def test_steps_are_timed_in_whole_cycles_by_kind():
-    model = tiny.game(regularizers={"r1": R1(weight=1.0, every=3)}, discriminator_steps=2)
+    model = tiny.game(regularizers={"r1": R1(weight=1.0, every=3)}, discriminator_steps=3)
     model.configure_optimizers()
     row = play(model, model.phases[0], 4, seconds=0.05)
     warm_up_and = model.clock.steps
-    assert warm_up_and["discriminator"] == 2 * warm_up_and["generator"] >= 6
-    assert model.clock.nimg == 4 * (warm_up_and["discriminator"] - 4)
+    assert warm_up_and["discriminator"] == 3 * warm_up_and["generator"] >= 9
+    assert model.clock.nimg == 4 * (warm_up_and["discriminator"] - 6)
     spent = model.clock.nimg / row["images_per_second"]
     parts = [row[f"seconds/{part}"] for part in ("discriminator", "discriminator_penalty", "generator")]
     assert min(parts) > 0 and sum(parts) <= spent and row["seconds/data"] == 0
