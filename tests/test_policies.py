@@ -18,7 +18,7 @@ def test_moves_may_be_skipped(tmp_path, config):
     result = runs.ganlab("train", config, f"run={run}", "train.on_not_finite=skip")
     assert result.exit_code == 0
     assert (
-        result.stderr.count("of the discriminator's moves in this tick had a gradient") == 4
+        result.stderr.count("of the discriminator's steps in this tick had a gradient") == 4
     )  # the fifth tick holds one move, and not such a one
     assert "in layers.0.weight, " in result.stderr and "terms not finite: discriminator/r1" in result.stderr
     _, checkpoint = newest(run / "checkpoints")

@@ -11,11 +11,11 @@ import torch
 import yaml
 from PIL import Image
 
-from ganlab.callbacks.ticks import drop_lines_after
 from ganlab.engine.stopwatch import NAMES
 from ganlab.experiment.checkpoints import found
 from ganlab.experiment.checkpoints import read as read_checkpoint
 from ganlab.experiment.config import differences, from_yaml, load
+from ganlab.experiment.records import Events, append, cut_after, read_lines
 from ganlab.files import atomic_write
 from ganlab.progress import progress_line
 
@@ -52,6 +52,7 @@ def test_a_run_keeps_its_config_the_last_checkpoints_and_the_samples(finished):
     assert sorted(path.name for path in finished.iterdir()) == [
         "checkpoints",
         "config.yaml",
+        "events.jsonl",
         "metrics.jsonl",
         "samples",
         "selfcheck.json",
@@ -193,11 +194,12 @@ def test_lines_that_a_killed_run_wrote_past_its_checkpoint_are_dropped(tmp_path,
 
 def test_lines_up_to_the_checkpoint_are_kept_as_they_are(tmp_path):
     file = tmp_path / "metrics.jsonl"
-    assert drop_lines_after(10, file) == []
-    assert not file.exists()
-    kept = '{"nimg": 1, "seconds": 2.5, "a": null}\n{"nimg":10, "seconds": 7.5}\n'
+    cut_after(10, file)
+    assert read_lines(file) == [] and not file.exists()
+    kept = '{"nimg": 1, "seconds": 2.5, "a": null}\n{"nimg": null, "seconds": 3}\n{"nimg":10, "seconds": 7.5}\n'
     file.write_text(kept + '{"nimg": 11, "seconds": 8}\n{"nimg": 1')
-    assert [row["seconds"] for row in drop_lines_after(10, file)] == [2.5, 7.5]
+    assert [row["seconds"] for row in read_lines(file)] == [2.5, 3, 7.5, 8]
+    cut_after(10, file)
     assert file.read_text() == kept
 
 
@@ -228,7 +230,7 @@ def test_a_gradient_that_is_no_number_ends_the_run_and_spares_the_weights(tmp_pa
     run = tmp_path / "run"
     result = runs.ganlab("train", config, f"run={run}", "model.regularizers.r1.weight=1e38")
     assert result.exit_code == 1
-    assert "ganlab: at 144 images: 100.0% of the discriminator's moves" in result.stderr
+    assert "ganlab: at 144 images: 100.0% of the discriminator's steps" in result.stderr
     assert "Lower the learning rate, add a penalty, or see train.on_not_finite" in result.stderr
     assert rows(run)[-1]["nimg"] == 144  # the line that shows it is there
     assert all(row["discriminator/r1"] is None or row["discriminator/r1"] > 0 for row in rows(run))  # JSON has no NaN
@@ -255,13 +257,17 @@ def test_a_signal_stops_at_a_move_saves_and_the_run_goes_on(tmp_path, config, fi
     stop = threading.Event()
     thread = threading.Thread(target=send_when_it_trains)
     thread.start()
-    result = runs.ganlab("train", config, f"run={run}", "train.total_nimg=48_000", "train.tick_nimg=48")
+    cadences = ["train.tick_nimg=48", "train.sample_every_nimg=10_000_000", "train.checkpoint_every_nimg=10_000_000"]
+    result = runs.ganlab("train", config, f"run={run}", "train.total_nimg=48_000", *cadences)
     thread.join()
     assert result.exit_code == code, result.output
     saved = max((run / "checkpoints").iterdir())
     nimg = int(saved.stem.removeprefix("nimg-"))
     assert f"{run}: stopped at {nimg:,} images, checkpoint saved; the same command goes on" in result.stdout
-    assert rows(run)[-1]["nimg"] == nimg and (run / "samples" / f"{saved.stem}.png").is_file()
+    assert rows(run)[-1]["nimg"] < nimg and list((run / "samples").iterdir()) == []  # it has saved, and nothing else
+    told = read_lines(run / "events.jsonl")
+    assert [event["event"] for event in told] == ["start", "checkpoint", "stop"]
+    assert told[-1]["nimg"] == nimg and (told[-1]["signal"], told[-1]["code"]) == (signal.Signals(number).name, code)
     runs.done(config, f"run={run}", f"train.total_nimg={nimg + 48}")
     straight = tmp_path / "straight"
     runs.done(config, f"run={straight}", f"train.total_nimg={nimg + 48}")

@@ -14,9 +14,11 @@ from ganlab import distributed
 from ganlab.commands.sample import GENERATOR, load
 from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
 from ganlab.evaluation.images import ImageSet, Samples, open_images
-from ganlab.evaluation.protocol import append, best, circumstances, error, read
+from ganlab.evaluation.protocol import best, circumstances, error, read
 from ganlab.experiment.config import from_yaml
 from ganlab.experiment.frame import Config, Machine
+from ganlab.experiment.launch import join
+from ganlab.experiment.records import append
 from ganlab.types import UserError
 
 SAMPLES = 50_000
@@ -99,7 +101,7 @@ def table(rows: Sequence[dict[str, Any]], history: Sequence[dict[str, Any]]) -> 
 @contextmanager
 def group() -> Iterator[torch.device]:
     """Join the other processes, where a launcher started some; give this one's device."""
-    distributed.join(Machine())
+    join(Machine())
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:

@@ -13,7 +13,7 @@ from ganlab import distributed
 from ganlab.evaluation.discriminator import DiscriminatorFeatures
 from ganlab.evaluation.images import BLOCK, ImageSet, Samples
 from ganlab.evaluation.measures import METRICS, Metric
-from ganlab.evaluation.protocol import name_of, protocol_of, row_of
+from ganlab.evaluation.protocol import failed_row, name_of, protocol_of, row_of
 from ganlab.evaluation.side import PATCH_IMAGES, Side
 from ganlab.experiment.parts import build, resolve
 from ganlab.metrics.features import Extractor
@@ -40,6 +40,7 @@ def evaluate(
     *,
     about: Mapping[str, Any],
     pictures: Path | None = None,
+    going_on: bool = False,
 ) -> list[dict[str, Any]]:
     """Return a row of results for each value, on rank 0; to be called on all ranks, with a settled generator.
 
@@ -51,6 +52,7 @@ def evaluate(
         device: where features are made and compared.
         about: `circumstances`, for every row.
         pictures: folder for the picture of nearest neighbours; None draws none.
+        going_on: a metric that fails has a row without a value and with the reason, instead of ending all.
     """
     check(metrics, fakes, reals, extractor)
     start = time.monotonic()
@@ -66,7 +68,13 @@ def evaluate(
     rows = []
     for name, metric in chosen.items() if distributed.rank() == 0 else ():
         judge = passing[-1] if metric.of == "discriminator" else real
-        rows += rows_of(metric, fake, judge)
+        try:
+            rows += rows_of(metric, fake, judge)
+        except Exception as error:
+            if not going_on:
+                raise
+            rows.append(failed_row(name, error))
+            continue
         if name == "neighbours" and pictures is not None:
             draw_neighbours(fake, real, pictures / "neighbours.png")
     for side in passing:  # they can be made again, and nobody will ask for them

@@ -15,6 +15,7 @@ from ganlab.data import ShardDataset
 from ganlab.data.make.sources import open_source
 from ganlab.data.make.sources.base import state_of
 from ganlab.data.read.location import redact
+from ganlab.engine import sharding
 from ganlab.engine.averages import SAMPLE_BATCH
 from ganlab.files import sha256_of
 from ganlab.metrics.features import full_float32
@@ -56,8 +57,10 @@ class ImageSet(ABC):
 class Samples(ImageSet):
     """What the averaged generator makes of a seed's latents: the first `n` of as many as there are numbers.
 
+    To be made on all ranks.
+
     Args:
-        model: settled, so that all ranks hold the same.
+        model: settled, so that all ranks hold the same; whole, where the ranks are to make different images.
         n: how many.
         seed: of latents and labels; evaluation and sampling draw different ones.
         name: for people.
@@ -66,7 +69,9 @@ class Samples(ImageSet):
     def __init__(self, model: GANModule, n: int, seed: int = 0, name: str = "samples") -> None:
         self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
         self.name = name
+        sharding.gather(model.ema)
         self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}"
+        sharding.release(model.ema)
         averaged = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
         self.origin = {
             "weights": "ema",

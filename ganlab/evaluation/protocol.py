@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-import os
+import math
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -83,6 +83,12 @@ def row_of(name: str, key: str, found: Value, protocol: Mapping[str, Any]) -> di
     }
 
 
+def failed_row(metric: str, error: Exception) -> dict[str, Any]:
+    """Return what a line says of a metric that could not be had."""
+    reason = " ".join(f"{error}".split()) or type(error).__name__
+    return row_of(metric, metric, Value(math.nan), {}) | {"value": None, "error": reason}
+
+
 def circumstances(device: torch.device, nimg: int | None, config: Config | None) -> dict[str, Any]:
     """Return what else it says: of which moment of which run it is, made by what, and where."""
     text = None if config is None else json.dumps(config.as_dict(), sort_keys=True)
@@ -110,21 +116,8 @@ def git_commit() -> str | None:
     return commit + "+" * bool(changed)
 
 
-def append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add lines to a results file, after what a kill may have left of one: in one write, on disk before it returns."""
-    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        size = os.fstat(descriptor).st_size
-        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, b"\n" * bool(torn) + text)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def read(run: Path) -> list[dict[str, Any]]:
-    """Read a run's results, oldest first; lines that a kill cut short are left out, and told of."""
+    """Read a run's results, oldest first, without evaluations that failed; lines that a kill cut short are told of."""
     file, rows, torn = run / "results.jsonl", [], []
     for number, line in enumerate(file.read_bytes().splitlines() if file.exists() else (), start=1):
         try:
@@ -133,7 +126,7 @@ def read(run: Path) -> list[dict[str, Any]]:
             torn.append(number)
     if torn:
         log.warning("%s: left out what a kill cut short: line %s", file, ", ".join(map(str, torn)))
-    return rows
+    return [row for row in rows if row["value"] is not None]
 
 
 def best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:

@@ -55,10 +55,16 @@ class Store:
         self.total = self.folder / "moments.safetensors"
 
     def fill(self) -> None:
-        """Make what is missing; return on all ranks when all is there."""
-        for _ in self._share():
-            pass
-        distributed.barrier()
+        """Make what is missing; return on all ranks when all is there, or raise on all what any of them met."""
+        failure = None
+        try:
+            for _ in self._share():
+                pass
+        except Exception as error:
+            if distributed.is_lost(error) or distributed.world_size() == 1:
+                raise
+            failure = f"{error}"  # the others wait for this rank
+        distributed.agree(failure)
         if missing := [path for path in self.chunks if not path.exists()]:
             raise UserError(
                 f"{missing[0]}: made by another process and not seen by this one; "
