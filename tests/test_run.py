@@ -15,7 +15,7 @@ from ganlab.engine.stopwatch import NAMES
 from ganlab.experiment.checkpoints import found
 from ganlab.experiment.checkpoints import read as read_checkpoint
 from ganlab.experiment.config import differences, from_yaml, load
-from ganlab.experiment.records import Events, append, cut_after, read_lines
+from ganlab.experiment.records import cut_after, read_lines
 from ganlab.files import atomic_write
 from ganlab.progress import progress_line
 
@@ -203,6 +203,29 @@ def test_lines_up_to_the_checkpoint_are_kept_as_they_are(tmp_path):
     assert file.read_text() == kept
 
 
+def test_results_past_the_checkpoint_are_dropped_and_events_never(tmp_path, config):
+    run = tmp_path / "run"
+    runs.done(config, f"run={run}", "train.total_nimg=240")
+    (run / "results.jsonl").write_text('{"nimg": 240, "value": 1}\n{"nimg": null, "value": 2}\n{"nimg": 336, "va')
+    (run / "events.jsonl").open("a").write('{"event": "stop", "nimg": 336}\n')
+    runs.done(config, f"run={run}")
+    assert [row["value"] for row in read_lines(run / "results.jsonl")] == [1, 2]
+    told = read_lines(run / "events.jsonl")
+    assert [(event["event"], event["nimg"]) for event in told] == [
+        ("start", 0),
+        ("checkpoint", 144),
+        ("checkpoint", 240),
+        ("done", 240),
+        ("stop", 336),
+        ("resume", 240),
+        ("checkpoint", 288),
+        ("checkpoint", 432),
+        ("checkpoint", 480),
+        ("done", 480),
+    ]
+    assert all(event["attempt"] == 0 for event in told if event["event"] != "stop" or "time" in event)
+
+
 def test_a_finished_run_says_so_and_writes_nothing(finished):
     before = runs.files(finished)
     said = runs.done(finished.parent / "tiny.yaml", f"run={finished}")
@@ -272,6 +295,46 @@ def test_a_signal_stops_at_a_move_saves_and_the_run_goes_on(tmp_path, config, fi
     straight = tmp_path / "straight"
     runs.done(config, f"run={straight}", f"train.total_nimg={nimg + 48}")
     assert_same_weights(run, straight, nimg + 48)
+
+
+# --- what only advises
+
+
+BRANCHING = """
+from ganlab.networks.dcgan import Discriminator
+
+class Branching(Discriminator):
+    def forward(self, images, labels):
+        return super().forward(images if images.mean() > -2 else -images, labels)
+"""
+
+
+def test_a_network_whose_work_cannot_be_counted_is_trained_all_the_same(tmp_path, config, monkeypatch):
+    (tmp_path / "branching.py").write_text(BRANCHING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    adam = {"_target_": "torch.optim.Adam", "lr": 1e-4}
+    text = yaml.safe_load(config.read_text())
+    text["model"] = {
+        "_target_": "ganlab.models.GANModule",
+        "generator": {"_target_": "ganlab.networks.dcgan.Generator", "width": 8, "latent": 8},
+        "discriminator": {"_target_": "branching.Branching", "width": 8},
+        "objective": {"_target_": "ganlab.objectives.NonSaturating"},
+        "optimizers": {"generator": adam, "discriminator": adam},
+    }
+    config.write_text(yaml.safe_dump(text))
+    result = runs.ganlab("train", config, f"run={tmp_path / 'run'}", "--trust", "branching")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("\nlimit       unknown: ") == 1
+    assert len(rows(tmp_path / "run")) == 5 and "share" not in rows(tmp_path / "run")[0]
+
+
+def test_samples_that_cannot_be_written_end_nothing(tmp_path, config, caplog):
+    run = tmp_path / "run"
+    (run / "samples" / "nimg-000000000240.png.tmp").mkdir(parents=True)
+    (run / "samples" / "nimg-000000000240.png").mkdir()
+    runs.done(config, f"run={run}")
+    assert "a grid of samples could not be written: " in caplog.text
+    assert (run / "samples" / "nimg-000000000480.png").is_file()
 
 
 # --- small print

@@ -25,7 +25,7 @@ from ganlab.data.read.module import ShardData
 from ganlab.engine.loop import Task, play
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat, with_own_scales
-from ganlab.evaluation.evaluate import make_extractor
+from ganlab.evaluation.evaluate import check_names, make_extractor
 from ganlab.evaluation.images import open_images
 from ganlab.evaluation.measures import check_best, higher_is_better
 from ganlab.experiment import checkpoints
@@ -236,9 +236,11 @@ def make_tracker(run: Run) -> Tracker:
 def open_judge(config: Config) -> Judge | None:
     """Return what the generator is judged by while it trains, if it is."""
     evaluation, every = config.evaluation, config.train.checkpoint_every_nimg
-    check_best(config.train.keep_best, () if evaluation.every_nimg is None else evaluation.metrics)
     if evaluation.every_nimg is None:
+        check_best(config.train.keep_best, ())
         return None
+    check_names(evaluation.metrics)
+    check_best(config.train.keep_best, evaluation.metrics)
     if evaluation.every_nimg % every:
         raise UserError(
             f"evaluation.every_nimg: {evaluation.every_nimg} is no multiple of train.checkpoint_every_nimg, {every}; "

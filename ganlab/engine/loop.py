@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ganlab.engine.game import GANModule
 from ganlab.engine.signals import Signals
+from ganlab.models import GANModule
 
 Batch = Sequence[Tensor]
 """Images [n, c, h, w] and labels [n], this rank's."""

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from ganlab import distributed
 from ganlab.engine import sharding
-from ganlab.engine.game import GANModule
+from ganlab.models import GANModule
 
 LOSS_SCALES = "loss_scales."
 """What the names of float16's loss scales begin with in a state dict: they find their level in a few steps, so that a

@@ -111,10 +111,15 @@ def make_extractor(part: Any, trust: Sequence[str]) -> Extractor | None:
     return extractor
 
 
-def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: Extractor | None) -> None:
-    """Refuse what cannot be measured, before anything is: on every rank."""
+def check_names(metrics: Sequence[str]) -> None:
+    """Refuse metrics that there are not."""
     if not metrics or (unknown := [name for name in metrics if name not in METRICS]):
         raise UserError(f"metrics: {', '.join(unknown) if metrics else 'none'}; choose from {', '.join(METRICS)}")
+
+
+def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: Extractor | None) -> None:
+    """Refuse what cannot be measured, before anything is: on every rank."""
+    check_names(metrics)
     for name in metrics:
         needs, probing = METRICS[name].needs, METRICS[name].of == "discriminator"
         if probing and (not isinstance(fakes, Samples) or distributed.world_size() > 1):

@@ -50,6 +50,9 @@ class Choice:
     nimg: int
     attempt: int
 
+    def __str__(self) -> str:
+        return f"{self.path} (sha256 {self.sha256[:12]}, {self.nimg:,} images, attempt {self.attempt})"
+
 
 def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """Read the newest checkpoint that is whole; None where there is none at all.
