@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from scaling import IMAGE, SHARE, launch, make_model, train_some
 
-from ganlab.distributed import BUCKET_BYTES
+from ganlab.engine.gradients import BUCKET_BYTES
 from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
 from ganlab.experiment.selfcheck import count

@@ -31,7 +31,7 @@ SIZE, IMAGES, BATCH = 16, 240, 16
 SMALL = dict.fromkeys(("width", "generator_width", "discriminator_width", "width_max", "latent"), 8)
 SMALL |= {"train_nimg": 100 * BATCH, "fade_nimg": 100 * BATCH}
 STEPS_PER_KILL, LEAST_STEPS = 10, 100
-COMPARED = ("state_dict", "optimizer_states", "ganlab", "global_step")
+COMPARED = ("state_dict", "optimizer_states", "ganlab")
 
 
 def shipped() -> list[Path]:

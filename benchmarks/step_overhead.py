@@ -1,14 +1,17 @@
 """What ganlab costs per step: the same DCGAN (32 px, width 64, batch 64) trained by ganlab and by hand-written loops.
 
 Prints ratios of images per second, ganlab / loop, from one run: the variants take turns, each figure is a median.
-- `ganlab`: through the Trainer of `ganlab train` with its callbacks, over images in memory, as the loops have them.
+- `ganlab`: through the loop of `ganlab train` with its callbacks, over images in memory, as the loops have them.
 - `from shards`: the same, decoding PNGs from shards on a thread beside it: what reading costs on these cores.
-- `same game`: the loop makes the same moves, with fresh latents for the generator's, and averages the generator.
+- `same game`: the loop makes the same steps, with fresh latents for the generator's, and averages the generator.
 - `shared fakes`: the loop of PyTorch's DCGAN example, without an average, whose generator reuses the discriminator's
   fakes and so saves one generator pass: what ganlab's fresh latents cost.
+
+Then the microseconds that a round costs ganlab beside its arithmetic: players whose steps only advance the clock.
 """
 
 import copy
+import shutil
 import statistics
 import tempfile
 import time
@@ -16,16 +19,20 @@ from pathlib import Path
 
 import click
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch.nn.functional import softplus
 from torch.optim import Adam
 
-from ganlab.callbacks import Guard, Samples, Ticks
-from ganlab.commands.train import make_trainer
+from ganlab.commands.train import Run, make_tasks
 from ganlab.data.make.pack import pack
 from ganlab.data.read.module import ShardData
+from ganlab.engine.loop import play
+from ganlab.engine.signals import Signals
+from ganlab.engine.state import seat
+from ganlab.experiment.build import count_work, set_arithmetic
 from ganlab.experiment.config import from_dict
+from ganlab.experiment.launch import open_group
+from ganlab.experiment.records import Events
 from ganlab.models import DCGAN
 from ganlab.networks import dcgan
 from ganlab.types import ImageSpec
@@ -34,15 +41,16 @@ BATCH, WARM_UP = 64, 3
 IMAGE = ImageSpec(32, 32, 3)
 
 
-class Stopwatch(pl.Callback):
-    """Times the steps after the warm-up."""
+class Empty(DCGAN):
+    """Steps without arithmetic."""
 
-    def on_train_batch_start(self, trainer, module, batch, batch_idx):
-        if batch_idx == WARM_UP:
-            self.start = time.perf_counter()
+    def move(self, name, real, labels):
+        if name == "discriminator":
+            self.clock.nimg += len(real)
+        self.clock.moves[name] += 1
 
-    def on_train_batch_end(self, *_):
-        self.end = time.perf_counter()
+    def settle(self):
+        pass
 
 
 class InMemory:
@@ -56,27 +64,39 @@ class InMemory:
             yield self.images[torch.randint(len(self.images), (BATCH,))], torch.full((BATCH,), -1)
 
 
-def by_ganlab(folder: Path, data: InMemory | ShardData, steps: int) -> float:
-    """Train through the Trainer of `ganlab train`, with its callbacks; return seconds per step."""
-    total = (WARM_UP + steps) * BATCH
+def timed(batches, noted: list[float]):
+    """Pass batches on, and note when each is asked for."""
+    for batch in batches:
+        noted.append(time.perf_counter())
+        yield batch
+
+
+def by_ganlab(folder: Path, images: torch.Tensor | None, steps: int, kind: type[DCGAN] = DCGAN) -> float:
+    """Train as `ganlab train` does, from memory or from shards; return seconds per step."""
+    run = folder / "run"
+    for name in ("checkpoints", "samples"):
+        (run / name).mkdir(parents=True, exist_ok=True)
+    total = (WARM_UP + steps + 1) * BATCH
+    every = dict.fromkeys(("sample_every_nimg", "checkpoint_every_nimg"), 10 * total)
     config = from_dict(
         {
             "model": {"_target_": "ganlab.models.DCGAN"},
             "data": {"url": str(folder)},
-            "train": {"total_nimg": total, "batch": BATCH},
-            "run": str(folder),
+            "train": {"total_nimg": total, "batch": BATCH, **every},
+            "run": str(run),
         },
         "benchmark",
     )
-    watch = Stopwatch()
-    callbacks = [
-        Guard(total),
-        Ticks(folder / "metrics.jsonl", every=10_000, total_nimg=total, skip=False, tracker=None),
-        Samples(folder, every=10 * total, seed=0, tracker=None),
-        watch,
-    ]
-    make_trainer(config, callbacks).fit(DCGAN(image=IMAGE), data)
-    return (watch.end - watch.start) / steps
+    model, data = kind(image=IMAGE), ShardData(folder, batch=BATCH)
+    set_arithmetic(config.machine)
+    works, device = count_work(config, model), open_group(config.machine)
+    seat(model, device, shard=False)
+    signals, noted = Signals(), []
+    tasks, _ = make_tasks(Run(config, data, None, works, device, Events(run / "events.jsonl"), ()), None, signals)
+    batches = data.loader(model, device) if images is None else InMemory(images)
+    play(model, timed(batches, noted), signals, total_nimg=total, tasks=tasks)
+    shutil.rmtree(run)
+    return (noted[WARM_UP + steps] - noted[WARM_UP]) / steps
 
 
 def by_hand(images: torch.Tensor, steps: int, share_fakes: bool) -> float:
@@ -119,8 +139,8 @@ def main(rounds: int, steps: int) -> None:
         pack(Path(name) / "images.npy", folder, size=32)
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
         variants = {
-            "ganlab": lambda: by_ganlab(folder, InMemory(images), steps),
-            "from shards": lambda: by_ganlab(folder, ShardData(folder, batch=BATCH), steps),
+            "ganlab": lambda: by_ganlab(folder, images, steps),
+            "from shards": lambda: by_ganlab(folder, None, steps),
             "same game": lambda: by_hand(images, steps, share_fakes=False),
             "shared fakes": lambda: by_hand(images, steps, share_fakes=True),
         }
@@ -128,6 +148,8 @@ def main(rounds: int, steps: int) -> None:
         for _ in range(rounds):
             for variant, run in variants.items():
                 seconds[variant].append(run())
+        few = images[:BATCH, :, :1, :1].expand(BATCH, 3, 1, 1)
+        empty = [by_ganlab(folder, few, 5000, Empty) for _ in range(rounds)]
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {rounds} rounds of {steps} steps")
     for variant, times in seconds.items():
         low, middle, high = min(times), statistics.median(times), max(times)
@@ -136,6 +158,7 @@ def main(rounds: int, steps: int) -> None:
     for own, loop in (("ganlab", "same game"), ("from shards", "same game"), ("ganlab", "shared fakes")):
         pairs = [by / ours for ours, by in zip(seconds[own], seconds[loop], strict=True)]
         print(f"{own + ' / ' + loop:<24} {statistics.median(pairs):.3f} ({min(pairs):.3f}-{max(pairs):.3f})")
+    print(f"an empty round {statistics.median(empty) * 1e6:.1f} us ({min(empty) * 1e6:.1f}-{max(empty) * 1e6:.1f})")
 
 
 if __name__ == "__main__":

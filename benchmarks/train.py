@@ -2,7 +2,7 @@
 
 For each family, images per second over images in memory, and the peak of the process. Each way is a process of its own
 that waits for its turn; they take turns for so many rounds, and each figure is a median (smallest-largest).
-- `ganlab`: through the Trainer of `ganlab train`, with its guard and ticks; `compiled`: with `machine.compile=true`.
+- `ganlab`: through the loop of `ganlab train`, with its ticks; `compiled`: with `machine.compile=true`.
 - `loop`: the same game by hand: fresh latents for both steps, penalties by `autograd.grad`, the average of the weights.
 - `fast loop`: the same with channels_last, fused Adam, and both networks under `torch.compile`; torch refuses a
   compiled network inside a penalty, so that pass is not.
@@ -21,12 +21,15 @@ import click
 import torch
 from turns import Waiting
 
-from ganlab.callbacks import Guard, Ticks
-from ganlab.commands.train import make_trainer
-from ganlab.engine.loop import Stretches
+from ganlab.callbacks import Ticks
+from ganlab.engine.loop import play
+from ganlab.engine.signals import Signals
+from ganlab.engine.state import seat
 from ganlab.experiment.build import build_model, set_arithmetic, speed_up
 from ganlab.experiment.config import load
 from ganlab.experiment.frame import Config
+from ganlab.experiment.launch import open_group
+from ganlab.experiment.records import Events
 from ganlab.layers.spectral import iterate_power
 from ganlab.regularizers import Point
 
@@ -82,16 +85,24 @@ class Ours:
         self.config = config_of(case, f"machine.compile={str(compiled).lower()}")
         self.model, self.folder = build_model(self.config), folder
         speed_up(self.model, self.config.machine)
+        set_arithmetic(self.config.machine)
+        seat(self.model, open_group(self.config.machine), shard=False)
         self.model.clock.nimg = self.model.phases[-1].from_nimg
         if hasattr(self.model, "fade_nimg"):
             self.model.clock.nimg += self.model.fade_nimg
 
     def run(self, steps: int) -> float:
         batches, total = InMemory(self.config), self.model.clock.nimg + (steps + 1) * self.config.train.batch
-        guard = Guard(total)
-        ticks = Ticks(self.folder / "metrics.jsonl", every=10_000, total_nimg=total, skip=True, tracker=None)
-        trainer = make_trainer(self.config, [guard, ticks])
-        trainer.fit(self.model, Stretches(lambda: batches, self.model, [guard, ticks]))
+        ticks = Ticks(
+            self.folder / "metrics.jsonl",
+            every=10_000,
+            checkpoint_every=100_000,
+            total_nimg=total,
+            skip=True,
+            tracker=None,
+            events=Events(self.folder / "events.jsonl"),
+        )
+        play(self.model, batches, Signals(), total_nimg=total, tasks=[ticks])
         return batches.asked[steps] - batches.asked[0]
 
 

@@ -9,13 +9,15 @@ import random
 import re
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 import tiny_runs as runs
 import torch
 
 from ganlab.experiment import checkpoints
-from ganlab.experiment.checkpoints import Writer, found, newest, path_at, read
+from ganlab.experiment.checkpoints import Writer, facts_of, found, newest, path_at, read
+from ganlab.models import GANModule
 from ganlab.types import UserError
 
 
@@ -62,6 +64,36 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     writer.wait()
     assert [int(path.stem.removeprefix("nimg-")) for path in found(tmp_path)] == [1, 4, 5]
     assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_the_highest_value_is_the_best_where_a_metric_says_so(tmp_path):
+    writer = Writer(keep=1, best="precision", highest=True)
+    for nimg, precision in enumerate([0.2, 0.9, 0.5, 0.1]):
+        writer.submit(state(nimg, metrics={"precision": precision}), path_at(tmp_path, nimg))
+    writer.wait()
+    assert [int(path.stem.removeprefix("nimg-")) for path in found(tmp_path)] == [1, 3]
+
+
+def test_a_checkpoint_may_be_judged_after_it_was_written(tmp_path):
+    writer = Writer(keep=1, best="fid")
+    for nimg, fid in enumerate([9.0, 3.0, 5.0, 4.0]):
+        path = path_at(tmp_path, nimg)
+        writer.submit(state(nimg, metrics={"loss": 0.5}), path)
+        sha256 = writer.wait() or facts_of(path)["sha256"]
+        writer.judge(path, {"fid": fid})
+        assert facts_of(path) == {"sha256": sha256, "metrics": {"loss": 0.5, "fid": fid}}
+    assert [int(path.stem.removeprefix("nimg-")) for path in found(tmp_path)] == [1, 3]
+    writer.judge(path_at(tmp_path, 17), {"fid": 1.0})  # a kill came before it was saved
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_name_to_keep_by_that_there_is_not_is_told_once_with_those_that_there_are(tmp_path, caplog):
+    writer = Writer(keep=1, best="generator/los")
+    writer.look_for_best(["fid"])
+    assert caplog.text == ""  # it is no evaluation's, and may still come
+    for _ in range(2):
+        writer.look_for_best(["generator/loss", "discriminator/loss"])
+    assert caplog.text.count("train.keep_best: there is no generator/los; there are generator/loss, disc") == 1
 
 
 def test_every_wrong_bit_is_noticed_and_the_checkpoint_before_is_taken(copy, caplog):
@@ -183,3 +215,53 @@ def test_the_game_waits_for_a_copy_and_not_for_the_disk(tmp_path, monkeypatch):
     assert found(tmp_path) == [path_at(tmp_path, 1)]
     writer.wait()
     assert len(found(tmp_path)) == 2
+
+
+def test_a_run_that_goes_on_does_not_keep_the_file_mapped(copy, finished, monkeypatch):
+    """What is mapped from a file that is deleted stays on the disk; on a network's, reading it ends the process."""
+    mapped, step = [], GANModule.training_step
+
+    def looking(self, batch, number):
+        mapped.append("nimg-000000000480" in Path("/proc/self/maps").read_text())
+        step(self, batch, number)
+
+    monkeypatch.setattr(GANModule, "training_step", looking)
+    runs.done(finished.parent / "tiny.yaml", f"run={copy}", "train.total_nimg=528")
+    assert mapped == [False]
+
+
+@pytest.mark.parametrize(("first", "then"), [("fp16", "bf16"), ("bf16", "fp16"), ("fp32", "fp16")])
+def test_a_run_may_go_on_in_another_precision(tmp_path, dataset, first, then):
+    config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"
+    runs.done(config, f"run={run}", f"machine.precision={first}", "train.total_nimg=240")
+    said = runs.done(config, f"run={run}", f"machine.precision={then}")
+    assert "going on from nimg-000000000240.ckpt" in said
+    scales = [name for name in read(path_at(run / "checkpoints", 480))["state_dict"] if "loss_scales" in name]
+    assert bool(scales) == (then == "fp16")
+
+
+def test_loss_scales_are_kept_where_the_precision_stays(tmp_path, dataset):
+    config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"
+    runs.done(config, f"run={run}", "machine.precision=fp16", "train.total_nimg=240")
+    runs.done(config, f"run={run}", "machine.precision=fp16")
+    counts = [read(path_at(run / "checkpoints", nimg))["state_dict"] for nimg in (240, 480)]
+    assert [int(weights["loss_scales.generator.finite"]) for weights in counts] == [5, 10]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("fid", "train.keep_best: fid: no evaluation measures that; choose from a player's loss (generator/loss), or"),
+        ("lr", "train.keep_best: lr: no evaluation measures that"),
+    ],
+)
+def test_a_name_to_keep_by_that_nothing_measures_is_refused(tmp_path, dataset, override, words):
+    config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"
+    assert runs.refused("train", config, f"run={run}", f"train.keep_best={override}").startswith(words)
+    assert not run.exists()
+
+
+def test_a_misspelt_term_is_told_and_the_run_goes_on(tmp_path, dataset, caplog):
+    config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"
+    runs.done(config, f"run={run}", "train.keep_best=generator/los")
+    assert caplog.text.count("train.keep_best: there is no generator/los; there are discriminator/fake_logit") == 1

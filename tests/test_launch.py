@@ -12,8 +12,8 @@ import tiny_runs as runs
 
 from ganlab import distributed
 from ganlab.callbacks.heartbeat import Beat, Watch
-from ganlab.distributed import Launch, read_launch
 from ganlab.experiment.frame import Machine
+from ganlab.experiment.launch import Launch, join, read_launch
 from ganlab.types import UserError
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "GROUP_RANK": "1"}
@@ -79,7 +79,7 @@ def test_half_a_launch_is_refused(variables: dict[str, str], complaint: str) -> 
 
 def test_a_slurm_step_is_told_to_torch(environment: dict[str, str]) -> None:
     environment.update(STEP)
-    distributed.join(Machine(nodes=2, processes_per_node=4))
+    join(Machine(nodes=2, processes_per_node=4))
     assert {name: environment[name] for name in TORCHRUN} == TORCHRUN
     assert (environment["MASTER_ADDR"], environment["MASTER_PORT"]) == ("gpu07", "18456")
     assert (distributed.rank(), distributed.world_size(), distributed.processes_here()) == (5, 8, 4)
@@ -87,13 +87,13 @@ def test_a_slurm_step_is_told_to_torch(environment: dict[str, str]) -> None:
 
 def test_an_address_that_is_given_stays(environment: dict[str, str]) -> None:
     environment.update(STEP, MASTER_ADDR="10.0.0.1", MASTER_PORT="4711")
-    distributed.join(Machine())
+    join(Machine())
     assert (environment["MASTER_ADDR"], environment["MASTER_PORT"]) == ("10.0.0.1", "4711")
 
 
 def test_one_process_is_told_nothing(environment: dict[str, str]) -> None:
     before = dict(environment)
-    distributed.join(Machine(nodes=1, processes_per_node=1))
+    join(Machine(nodes=1, processes_per_node=1))
     assert environment == before
 
 

@@ -11,10 +11,10 @@ import torch
 import yaml
 from PIL import Image
 
-from ganlab.callbacks.ticks import drop_lines_after
 from ganlab.experiment.checkpoints import found
 from ganlab.experiment.checkpoints import read as read_checkpoint
 from ganlab.experiment.config import differences, from_yaml, load
+from ganlab.experiment.records import cut_after, read_lines
 from ganlab.files import atomic_write
 from ganlab.progress import progress_line
 
@@ -53,6 +53,7 @@ def test_a_run_keeps_its_config_the_last_checkpoints_and_the_samples(finished):
     assert sorted(path.name for path in finished.iterdir()) == [
         "checkpoints",
         "config.yaml",
+        "events.jsonl",
         "metrics.jsonl",
         "samples",
         "selfcheck.json",
@@ -198,12 +199,36 @@ def test_lines_that_a_killed_run_wrote_past_its_checkpoint_are_dropped(tmp_path,
 
 def test_lines_up_to_the_checkpoint_are_kept_as_they_are(tmp_path):
     file = tmp_path / "metrics.jsonl"
-    assert drop_lines_after(10, file) == []
-    assert not file.exists()
-    kept = '{"nimg": 1, "seconds": 2.5, "a": null}\n{"nimg":10, "seconds": 7.5}\n'
+    cut_after(10, file)
+    assert read_lines(file) == [] and not file.exists()
+    kept = '{"nimg": 1, "seconds": 2.5, "a": null}\n{"nimg": null, "seconds": 3}\n{"nimg":10, "seconds": 7.5}\n'
     file.write_text(kept + '{"nimg": 11, "seconds": 8}\n{"nimg": 1')
-    assert [row["seconds"] for row in drop_lines_after(10, file)] == [2.5, 7.5]
+    assert [row["seconds"] for row in read_lines(file)] == [2.5, 3, 7.5, 8]
+    cut_after(10, file)
     assert file.read_text() == kept
+
+
+def test_results_past_the_checkpoint_are_dropped_and_events_never(tmp_path, config):
+    run = tmp_path / "run"
+    runs.done(config, f"run={run}", "train.total_nimg=240")
+    (run / "results.jsonl").write_text('{"nimg": 240, "value": 1}\n{"nimg": null, "value": 2}\n{"nimg": 336, "va')
+    (run / "events.jsonl").open("a").write('{"event": "stop", "nimg": 336}\n')
+    runs.done(config, f"run={run}")
+    assert [row["value"] for row in read_lines(run / "results.jsonl")] == [1, 2]
+    told = read_lines(run / "events.jsonl")
+    assert [(event["event"], event["nimg"]) for event in told] == [
+        ("start", 0),
+        ("checkpoint", 144),
+        ("checkpoint", 240),
+        ("done", 240),
+        ("stop", 336),
+        ("resume", 240),
+        ("checkpoint", 288),
+        ("checkpoint", 432),
+        ("checkpoint", 480),
+        ("done", 480),
+    ]
+    assert all(event["attempt"] == 0 for event in told if event["event"] != "stop" or "time" in event)
 
 
 def test_a_finished_run_says_so_and_writes_nothing(finished):
@@ -233,7 +258,7 @@ def test_a_gradient_that_is_no_number_ends_the_run_and_spares_the_weights(tmp_pa
     run = tmp_path / "run"
     result = runs.ganlab("train", config, f"run={run}", "model.regularizers.r1.weight=1e38")
     assert result.exit_code == 1
-    assert "ganlab: at 144 images: 100.0% of the discriminator's moves" in result.stderr
+    assert "ganlab: at 144 images: 100.0% of the discriminator's steps" in result.stderr
     assert "Lower the learning rate, add a penalty, or see train.on_not_finite" in result.stderr
     assert rows(run)[-1]["nimg"] == 144  # the line that shows it is there
     assert all(row["discriminator/r1"] is None or row["discriminator/r1"] > 0 for row in rows(run))  # JSON has no NaN
@@ -260,17 +285,61 @@ def test_a_signal_stops_at_a_move_saves_and_the_run_goes_on(tmp_path, config, fi
     stop = threading.Event()
     thread = threading.Thread(target=send_when_it_trains)
     thread.start()
-    result = runs.ganlab("train", config, f"run={run}", "train.total_nimg=48_000", "train.tick_nimg=48")
+    cadences = ["train.tick_nimg=48", "train.sample_every_nimg=10_000_000", "train.checkpoint_every_nimg=10_000_000"]
+    result = runs.ganlab("train", config, f"run={run}", "train.total_nimg=48_000", *cadences)
     thread.join()
     assert result.exit_code == code, result.output
     saved = max((run / "checkpoints").iterdir())
     nimg = int(saved.stem.removeprefix("nimg-"))
     assert f"{run}: stopped at {nimg:,} images, checkpoint saved; the same command goes on" in result.stdout
-    assert rows(run)[-1]["nimg"] == nimg and (run / "samples" / f"{saved.stem}.png").is_file()
+    assert rows(run)[-1]["nimg"] < nimg and list((run / "samples").iterdir()) == []  # it has saved, and nothing else
+    told = read_lines(run / "events.jsonl")
+    assert [event["event"] for event in told] == ["start", "checkpoint", "stop"]
+    assert told[-1]["nimg"] == nimg and (told[-1]["signal"], told[-1]["code"]) == (signal.Signals(number).name, code)
     runs.done(config, f"run={run}", f"train.total_nimg={nimg + 48}")
     straight = tmp_path / "straight"
     runs.done(config, f"run={straight}", f"train.total_nimg={nimg + 48}")
     assert_same_weights(run, straight, nimg + 48)
+
+
+# --- what only advises
+
+
+BRANCHING = """
+from ganlab.networks.dcgan import Discriminator
+
+class Branching(Discriminator):
+    def forward(self, images, labels):
+        return super().forward(images if images.mean() > -2 else -images, labels)
+"""
+
+
+def test_a_network_whose_work_cannot_be_counted_is_trained_all_the_same(tmp_path, config, monkeypatch):
+    (tmp_path / "branching.py").write_text(BRANCHING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    adam = {"_target_": "torch.optim.Adam", "lr": 1e-4}
+    text = yaml.safe_load(config.read_text())
+    text["model"] = {
+        "_target_": "ganlab.models.GANModule",
+        "generator": {"_target_": "ganlab.networks.dcgan.Generator", "width": 8, "latent": 8},
+        "discriminator": {"_target_": "branching.Branching", "width": 8},
+        "objective": {"_target_": "ganlab.objectives.NonSaturating"},
+        "optimizers": {"generator": adam, "discriminator": adam},
+    }
+    config.write_text(yaml.safe_dump(text))
+    result = runs.ganlab("train", config, f"run={tmp_path / 'run'}", "--trust", "branching")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("\nlimit       unknown: ") == 1
+    assert len(rows(tmp_path / "run")) == 5 and "share" not in rows(tmp_path / "run")[0]
+
+
+def test_samples_that_cannot_be_written_end_nothing(tmp_path, config, caplog):
+    run = tmp_path / "run"
+    (run / "samples" / "nimg-000000000240.png.tmp").mkdir(parents=True)
+    (run / "samples" / "nimg-000000000240.png").mkdir()
+    runs.done(config, f"run={run}")
+    assert "a grid of samples could not be written: " in caplog.text
+    assert (run / "samples" / "nimg-000000000480.png").is_file()
 
 
 # --- small print

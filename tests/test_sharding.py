@@ -20,12 +20,12 @@ from ganlab.experiment.checkpoints import newest
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 
-from sharded import GAMES, MOVES
+from sharded import GAMES, STEPS
 
 pytestmark = [pytest.mark.slow, pytest.mark.multi]
 
 TOLERANCE = {"fp64": 1e-10, "bf16": 1e-4, "fp16": 1e-4}
-"""Of a weight after 32 moves; the gradients are summed in another order, which Adam makes a step of where they are
+"""Of a weight after 32 steps; the gradients are summed in another order, which Adam makes a step of where they are
 nothing but rounding."""
 
 LONGER = """
@@ -108,7 +108,7 @@ def test_an_infinity_in_one_ranks_share_masks_the_move_on_all(found, player):
     for rank in good:
         assert rank["finite here"] and rank["masked"] == 0 and rank["culprits"] == {}
         assert good[0]["victim"] in rank["moved"]
-    assert bad[0]["steps"] == {MOVES} and good[0]["steps"] == good[1]["steps"] == {MOVES + 1}
+    assert bad[0]["steps"] == {STEPS} and good[0]["steps"] == good[1]["steps"] == {STEPS + 1}
 
 
 def test_the_ranks_still_compare_what_is_not_sharded(found):
@@ -121,7 +121,7 @@ def test_a_checkpoint_is_that_of_a_run_that_is_not_sharded(folder):
     sharded, plain = (checkpoint(folder, name, 720) for name in ("sharded", "plain"))
     for part in ("state_dict", "optimizer_states"):
         assert_same(plain[part], sharded[part])
-    assert sharded["ganlab"] == plain["ganlab"] and sharded["global_step"] == plain["global_step"] == 15
+    assert sharded["ganlab"] == plain["ganlab"] and sharded["ganlab"]["clock"]["nimg"] == 720
     groups = [[player["param_groups"] for player in saved["optimizer_states"]] for saved in (sharded, plain)]
     assert groups[0] == groups[1]
 

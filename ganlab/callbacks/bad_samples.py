@@ -4,13 +4,11 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import pytorch_lightning as pl
-
 from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
 from ganlab.data.format.faults import BadSample, Faults
-from ganlab.models import GANModule
+from ganlab.engine.game import Game
 
 
 class BadSamples(EveryImages):
@@ -25,17 +23,17 @@ class BadSamples(EveryImages):
         self.file, self.faults, self.ticks = file, faults, ticks
         self.shared: set[int] = set()
 
-    def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
+    def fire(self, module: Game) -> None:
         """Tell each other what is new, and write it down once."""
         found = {bad.sample: bad for bad in distributed.gather(self._new())}
         self.shared |= found.keys()
-        if found and trainer.is_global_zero:
+        if found and distributed.rank() == 0:
             self._write(list(found.values()))
             if self.ticks.progress is not None:
                 self.ticks.progress.print(f"{len(found):,} bad samples were replaced; they are listed in {self.file}")
         self.faults.add(*found.values())
 
-    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, error: BaseException) -> None:
+    def failed(self, error: BaseException) -> None:
         """Write down what has not been shared: there may have been too many."""
         self._write(self._new())
 

@@ -1,19 +1,27 @@
 """Evaluation as training goes on: the averaged generator against reals, shared by all ranks."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import pytorch_lightning as pl
-
+from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
+from ganlab.engine import sharding
+from ganlab.engine.clock import crossed
+from ganlab.engine.game import Game
+from ganlab.engine.signals import Signals
 from ganlab.evaluation.evaluate import SEED, check, evaluate
 from ganlab.evaluation.images import ImageSet, Samples
-from ganlab.evaluation.protocol import circumstances
-from ganlab.evaluation.results import append
+from ganlab.evaluation.protocol import circumstances, failed_row
+from ganlab.experiment.checkpoints import Writer, path_at
 from ganlab.experiment.frame import Config
+from ganlab.experiment.records import Events, append, read_lines
 from ganlab.metrics.features import Extractor
-from ganlab.models import GANModule
+from ganlab.types import Labels, Pixels
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,37 +32,98 @@ class Judge:
     extractor: Extractor | None
 
 
-class Evaluate(EveryImages):
-    """Adds rows to `results.jsonl`, and to the metrics a line: each value by its metric and by its full name."""
+class InterruptedEvaluationError(Exception):
+    """A signal asks the run to stop."""
 
-    def __init__(self, run: Path, *, config: Config, judge: Judge, ticks: Ticks) -> None:
+
+class InterruptibleSamples(Samples):
+    """Samples that are not made any more once a signal has come."""
+
+    signals: Signals
+
+    def block(self, start: int) -> tuple[Pixels, Labels]:
+        """Make them."""
+        if self.signals.number:
+            raise InterruptedEvaluationError("a signal asks the run to stop")
+        return super().block(start)
+
+
+class Evaluate(EveryImages):
+    """Adds rows to `results.jsonl`, and to the metrics a line: each value by its metric and by its full name.
+
+    It stands behind what saves: a checkpoint is there first, and its values are put beside it. An evaluation that a
+    kill or a signal cut short is made up for when the run goes on; one that fails has rows without values.
+    """
+
+    def __init__(
+        self, run: Path, *, config: Config, judge: Judge, ticks: Ticks, writer: Writer, events: Events, signals: Signals
+    ) -> None:
         assert config.evaluation.every_nimg is not None
         super().__init__(config.evaluation.every_nimg)
         self.run, self.config, self.judge, self.ticks = run, config, judge, ticks
+        self.writer, self.events, self.signals = writer, events, signals
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Refuse what cannot be measured before the first move."""
-        super().on_train_start(trainer, module)
-        assert isinstance(module, GANModule)
+    def start(self, module: Game) -> None:
+        """Refuse what cannot be measured before the first step, and judge what has not been."""
         if self.judge.extractor is not None:
             self.judge.extractor.to(module.device)
-        check(self.config.evaluation.metrics, self._samples(module), self.judge.reals, self.judge.extractor)
+        samples = Samples(module, self.config.evaluation.samples, SEED)
+        check(self.config.evaluation.metrics, samples, self.judge.reals, self.judge.extractor)
+        if distributed.decide(lambda: is_owed(self.run, self.config, module.clock.nimg)):
+            self.fire_now(module)
+        super().start(module)
 
-    def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
+    def fire(self, module: Game) -> None:
         """Evaluate on all ranks, write on rank 0."""
-        rows = evaluate(
-            self._samples(module),
-            self.judge.reals,
-            self.config.evaluation.metrics,
-            self.judge.extractor,
-            module.device,
-            about=circumstances(module.device, module.clock.nimg, self.config),
-            pictures=self.run / "samples",
-        )
-        if rows:
-            append(self.run / "results.jsonl", rows)
-            values = {row["metric"]: row["value"] for row in rows} | {row["name"]: row["value"] for row in rows}
-            self.ticks.add(module.clock.nimg, values)
+        nimg, metrics = module.clock.nimg, self.config.evaluation.metrics
+        about = circumstances(module.device, nimg, self.config)
+        sharding.gather(module.ema)  # each rank makes other images
+        try:
+            rows = evaluate(
+                self._samples(module),
+                self.judge.reals,
+                metrics,
+                self.judge.extractor,
+                module.device,
+                about=about,
+                pictures=self.run / "samples",
+                going_on=True,
+            )
+        except Exception as error:
+            if distributed.is_lost(error):
+                raise
+            if any(distributed.gather([self.signals.number])):
+                return
+            rows = [{**failed_row(metric, error), **about} for metric in metrics]
+        finally:
+            sharding.release(module.ema)
+        if distributed.rank() == 0:
+            self._record(module, rows)
 
-    def _samples(self, module: GANModule) -> Samples:
-        return Samples(module, self.config.evaluation.samples, SEED)
+    def _record(self, module: Game, rows: list[dict[str, Any]]) -> None:
+        nimg = module.clock.nimg
+        append(self.run / "results.jsonl", rows)
+        for row in rows:
+            if row["value"] is None:
+                self.events.add(
+                    "evaluation failed", nimg, module.runtime.attempt, metric=row["metric"], reason=row["error"]
+                )
+                log.warning("evaluation: %s at %s images: %s", row["metric"], f"{nimg:,}", row["error"])
+        good = [row for row in rows if row["value"] is not None]
+        values = {row["metric"]: row["value"] for row in good} | {row["name"]: row["value"] for row in good}
+        if values:
+            self.ticks.add(nimg, values)
+            self.writer.judge(path_at(self.run / "checkpoints", nimg), values)
+
+    def _samples(self, module: Game) -> Samples:
+        samples = InterruptibleSamples(module, self.config.evaluation.samples, SEED)
+        samples.signals = self.signals
+        return samples
+
+
+def is_owed(run: Path, config: Config, nimg: int) -> bool:
+    """Tell whether a run that stands at `nimg` images should have been evaluated since it was the last time."""
+    if config.evaluation.every_nimg is None:
+        return False
+    judged = max((row["nimg"] or 0 for row in read_lines(run / "results.jsonl")), default=0)
+    return judged < nimg and (nimg >= config.train.total_nimg or crossed(config.evaluation.every_nimg, judged, nimg))

@@ -1,49 +1,56 @@
 """The rhythm that callbacks share: every so many images."""
 
+import logging
 from abc import ABC, abstractmethod
-from typing import Any
 
-import pytorch_lightning as pl
-
+from ganlab import distributed
 from ganlab.engine.clock import crossed
-from ganlab.models import GANModule
+from ganlab.engine.game import Game
+
+log = logging.getLogger(__name__)
 
 
-class EveryImages(pl.Callback, ABC):
-    """Fires at the first move boundary at or past each multiple of `every` images, and once more at the end."""
+class EveryImages(ABC):
+    """Fires at the first step boundary at or past each multiple of `every` images, and after the last step."""
+
+    advisory = False
+    """The run can do without: where it fails, that is told, and the run goes on."""
 
     def __init__(self, every: int) -> None:
-        self.every = every
-        self.seen = self.fired = 0
+        self.every, self.seen = every, 0
 
     @abstractmethod
-    def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
+    def fire(self, module: Game) -> None:
         """Do what is due, on every rank."""
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def start(self, module: Game) -> None:
         """Begin to count where the clock stands."""
-        assert isinstance(module, GANModule)
-        self.seen = self.fired = module.clock.nimg
+        self.seen = module.clock.nimg
 
-    def due(self, module: GANModule) -> bool:
+    def due(self, module: Game) -> bool:
         """Tell whether a multiple has been passed since the last step."""
         return crossed(self.every, self.seen, module.clock.nimg)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+    def after_step(self, module: Game, last: bool) -> None:
         """Fire if it is time to."""
-        assert isinstance(module, GANModule)
-        due, self.seen = self.due(module), module.clock.nimg
+        due = last or self.due(module)
+        self.seen = module.clock.nimg
         if due:
-            self._fire(trainer, module)
+            self.fire_now(module)
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Fire for the last images, unless that has just been done."""
-        assert isinstance(module, GANModule)
-        if module.clock.nimg > self.fired:
-            self._fire(trainer, module)
-
-    def _fire(self, trainer: pl.Trainer, module: GANModule) -> None:
-        self.fired = module.clock.nimg
+    def fire_now(self, module: Game) -> None:
+        """Fire, with the ranks agreed on what each has averaged for itself."""
         with module.stopwatch("logging"):
             module.settle()
-            self.fire(trainer, module)
+            try:
+                self.fire(module)
+            except Exception as error:
+                if not self.advisory or distributed.is_lost(error):
+                    raise
+                log.warning("%s failed at %s images: %s", type(self).__name__, f"{module.clock.nimg:,}", error)
+
+    def end(self) -> None:  # noqa: B027 (most have nothing to end)
+        """End, after the last step or a signal."""
+
+    def failed(self, error: BaseException) -> None:  # noqa: B027
+        """End after an error."""

@@ -16,11 +16,13 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import NoReturn
 
-import pytorch_lightning as pl
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, _get_default_group, _get_default_store
+from torch.distributed.distributed_c10d import PrefixStore
+
+from ganlab import distributed
 
 LOST = 3
 """Beats that may be missed once a collective has failed: then somebody is gone, and the question is only who."""
@@ -93,8 +95,10 @@ class Watch:
         return None
 
 
-class Heartbeat(pl.Callback):
-    """Beats, watches, and ends this process with exit code 1 when a rank is missing. With one process it does nothing.
+class Heartbeat:
+    """Beats and watches while it is entered, and ends this process with exit code 1 when a rank is missing.
+
+    With one process it does nothing. With several the process group must be up.
 
     The main thread may be blocked in a collective, so the end is `os._exit`, after one message.
     """
@@ -105,13 +109,13 @@ class Heartbeat(pl.Callback):
         self.failed = False
         self.exchanging: threading.Thread | None = None
 
-    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        """Begin: the process group is up."""
+    def __enter__(self) -> None:
+        """Begin."""
         if not dist.is_initialized() or dist.get_world_size() == 1:
             return
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         # A connection of its own: the main thread may hold the other one, waiting.
-        self.store = PrefixStore("heartbeat", _get_default_store().clone())
+        self.store = PrefixStore("heartbeat", distributed.store_of_job())
         self.watch = Watch(self.timeout, self.interval, sees_all=self.rank == 0)
         self.count = 0
         self.awake = 0.0
@@ -119,32 +123,33 @@ class Heartbeat(pl.Callback):
         self._show()
         if self.rank == 0:
             self.store.set("verdict", "")
-        trainer.strategy.barrier()  # now every rank's first beat is there to be read
+        distributed.barrier()  # now every rank's first beat is there to be read
         self._look()
         self.exchanging = threading.Thread(target=self._exchange, daemon=True)
         self.exchanging.start()
         threading.Thread(target=self._judge, daemon=True).start()
 
-    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        """End together: nobody watches when the first process leaves, or is already gone when another still beats."""
-        if self.exchanging is not None:
-            trainer.strategy.barrier()
-            self.stopped.set()
-            trainer.strategy.barrier()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End together: nobody watches when the first process leaves, or is already gone when another still beats.
 
-    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, error: BaseException) -> None:
-        """If a collective failed, wait until it is known who is missing; any other error speaks for itself."""
+        If a collective failed, wait until it is known who is missing; any other error speaks for itself.
+        """
         if self.exchanging is None:
             return
-        if isinstance(error, dist.DistError) or "gloo" in str(error):
+        if error is None:
+            distributed.barrier()
+            self.stopped.set()
+            distributed.barrier()
+        elif distributed.is_lost(error):
             self.failed = True
             self.stopped.wait((2 * LOST + 2) * self.interval)  # the verdict ends the process
         self.stopped.set()
 
     def _beat(self) -> None:
         self.count += 1
-        collectives = _get_default_group()._get_sequence_number_for_group()  # type: ignore[attr-defined]
-        beat = Beat(socket.gethostname(), self.count, collectives, self.failed)
+        beat = Beat(socket.gethostname(), self.count, distributed.collectives_entered(), self.failed)
         self.watch.see({self.rank: beat}, self.awake)
 
     def _show(self) -> None:

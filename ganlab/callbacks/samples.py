@@ -1,17 +1,20 @@
 """Grids of samples as training goes on: fixed latents, the averaged generator."""
 
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import pytorch_lightning as pl
 from torch import Tensor
 
+from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.tracker import Tracker
 from ganlab.engine import sharding
-from ganlab.models import GANModule
+from ganlab.engine.game import Game
 from ganlab.pictures.grids import grid, grid_by_class
 from ganlab.pictures.tiles import save_png
+
+log = logging.getLogger(__name__)
 
 SIDE = 10
 """Columns, and rows; of more classes the first so many are shown."""
@@ -23,19 +26,21 @@ class Samples(EveryImages):
     The game waits for the images, not for the file, which a thread makes of them.
     """
 
+    advisory = True
+
     def __init__(self, folder: Path, *, every: int, seed: int, tracker: Tracker | None) -> None:
         super().__init__(every)
         self.folder, self.seed, self.tracker = folder, seed, tracker
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="samples")
         self.writing: Future[Path] | None = None
 
-    def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
+    def fire(self, module: Game) -> None:
         """Write the grid, on rank 0: making samples changes nothing, and unless it is sharded waits for nobody."""
-        if not (trainer.is_global_zero or sharding.is_sharded(module.ema)):
+        if not (distributed.rank() == 0 or sharding.is_sharded(module.ema)):
             return
         classes = min(module.classes, SIDE)
         images = module.sample((classes or SIDE) * SIDE, self.seed, list(range(classes)) or None)
-        if not trainer.is_global_zero:
+        if distributed.rank():
             return
         self._wait()
         path = self.folder / f"nimg-{module.clock.nimg:012d}.png"
@@ -43,14 +48,14 @@ class Samples(EveryImages):
         if self.tracker is not None:
             self.tracker.log(module.clock.nimg, {"samples": self.writing})
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Write the last grid, and wait until it is on disk."""
-        super().on_train_end(trainer, module)
+    def end(self) -> None:
+        """Wait until the last grid is on disk."""
         self._wait()
 
     def _wait(self) -> None:
-        if self.writing is not None:
-            self.writing.result()
+        if self.writing is not None and (error := self.writing.exception()):
+            log.warning("a grid of samples could not be written: %s", error)
+        self.writing = None
 
 
 def write(images: Tensor, classes: int, path: Path) -> Path:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 
 from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.tracker import Tracker
-from ganlab.files import atomic_write
-from ganlab.models import GANModule
+from ganlab.engine.clock import crossed
+from ganlab.engine.game import Game
+from ganlab.experiment.records import Events, read_lines
 from ganlab.progress import Progress
 
 
@@ -23,36 +23,64 @@ class NotFiniteError(FloatingPointError):
 
 
 class Ticks(EveryImages):
-    """Reads the statistics that the moves left on the device: once a tick, the only host sync of it.
+    """Reads the statistics that the steps left on the device: once a tick, the only host sync of it.
+
+    A tick comes early where a checkpoint is due and steps were masked, so that a checkpoint is one to go back to.
+
+    Args:
+        file: of the lines, cut where the run goes on.
+        every: images in a tick.
+        checkpoint_every: images from checkpoint to checkpoint.
+        total_nimg: of the run.
+        skip: go on where steps were masked.
+        tracker: is told each line.
+        events: are told of masked steps.
 
     Raises:
-        NotFiniteError: moves were masked, unless `skip` says to go on. (Under float16: all moves of a tick, since one
+        NotFiniteError: steps were masked, unless `skip` says to go on. (Under float16: all steps of a tick, since one
             now and then is the loss scale finding its level.)
         RuntimeError: the ranks no longer hold the same weights.
     """
 
-    def __init__(self, file: Path, *, every: int, total_nimg: int, skip: bool, tracker: Tracker | None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        every: int,
+        checkpoint_every: int,
+        total_nimg: int,
+        skip: bool,
+        tracker: Tracker | None,
+        events: Events,
+    ) -> None:
         super().__init__(every)
         self.file, self.total_nimg, self.skip, self.tracker = file, total_nimg, skip, tracker
+        self.checkpoint_every, self.events = checkpoint_every, events
         self.row: dict[str, Any] = {}
         """The last line."""
         self.progress: Progress | None = None  # on rank 0
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Start the clock and the bar; drop lines of images that a killed run saw but did not save."""
-        super().on_train_start(trainer, module)
-        assert isinstance(module, GANModule)
+    def start(self, module: Game) -> None:
+        """Start the clock and the bar, where the run before stopped."""
+        super().start(module)
         module.stopwatch.start(module.device)
         self.last_nimg, self.last_time = self.seen, time.monotonic()
         self.first_time = self.last_time
-        if trainer.is_global_zero:
-            rows = drop_lines_after(self.seen, self.file)
+        if distributed.rank() == 0:
+            rows = read_lines(self.file)
             self.first_time -= rows[-1]["seconds"] if rows else 0.0
             if self.tracker is not None:
                 self.tracker.replay(rows)
             self.progress = Progress("training", self.total_nimg, self.seen, seconds_between_lines=0.0)
 
-    def fire(self, trainer: pl.Trainer, module: GANModule) -> None:
+    def due(self, module: Game) -> bool:
+        """Tell whether a tick is over."""
+        if super().due(module):
+            return True
+        saved = crossed(self.checkpoint_every, self.seen, module.clock.nimg)
+        return saved and any(player.culprits.any() for player in module.seats.values())
+
+    def fire(self, module: Game) -> None:
         """Write the line, and see that all is well."""
         means = module.statistics.read()
         now, nimg = time.monotonic(), module.clock.nimg
@@ -66,7 +94,7 @@ class Ticks(EveryImages):
             "memory_bytes": memory_bytes(module.device),
         }
         if self.progress is not None:
-            losses = {player: row.get(f"{player}/loss") for player in module.players}  # None: no move in this tick
+            losses = {player: row.get(f"{player}/loss") for player in module.players}  # None: no step in this tick
             facts = " ".join(f"{player} {loss:.3f}" for player, loss in losses.items() if loss is not None)
             self.progress.update(nimg - self.last_nimg, facts)
             self._write(row)
@@ -76,9 +104,8 @@ class Ticks(EveryImages):
             raise RuntimeError(f"at {nimg:,} images the ranks hold different values of {', '.join(names[:5])}")
 
     def add(self, nimg: int, values: Mapping[str, float]) -> None:
-        """Add a line of what else was found at `nimg`; on rank 0. The next checkpoint tells it too."""
+        """Add a line of what else was found at `nimg`; on rank 0."""
         self._write({"nimg": nimg, "seconds": round(time.monotonic() - self.first_time, 3), **values})
-        self.row = {**self.row, **values}
 
     def _write(self, row: Mapping[str, int | float]) -> None:
         finite = {k: v if math.isfinite(v) else None for k, v in row.items()}  # JSON has no NaN
@@ -87,37 +114,33 @@ class Ticks(EveryImages):
         if self.tracker is not None:
             self.tracker.log(int(row["nimg"]), dict(row))
 
-    def _check_finite(self, module: GANModule, means: dict[str, float]) -> None:
-        for name, player in module.seats.items():
+    def _check_finite(self, module: Game, means: dict[str, float]) -> None:
+        for name, seat in module.seats.items():
+            culprits = sorted(seat.read_culprits())
             masked = means.get(f"{name}/not_finite", 0.0)
             if masked == 0 or (module.runtime.precision == "fp16" and masked < 1):
                 continue
             terms = [key for key, mean in means.items() if key.startswith(f"{name}/") and not math.isfinite(mean)]
-            culprits = sorted(player.read_culprits())
             more = f" and {len(culprits) - 3} more" if len(culprits) > 3 else ""
             text = (
-                f"at {module.clock.nimg:,} images: {masked:.1%} of the {name}'s moves in this tick had a gradient "
+                f"at {module.clock.nimg:,} images: {masked:.1%} of the {name}'s steps in this tick had a gradient "
                 f"that is infinite or not a number, in {', '.join(culprits[:3])}{more}; "
-                f"terms not finite: {', '.join(terms) or 'none'}. Those moves were left out, so the weights are good"
+                f"terms not finite: {', '.join(terms) or 'none'}. Those steps were left out, so the weights are good"
             )
+            self.events.add("not-finite", module.clock.nimg, module.runtime.attempt, player=name, masked=masked)
             if not self.skip:
                 raise NotFiniteError(f"{text}. Lower the learning rate, add a penalty, or see train.on_not_finite")
             if self.progress is not None:
                 self.progress.print(text)
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Fire for the last images and close the bar."""
-        super().on_train_end(trainer, module)
-        self.close()
-
-    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, error: BaseException) -> None:
-        """Close the bar, so that the error's message has a line of its own."""
-        self.close()
-
-    def close(self) -> None:
-        """Close the bar, where there is one."""
+    def end(self) -> None:
+        """Close the bar."""
         if self.progress is not None:
             self.progress.close()
+
+    def failed(self, error: BaseException) -> None:
+        """Close the bar, so that the error's message has a line of its own."""
+        self.end()
 
 
 def memory_bytes(device: torch.device) -> int:
@@ -128,21 +151,3 @@ def memory_bytes(device: torch.device) -> int:
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024
     return 0
-
-
-def drop_lines_after(nimg: int, file: Path) -> list[dict[str, Any]]:
-    """Keep the lines of a metrics file up to `nimg` and return them; a line that a kill cut short is dropped too."""
-    if not file.exists():
-        return []
-    lines, rows = [], []
-    for line in file.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if row["nimg"] <= nimg:
-            lines.append(line + "\n")
-            rows.append(row)
-    with atomic_write(file) as out:
-        out.write("".join(lines).encode())
-    return rows

@@ -15,11 +15,13 @@ from ganlab import distributed
 from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
 from ganlab.evaluation.images import ImageSet, Samples, open_images, open_reals
 from ganlab.evaluation.protocol import circumstances
-from ganlab.evaluation.results import append, best, error, read
+from ganlab.evaluation.results import best, error, read
 from ganlab.experiment.config import from_yaml
 from ganlab.experiment.frame import Config, Data, Machine
+from ganlab.experiment.launch import join
 from ganlab.experiment.load import GENERATOR, load
 from ganlab.experiment.parts import is_part
+from ganlab.experiment.records import append
 from ganlab.experiment.targets import inside
 from ganlab.types import UserError
 
@@ -118,7 +120,7 @@ def table(rows: Sequence[dict[str, Any]], history: Sequence[dict[str, Any]]) -> 
 @contextmanager
 def group() -> Iterator[torch.device]:
     """Join the other processes, where a launcher started some; give this one's device."""
-    distributed.join(Machine())
+    join(Machine())
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:

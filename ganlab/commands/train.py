@@ -1,41 +1,37 @@
-"""The verb `train`: check everything, assemble the objects, let Lightning run them, and say where things are."""
+"""The verb `train`: check everything, assemble the objects, play, and say where things are."""
 
-import logging
 import signal
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pytorch_lightning as pl
+import torch
 
 from ganlab import distributed
 from ganlab.callbacks import (
     BadSamples,
     Checkpoints,
     Evaluate,
-    Guard,
     Heartbeat,
     NotFiniteError,
     Samples,
     SelfCheck,
     Ticks,
     Tracker,
-    WriterIO,
 )
-from ganlab.callbacks.evaluate import Judge
-from ganlab.callbacks.every import EveryImages
+from ganlab.callbacks.evaluate import Judge, is_owed
 from ganlab.data import ShardDataset
 from ganlab.data.read.module import ShardData
-from ganlab.engine import sharding
 from ganlab.engine.game import Game
-from ganlab.engine.loop import Stretches
-from ganlab.evaluation.evaluate import make_extractor
+from ganlab.engine.loop import Task, play
+from ganlab.engine.signals import Signals
+from ganlab.engine.state import seat, with_own_scales
+from ganlab.evaluation.evaluate import check_names, make_extractor
 from ganlab.evaluation.images import open_reals
+from ganlab.evaluation.measures import check_best, higher_is_better
 from ganlab.experiment import checkpoints
 from ganlab.experiment.build import build_model, count_work, open_dataset, set_arithmetic, speed_up
+from ganlab.experiment.checkpoints import Choice
 from ganlab.experiment.checks import (
     agreed_image,
     check_batch,
@@ -50,14 +46,31 @@ from ganlab.experiment.checks import (
 )
 from ganlab.experiment.folder import make_run_folder
 from ganlab.experiment.frame import Config
+from ganlab.experiment.launch import join, open_group
+from ganlab.experiment.records import CUT, Events, cut_after
 from ganlab.experiment.selfcheck import Work
 from ganlab.types import UserError
 
 STOPPED_BY_SIGNAL = 75
 """Exit code of a run that a signal stopped and that has saved itself: run me again."""
 
-GRACE_SECONDS = 30
-"""From the heartbeat's timeout to that of torch, which also bounds how long processes wait for each other to start."""
+
+@dataclass(frozen=True)
+class Run:
+    """What stays the same however often a run rolls back: all of it checked."""
+
+    config: Config
+    data: ShardData
+    judge: Judge | None
+    works: Mapping[int, Work] | Exception
+    device: torch.device
+    events: Events
+    allow_change: Sequence[str]
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return Path(self.config.run)
 
 
 def train(config: Config, allow_change: Sequence[str] = ()) -> int:
@@ -67,7 +80,7 @@ def train(config: Config, allow_change: Sequence[str] = ()) -> int:
         config: the checked config.
         allow_change: keys (with `*` for many) that may differ from the checkpoint's config.
     """
-    distributed.join(config.machine)
+    join(config.machine)
     dataset = open_dataset(config)
     try:
         return train_on(dataset, config, allow_change)
@@ -76,8 +89,7 @@ def train(config: Config, allow_change: Sequence[str] = ()) -> int:
 
 
 def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str]) -> int:
-    """Check the rest, and play; return the exit code."""
-    run = Path(config.run)
+    """Check the rest, meet the other processes, and play; return the exit code."""
     data = ShardData(
         dataset,
         batch=config.train.batch,
@@ -95,94 +107,138 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
     check_cuda_graphs(config, model)
     check_labels(config, model, dataset)
     judge = open_judge(config)
-    newest = checkpoints.newest(run / "checkpoints")
-    if newest is not None:
-        path, saved = newest
-        check_resume(path, saved, config, data.index.fingerprint, allow_change)
-        check_shapes(path, saved, model)
-        if (done := saved["ganlab"]["clock"]["nimg"]) >= config.train.total_nimg:
-            print_done(run, f"already done: {done:,} images; for more set train.total_nimg above that")
-            return 0
-    make_run_folder(run, config)
-    plain = config.as_dict()
-    tracker = Tracker(run, config.logging.wandb, config.logging.project, plain) if distributed.rank() == 0 else None
+    works = try_to_count(config, model)
+    set_arithmetic(config.machine)
+    # Nothing that one config can get wrong is left to be found out while the others wait.
+    device = open_group(config.machine)
+    with Heartbeat(float(config.machine.timeout_seconds)):
+        events = Events(Path(config.run) / "events.jsonl")
+        return start(Run(config, data, judge, works, device, events, allow_change), model)
+
+
+def start(run: Run, model: Game) -> int:
+    """Play from the newest checkpoint on, and roll back as often as the config allows; return the exit code."""
+    config, allowed = run.config.train, run.config.train.rollbacks
+    choice = distributed.decide(lambda: choose(run, model))
+    owes = distributed.decide(lambda: choice is not None and is_owed(run.folder, run.config, choice.nimg))
+    if choice is not None and choice.nimg >= config.total_nimg and not owes:
+        print_done(run.folder, f"already done: {choice.nimg:,} images; for more set train.total_nimg above that")
+        return 0
+    make_run_folder(run.folder, run.config)
+    run.events.add("resume" if choice else "start", choice.nimg if choice else 0, choice.attempt if choice else 0)
+    while True:
+        try:
+            return go_on(run, model, choice)
+        except NotFiniteError as error:
+            if config.on_not_finite != "rollback" or not allowed:
+                raise
+            allowed -= 1
+            distributed.barrier()  # rank 0 may have been writing
+            model = build_model(run.config, attempt=model.runtime.attempt + 1)
+            choice = distributed.decide(lambda model=model: choose(run, model))  # type: ignore[misc]
+            announce(f"{error}; rolling back to {Path(choice.path).name if choice else 'the start'}")
+            run.events.add("rollback", choice.nimg if choice else 0, model.runtime.attempt)
+
+
+def choose(run: Run, model: Game) -> Choice | None:
+    """Return the newest checkpoint that is whole, if there is one and it is of this run."""
+    if (newest := checkpoints.newest(run.folder / "checkpoints")) is None:
+        return None
+    path, saved = newest
+    check_resume(path, saved, run.config, run.data.index.fingerprint, run.allow_change)
+    check_shapes(path, {**saved, "state_dict": with_own_scales(saved["state_dict"], model)}, model)
+    return checkpoints.choice_of(path, saved)
+
+
+def go_on(run: Run, model: Game, choice: Choice | None) -> int:
+    """Play from a checkpoint, or from the first image, to the end or a signal; return the exit code."""
+    speed_up(model, run.config.machine)
+    saved = checkpoints.read_agreed(choice, run.folder / "checkpoints", run.data.index.fingerprint)
+    seat(model, run.device, saved, shard=run.config.machine.shard)
+    del saved
+    if choice is not None:
+        announce(f"{run.folder}: going on from {Path(choice.path).name}")
+    if distributed.rank() == 0:
+        for name in CUT:
+            cut_after(model.clock.nimg, run.folder / name)
+    tracker = make_tracker(run) if distributed.rank() == 0 else None
+    signals = Signals()
+    tasks, saving = make_tasks(run, tracker, signals)
+    batches = run.data.loader(model, run.device)
     try:
-        works = count_work(config, model)
-        return play(partial(fit, config, data, judge, works, tracker), config, model, newest and newest[0])
+        stop = play(model, batches, signals, total_nimg=run.config.train.total_nimg, tasks=tasks, saving=saving)
     finally:
         if tracker is not None:
             tracker.finish()
+    nimg, code = model.clock.nimg, 130 if stop == signal.SIGINT else STOPPED_BY_SIGNAL
+    if stop:
+        run.events.add("stop", nimg, model.runtime.attempt, signal=signal.Signals(stop).name, code=code)
+        announce(f"{run.folder}: stopped at {nimg:,} images, checkpoint saved; the same command goes on")
+        return code
+    run.events.add("done", nimg, model.runtime.attempt)
+    print_done(run.folder, f"done: {nimg:,} images")
+    return 0
 
 
-def play(fit: Callable[[Game, Path | None], int], config: Config, model: Game, newest: Path | None) -> int:
-    """Train, and roll back as often as the config allows; return the exit code."""
-    for _ in range(config.train.rollbacks if config.train.on_not_finite == "rollback" else 0):
-        try:
-            return fit(model, newest)
-        except NotFiniteError as error:
-            distributed.barrier()  # rank 0 may have been writing
-            last = checkpoints.newest(Path(config.run) / "checkpoints")
-            newest = last and last[0]
-            announce(f"{error}; rolling back to {newest.name if newest else 'the start'}")
-            model = build_model(config, attempt=model.runtime.attempt + 1)
-    return fit(model, newest)
-
-
-def fit(
-    config: Config,
-    data: ShardData,
-    judge: Judge | None,
-    works: Mapping[int, Work],
-    tracker: Tracker | None,
-    model: Game,
-    newest: Path | None,
-) -> int:
-    """Hand the checked objects to Lightning; return the exit code."""
-    speed_up(model, config.machine)
-    run, every = Path(config.run), config.train
-    guard, writer = Guard(every.total_nimg), checkpoints.Writer(every.keep_checkpoints, every.keep_best)
+def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[list[Task], Task]:
+    """Return what is done beside the game, in the order measure, save, judge, show; and which of it saves."""
+    config, folder = run.config, run.folder
+    every = config.train
+    writer = checkpoints.Writer(
+        every.keep_checkpoints, every.keep_best, highest=higher_is_better(every.keep_best), events=run.events
+    )
     ticks = Ticks(
-        run / "metrics.jsonl",
+        folder / "metrics.jsonl",
         every=every.tick_nimg,
+        checkpoint_every=every.checkpoint_every_nimg,
         total_nimg=every.total_nimg,
         skip=every.on_not_finite == "skip",
         tracker=tracker,
+        events=run.events,
     )
-    callbacks: list[pl.Callback] = [
-        guard,
-        Heartbeat(float(config.machine.timeout_seconds)),
-        SelfCheck(run / "selfcheck.json", every=every.tick_nimg, works=works, ticks=ticks),
+    measuring: list[Task] = [
+        SelfCheck(folder / "selfcheck.json", every=every.tick_nimg, works=run.works, ticks=ticks),
         ticks,
-        BadSamples(run / "bad_samples.jsonl", every=every.tick_nimg, faults=data.dataset.faults, ticks=ticks),
-        Samples(run / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker),
-        *([] if judge is None else [Evaluate(run, config=config, judge=judge, ticks=ticks)]),
-        Checkpoints(
-            run / "checkpoints",
-            every=every.checkpoint_every_nimg,
-            writer=writer,
-            ticks=ticks,
-            about={"config": config.as_dict(), "fingerprint": data.index.fingerprint},
-        ),
+        BadSamples(folder / "bad_samples.jsonl", every=every.tick_nimg, faults=run.data.dataset.faults, ticks=ticks),
     ]
-    trainer = make_trainer(config, callbacks, writer)
-    if newest is not None:
-        announce(f"{run}: going on from {newest.name}")
-    stretches = Stretches(
-        partial(data.loader, trainer), model, [c for c in callbacks if isinstance(c, Guard | EveryImages)]
+    saving = Checkpoints(
+        folder / "checkpoints",
+        every=every.checkpoint_every_nimg,
+        writer=writer,
+        ticks=ticks,
+        about={"config": config.as_dict(), "fingerprint": run.data.index.fingerprint},
     )
-    trainer.fit(model, stretches, ckpt_path=newest)
-    if guard.signal:
-        announce(f"{run}: stopped at {model.clock.nimg:,} images, checkpoint saved; the same command goes on")
-        return 130 if guard.signal == signal.SIGINT else STOPPED_BY_SIGNAL
-    print_done(run, f"done: {model.clock.nimg:,} images")
-    return 0
+    judging: list[Task] = []
+    if run.judge is not None:
+        judging.append(
+            Evaluate(
+                folder,
+                config=config,
+                judge=run.judge,
+                ticks=ticks,
+                writer=writer,
+                events=run.events,
+                signals=signals,
+            )
+        )
+    showing = Samples(folder / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker)
+    return [*measuring, saving, *judging, showing], saving
+
+
+def make_tracker(run: Run) -> Tracker:
+    """Begin a W&B run, as each process and each attempt does: what a failed one told is not to be mixed in."""
+    logging = run.config.logging
+    return Tracker(run.folder, logging.wandb, logging.project, run.config.as_dict())
 
 
 def open_judge(config: Config) -> Judge | None:
     """Return what the generator is judged by while it trains, if it is."""
     evaluation, every = config.evaluation, config.train.checkpoint_every_nimg
     if evaluation.every_nimg is None:
+        check_best(config.train.keep_best, ())
         return None
+    check_names(evaluation.metrics)
+    check_best(config.train.keep_best, evaluation.metrics)
     if evaluation.every_nimg % every:
         raise UserError(
             f"evaluation.every_nimg: {evaluation.every_nimg} is no multiple of train.checkpoint_every_nimg, {every}; "
@@ -191,39 +247,12 @@ def open_judge(config: Config) -> Judge | None:
     return Judge(open_reals(config), make_extractor(evaluation.extractor, config.trust))
 
 
-def make_trainer(config: Config, callbacks: list[pl.Callback], writer: checkpoints.Writer | None = None) -> pl.Trainer:
-    """Return a Trainer without what costs time and brings a GAN nothing."""
-    quiet_lightning()
-    set_arithmetic(config.machine)
-    world_size, here = distributed.world_size(), distributed.processes_here()
-    strategy = sharding.ShardedStrategy if config.machine.shard else distributed.NoWrapStrategy
-    io = WriterIO(writer or checkpoints.Writer(config.train.keep_checkpoints))
-    # A collective's own timeout comes later than the heartbeat's, which can say who is missing.
-    timeout = timedelta(seconds=config.machine.timeout_seconds + GRACE_SECONDS)
-    trainer = pl.Trainer(
-        accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[config.machine.device],
-        devices=here,
-        num_nodes=world_size // here,
-        strategy=strategy(checkpoint_io=io, timeout=timeout) if world_size > 1 else "auto",
-        plugins=[distributed.environment(), *([] if world_size > 1 else [io])],
-        max_epochs=-1,
-        benchmark=True,  # the shapes stay what they are between two phases, and cuDNN tries its ways for each once
-        logger=False,
-        callbacks=callbacks,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-    assert trainer.world_size == trainer.num_nodes * trainer.num_devices == world_size
-    return trainer
-
-
-def quiet_lightning() -> None:
-    """Silence remarks that tell our users nothing: about workers, loggers and hardware they know they have."""
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-        warnings.filterwarnings("ignore", module=name)
+def try_to_count(config: Config, model: Game) -> Mapping[int, Work] | Exception:
+    """Count what the model asks for; what its parts do not let be counted is no reason not to train."""
+    try:
+        return count_work(config, model)
+    except Exception as error:
+        return error
 
 
 def announce(line: str) -> None:

@@ -1,50 +1,97 @@
-"""Batches in stretches: many moves in one step of Lightning's."""
+"""The loop of training, from the first step to the last."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import count
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from ganlab.callbacks import Guard
-from ganlab.callbacks.every import EveryImages
-from ganlab.models import GANModule
+from ganlab.engine.game import Game
+from ganlab.engine.signals import Signals
+
+Reals = Sequence[Tensor]
+"""Images [n, c, h, w] and labels [n], this rank's."""
 
 
-class Stretches:
-    """Batches on the device, in stretches that end where a callback has something to do.
+@runtime_checkable
+class Task(Protocol):
+    """What is done beside the game, on all ranks: measuring, saving, judging, showing."""
 
-    What Lightning does between two of its steps, 0.15 ms of Python, is then done once a stretch.
+    def start(self, module: Game) -> None:
+        """Begin: the players are seated, and no step has been made."""
+
+    def after_step(self, module: Game, last: bool) -> None:
+        """Do what is due after a step; `last` if it is the run's last one."""
+
+    def end(self) -> None:
+        """Come to an end, after the last step or a signal."""
+
+    def failed(self, error: BaseException) -> None:
+        """Come to an end after an error, of this rank at least; the others may be inside a collective."""
+
+
+def play(
+    module: Game,
+    batches: Iterable[Reals],
+    signals: Signals,
+    *,
+    total_nimg: int,
+    tasks: Sequence[Task],
+    saving: Task | None = None,
+) -> int:
+    """Train a seated module until its clock shows `total_nimg`; return the signal that stopped it, 0 for none.
 
     Args:
-        loader: called when training begins, with the checkpoint loaded.
-        module: whose clock says what is due, after every move.
-        callbacks: asked after every move. The guard must be the first: its question goes to the other ranks too.
+        module: seated (`state.seat`).
+        batches: endless, beginning at the module's clock.
+        signals: taken over as long as this lasts.
+        total_nimg: real images shown in the whole run.
+        tasks: in the order in which they are done after a step: measure, save, judge, show.
+        saving: the one of them that saves: after a signal it alone is done.
     """
-
-    def __init__(
-        self,
-        loader: Callable[[], Iterable[Sequence[Tensor]]],
-        module: GANModule,
-        callbacks: Sequence[Guard | EveryImages],
-    ) -> None:
-        self.loader, self.module, self.callbacks = loader, module, callbacks
-
-    def __iter__(self) -> Iterator[Iterator[Sequence[Tensor]]]:
-        """Yield stretches, for ever."""
-        batches = on_device(iter(self.loader()), self.module.device)
-        while True:
-            yield self._stretch(batches)
-
-    def _stretch(self, batches: Iterator[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
-        while True:
-            with self.module.stopwatch("data"):
-                batch = next(batches)
-            yield batch
-            if any(callback.due(self.module) for callback in self.callbacks):
-                return
+    with signals:
+        try:
+            for task in tasks:
+                task.start(module)
+            stop = make_steps(module, batches, signals, total_nimg, tasks, saving)
+            for task in tasks:
+                task.end()
+        except BaseException as error:
+            for task in tasks:
+                task.failed(error)
+            raise
+    return stop
 
 
-def on_device(batches: Iterator[Sequence[Tensor]], device: torch.device) -> Iterator[Sequence[Tensor]]:
+def make_steps(
+    module: Game,
+    batches: Iterable[Reals],
+    signals: Signals,
+    total_nimg: int,
+    tasks: Sequence[Task],
+    saving: Task | None,
+) -> int:
+    """Play round after round, each followed by what is due; return the signal that ended it."""
+    with closing(on_device(iter(batches), module.device)) as stream:
+        for number in count():
+            if module.clock.nimg >= total_nimg:
+                break
+            with module.stopwatch("data"):
+                batch = next(stream)
+            module.training_step(batch, number)
+            if stop := signals.agreed(module.device):
+                if saving is not None:
+                    saving.after_step(module, last=True)
+                return stop
+            last = module.clock.nimg >= total_nimg
+            for task in tasks:
+                task.after_step(module, last)
+    return 0
+
+
+def on_device(batches: Iterator[Reals], device: torch.device) -> Generator[Reals, None, None]:
     """Copy batches to a GPU on a stream of their own, while it plays those before."""
     if device.type != "cuda":
         yield from batches

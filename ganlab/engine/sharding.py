@@ -1,8 +1,8 @@
-"""Networks whose weights are spread over the ranks between the moves: less memory for each, the same game.
+"""Networks whose weights are spread over the ranks between steps: less memory for each, the same game.
 
-A rank keeps its share of every parameter, and with it of the average and of the optimizer's state. For a move both
+A rank keeps its share of every parameter, and with it of the average and of the optimizer's state. For a step both
 networks are made whole, as plain tensors: what is done with those (a penalty's second backward, a compiled loss) needs
-to know nothing of shares, and no call path can miss the reduction. So a move still needs memory for both networks and
+to know nothing of shares, and no call path can miss the reduction. So a step still needs memory for both networks and
 for the gradient of the one that moves.
 
 Torch's own `fully_shard` works by hooks on a network's inputs and outputs, which a `torch.func.grad` around it hides:
@@ -16,18 +16,20 @@ import torch
 import torch.distributed as dist
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.nn import Parameter
-from torch.optim import Optimizer
 
 from ganlab import distributed
+from ganlab.engine.gradients import Gradients
 
 
 class Whole(Parameter):
     """A parameter that has been gathered from the ranks' shares."""
 
     share: DTensor
+    gathered: int
+    """How often, less how often released: who needs it whole for long may use what gathers it for a moment."""
 
 
 def shard(network: nn.Module, mesh: DeviceMesh) -> None:
@@ -47,9 +49,12 @@ def gather(*networks: nn.Module) -> None:
     """Make sharded networks whole; to be called on all ranks."""
 
     def gathered(share: Parameter) -> Parameter:
+        if isinstance(share, Whole):
+            share.gathered += 1
+            return share
         assert isinstance(share, DTensor)
         whole = Whole(channels_last(share.full_tensor().detach()), share.requires_grad)
-        whole.share = share
+        whole.share, whole.gathered = share, 1
         return whole
 
     for network in filter(is_sharded, networks):
@@ -57,11 +62,12 @@ def gather(*networks: nn.Module) -> None:
 
 
 def release(*networks: nn.Module) -> None:
-    """Give up what `gather` gathered: the shares are the network's parameters again."""
+    """Undo a `gather`: after the last one the shares are the network's parameters again."""
 
-    def released(whole: Parameter) -> DTensor:
+    def released(whole: Parameter) -> Parameter | DTensor:
         assert isinstance(whole, Whole)
-        return whole.share
+        whole.gathered -= 1
+        return whole if whole.gathered else whole.share
 
     for network in filter(is_sharded, networks):
         replace_parameters(network, released)
@@ -93,13 +99,13 @@ def local(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 
 class ShardedGradients:
-    """As `distributed.Gradients`, of a sharded player: each rank is left with its share of the averages."""
+    """As `Gradients`, of a sharded player: each rank is left with its share of the averages."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network, self.shares = network, list(network.parameters())
 
     def clear(self) -> None:
-        """Forget the last move's gradients."""
+        """Forget the last step's gradients."""
         for share in self.shares:
             share.grad = None
 
@@ -125,36 +131,9 @@ class ShardedGradients:
         return flags.bool()
 
 
-def gradients_of(network: nn.Module) -> distributed.Gradients | ShardedGradients:
+def gradients_of(network: nn.Module) -> Gradients | ShardedGradients:
     """Return who averages a player's gradients over the ranks."""
-    return ShardedGradients(network) if is_sharded(network) else distributed.Gradients(network.parameters())
-
-
-class ShardedStrategy(distributed.NoWrapStrategy):
-    """Shards the networks before the players are seated; its checkpoints are those of whole networks."""
-
-    def configure_ddp(self) -> None:
-        """Begin from rank 0's weights, then keep this rank's share of each network."""
-        super().configure_ddp()
-        assert self.lightning_module is not None
-        mesh = init_device_mesh(self.root_device.type, (dist.get_world_size(),))
-        for network in self.lightning_module.children():
-            shard(network, mesh)
-
-    def lightning_module_state_dict(self) -> dict[str, Any]:
-        """Return whole weights; on rank 0, which writes them."""
-        return whole_values(super().lightning_module_state_dict())
-
-    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Return whole states; on rank 0, which writes them."""
-        return whole_values(super().optimizer_state(optimizer))
-
-    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Take this rank's share of whole states. (The weights have been loaded before they were sharded.)"""
-        for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            shares = [share for group in optimizer.param_groups for share in group["params"]]
-            state = {at: share_of(values, shares[at]) for at, values in saved["state"].items()}
-            optimizer.load_state_dict({**saved, "state": state})
+    return ShardedGradients(network) if is_sharded(network) else Gradients(network.parameters())
 
 
 def whole_values(values: dict[str, Any]) -> dict[str, Any]:

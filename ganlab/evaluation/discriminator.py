@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ganlab.engine.game import Game
 from ganlab.evaluation.images import BLOCK, hash_of_weights
 from ganlab.metrics.features import Extractor
-from ganlab.models import GANModule
 from ganlab.types import Pixels, UserError
 
 GRID = 4
@@ -20,10 +20,11 @@ class DiscriminatorFeatures(Extractor):
 
     piece = BLOCK  # its batch statistics are of the images beside it
 
-    def __init__(self, model: GANModule) -> None:
-        sha256 = hash_of_weights(model.discriminator)
+    def __init__(self, model: Game) -> None:
+        network = model.networks["discriminator"]
+        sha256 = hash_of_weights(network)
         super().__init__("discriminator", sha256, input_range="-1..1", layers="maxima of convolutions, 4x4")
-        self.network, self.image, self.dtype = model.discriminator, model.image, model.real_dtype
+        self.network, self.image, self.dtype = network, model.image, model.real_dtype
 
     def outputs(self, images: Pixels) -> tuple[Tensor, Tensor | None]:
         """See `Extractor`."""

@@ -14,7 +14,7 @@ from ganlab import distributed
 from ganlab.evaluation.discriminator import DiscriminatorFeatures
 from ganlab.evaluation.images import BLOCK, ImageSet, Samples
 from ganlab.evaluation.measures import METRICS, Metric
-from ganlab.evaluation.protocol import name_of, protocol_of, row_of
+from ganlab.evaluation.protocol import failed_row, name_of, protocol_of, row_of
 from ganlab.evaluation.side import PATCH_IMAGES, Side
 from ganlab.evaluation.store import on_all
 from ganlab.experiment.parts import build, check_value
@@ -43,6 +43,7 @@ def evaluate(
     *,
     about: Mapping[str, Any],
     pictures: Path | None = None,
+    going_on: bool = False,
 ) -> list[dict[str, Any]]:
     """Return a row of results for each value, on rank 0; to be called on all ranks, with a settled generator.
 
@@ -56,6 +57,7 @@ def evaluate(
         device: where features are made and compared.
         about: `circumstances`, for every row.
         pictures: folder for the picture of nearest neighbours; None draws none.
+        going_on: a metric that fails has a row without a value and with the reason, instead of ending all.
     """
     check(metrics, fakes, reals, extractor)
     start = time.monotonic()
@@ -71,20 +73,25 @@ def evaluate(
             probe = DiscriminatorFeatures(fakes.model)
             judges["discriminator"] = sides.enter_context(Side(reals, probe, device, patch_images, passing=True))
             judges["discriminator"].prepare(chosen["probe"].needs)
-        rows = on_all(lambda: measured(chosen, fake, judges, pictures) if distributed.rank() == 0 else [])
+        rows = on_all(lambda: measured(chosen, fake, judges, pictures, going_on) if distributed.rank() == 0 else [])
     seconds = round(time.monotonic() - start, 3)
     return [{**row, **about, "seed": SEED, "seconds": seconds} for row in rows]
 
 
 def measured(
-    metrics: Mapping[str, Metric], fakes: Side, judges: Mapping[str, Side], pictures: Path | None
+    metrics: Mapping[str, Metric], fakes: Side, judges: Mapping[str, Side], pictures: Path | None, going_on: bool
 ) -> list[dict[str, Any]]:
     """Measure, each metric by the side that judges for it, and draw; `judges` are by what the metric is of."""
     rows = []
     for name, metric in metrics.items():
-        rows += rows_of(metric, fakes, judges[metric.of])
-        if name == "neighbours" and pictures is not None:
-            draw_neighbours(fakes, judges["both"], pictures / "neighbours.png")
+        try:
+            rows += rows_of(metric, fakes, judges[metric.of])
+            if name == "neighbours" and pictures is not None:
+                draw_neighbours(fakes, judges["both"], pictures / "neighbours.png")
+        except Exception as error:
+            if not going_on:
+                raise
+            rows.append(failed_row(name, error))
     return rows
 
 
@@ -116,10 +123,15 @@ def make_extractor(part: Any, trust: Sequence[str]) -> Extractor | None:
     return extractor
 
 
-def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: Extractor | None) -> None:
-    """Refuse what cannot be measured, before anything is: on every rank."""
+def check_names(metrics: Sequence[str]) -> None:
+    """Refuse metrics that there are not."""
     if not metrics or (unknown := [name for name in metrics if name not in METRICS]):
         raise UserError(f"metrics: {', '.join(unknown) if metrics else 'none'}; choose from {', '.join(METRICS)}")
+
+
+def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: Extractor | None) -> None:
+    """Refuse what cannot be measured, before anything is: on every rank."""
+    check_names(metrics)
     for name in metrics:
         needs, probing = METRICS[name].needs, METRICS[name].of == "discriminator"
         if probing and (not isinstance(fakes, Samples) or distributed.world_size() > 1):
@@ -129,6 +141,8 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
                 f"{name}: {fakes.name} is an exported generator, which has no discriminator; evaluate the run that it "
                 "was exported from, or leave the metric out"
             )
+        if probing and isinstance(fakes, Samples) and "discriminator" not in fakes.model.networks:
+            raise UserError(f"{name}: {type(fakes.model).__name__} has no discriminator; leave it out of the metrics")
         if needs & {"moments", "features"} and extractor is None and not probing:
             raise UserError(
                 f"{name}: needs an extractor; name a TorchScript file with --extractor, or a part in "

@@ -16,11 +16,12 @@ from ganlab.data.format.decode import MAX_PIXELS
 from ganlab.data.make.sources import open_source
 from ganlab.data.make.sources.base import state_of
 from ganlab.data.read.location import redact, refuse_secrets
+from ganlab.engine import sharding
+from ganlab.engine.game import Game
 from ganlab.engine.samples import SAMPLE_BATCH
 from ganlab.experiment.frame import Cache, Config, Data
 from ganlab.files import sha256_of
 from ganlab.metrics.features import full_float32
-from ganlab.models import GANModule
 from ganlab.pictures.grids import to_uint8
 from ganlab.types import Labels, Pixels, UserError
 
@@ -58,18 +59,22 @@ class ImageSet(ABC):
 class Samples(ImageSet):
     """What the averaged generator makes of a seed's latents: the first `n` of as many as there are numbers.
 
+    To be made on all ranks.
+
     Args:
-        model: settled, so that all ranks hold the same.
+        model: settled, so that all ranks hold the same; whole, where the ranks are to make different images.
         n: how many.
         seed: of latents and labels; evaluation and sampling draw different ones.
         name: for people.
         exported: nothing of the model but its averaged generator is trained.
     """
 
-    def __init__(self, model: GANModule, n: int, seed: int = 0, name: str = "samples", exported: bool = False) -> None:
+    def __init__(self, model: Game, n: int, seed: int = 0, name: str = "samples", exported: bool = False) -> None:
         self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
         self.name, self.exported = name, exported
+        sharding.gather(model.ema)
         self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}"
+        sharding.release(model.ema)
         running = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
         self.origin = {
             "weights": "ema",

@@ -1,13 +1,15 @@
 """What each metric needs of the two sides, and the values that it gives."""
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from ganlab.evaluation.results import HIGHER_IS_BETTER, NEITHER
 from ganlab.evaluation.side import Side
 from ganlab.metrics.frechet import frechet_distance
 from ganlab.metrics.inception_score import inception_score
@@ -163,3 +165,35 @@ METRICS = {
         of="discriminator",
     ),
 }
+
+VALUES = {"prdc": ("precision", "recall", "density", "coverage")}
+"""Names of a metric's values, where they are other than its own."""
+
+
+def values_of(metrics: Iterable[str]) -> list[str]:
+    """Return the names of the values that metrics give."""
+    return [value for metric in metrics for value in VALUES.get(metric, (metric,))]
+
+
+def value_in(name: str, values: Iterable[str]) -> str | None:
+    """Return which of some values a name is of, a short one (`fid`) or a full one (`biased-fid50k_...`); None: none."""
+    rest = name.removeprefix("biased-")
+    return next((value for value in values if re.fullmatch(rf"{value}(_level\d+)?([-_\d].*)?", rest)), None)
+
+
+def higher_is_better(name: str | None) -> bool:
+    """Tell whether the highest value of a name is the best: of a metric as it says itself, of a loss never."""
+    return name is not None and value_in(name, HIGHER_IS_BETTER) is not None
+
+
+def check_best(name: str | None, metrics: Iterable[str]) -> None:
+    """Refuse to keep the best checkpoint by what is no value of these metrics; a player's terms are not known yet."""
+    if name is None or "/" in name:
+        return
+    values = [value for value in values_of(metrics) if value not in NEITHER]
+    if value_in(name, values) is None:
+        there = ", ".join([*values, "a player's loss (generator/loss)"])
+        raise UserError(
+            f"train.keep_best: {name}: no evaluation measures that; choose from {there}, or set evaluation.every_nimg "
+            "and evaluation.metrics"
+        )

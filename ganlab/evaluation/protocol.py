@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -77,6 +78,12 @@ def row_of(name: str, key: str, found: Value, protocol: Mapping[str, Any]) -> di
         "biased": found.biased,
         "protocol": dict(protocol),
     }
+
+
+def failed_row(metric: str, error: Exception) -> dict[str, Any]:
+    """Return what a line says of a metric that could not be had."""
+    reason = " ".join(f"{error}".split()) or type(error).__name__
+    return row_of(metric, metric, Value(math.nan), {}) | {"value": None, "error": reason}
 
 
 def circumstances(device: torch.device, nimg: int | None, config: Config | None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,8 @@ NEITHER = frozenset({"msssim", "neighbours"})
 """Read beside their floors."""
 
 
-def append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add lines to a results file, after what a kill may have left of one: in one write, on disk before it returns."""
-    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        size = os.fstat(descriptor).st_size
-        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, b"\n" * bool(torn) + text)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def read(run: Path) -> list[dict[str, Any]]:
-    """Read a run's results, oldest first; lines that a kill cut short are left out, and told of."""
+    """Read a run's results, oldest first, without evaluations that failed; lines that a kill cut short are told of."""
     file, rows, torn = run / "results.jsonl", [], []
     for number, line in enumerate(file.read_bytes().splitlines() if file.exists() else (), start=1):
         try:
@@ -37,7 +23,7 @@ def read(run: Path) -> list[dict[str, Any]]:
             torn.append(number)
     if torn:
         log.warning("%s: left out what a kill cut short: line %s", file, ", ".join(map(str, torn)))
-    return rows
+    return [row for row in rows if row["value"] is not None]
 
 
 def best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:

@@ -47,14 +47,15 @@ T = TypeVar("T")
 
 
 def on_all(work: Callable[[], T]) -> T:
-    """Do this rank's part, and wait for the others'; what is wrong on one of them is raised on all."""
-    failures, done = list[str](), list[T]()
+    """Do this rank's part, and wait for the others'; what is wrong on one of them is raised on all, as a UserError."""
+    failure, done = None, list[T]()
     try:
         done.append(work())
-    except UserError as error:
-        failures.append(str(error))
-    if failures := distributed.gather(failures):
-        raise UserError(failures[0])
+    except Exception as error:
+        if distributed.is_lost(error) or distributed.world_size() == 1:
+            raise
+        failure = str(error)
+    distributed.agree(failure)
     return done[0]
 
 
@@ -78,7 +79,7 @@ class Store:
         self.descriptor: int | None = None
 
     def fill(self) -> None:
-        """Make what is missing; return on all ranks when all is there."""
+        """Make what is missing; return on all ranks when all is there, or raise on all what any of them met."""
         self.hold()
         on_all(lambda: deque(self._share(), maxlen=0))
         if missing := [path for path in self.chunks if not path.exists()]:

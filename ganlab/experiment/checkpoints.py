@@ -10,7 +10,10 @@ import logging
 import math
 import os
 import pickle
+import socket
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +21,8 @@ import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
+from ganlab import distributed
+from ganlab.experiment.records import Events
 from ganlab.files import atomic_write, sha256_of
 from ganlab.types import UserError
 
@@ -34,6 +39,19 @@ def path_at(folder: Path, nimg: int) -> Path:
 def found(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, oldest first."""
     return sorted(folder.glob("nimg-*.ckpt"))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The checkpoint that a run goes on from: what all ranks must find alike."""
+
+    path: str
+    sha256: str
+    nimg: int
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{self.path} (sha256 {self.sha256[:12]}, {self.nimg:,} images, attempt {self.attempt})"
 
 
 def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -56,15 +74,57 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; anything but plain values and tensors in it is refused.
+def choice_of(path: Path, saved: dict[str, Any]) -> Choice:
+    """Return what is to be known of a checkpoint that has been read."""
+    ours = saved["ganlab"]
+    return Choice(str(path), facts_of(path)["sha256"], ours["clock"]["nimg"], ours["attempt"])
 
-    Raises `UserError` for a file that is damaged, incomplete, or not one of ours.
+
+def read_agreed(choice: Choice | None, folder: Path, fingerprint: str) -> dict[str, Any] | None:
+    """Read on every rank the checkpoint that rank 0 has chosen and verified; None where it found none.
+
+    Args:
+        choice: rank 0's.
+        folder: of checkpoints, as this rank sees it.
+        fingerprint: of the dataset, as this rank sees it.
+
+    Raises:
+        UserError: on all ranks, if one of them cannot see that file, or sees another dataset.
+    """
+    saved, failure = None, None
+    here = f"on {socket.gethostname()}"
+    if (first := distributed.decide(lambda: fingerprint)) != fingerprint:
+        failure = f"{here}: sees another dataset (fingerprint {fingerprint}, and rank 0's is {first})"
+    elif choice is None and (others := found(folder)):
+        failure = f"{here}: sees {others[-1]}, and rank 0 sees no checkpoint; give all one folder with run=PATH"
+    elif choice is not None and distributed.rank() == 0:
+        saved = read(Path(choice.path), verified=True)
+    elif choice is not None:
+        try:
+            saved = read(Path(choice.path), verified=True)
+            if (own := choice_of(Path(choice.path), saved)) != choice:
+                failure = f"{here}: sees {own}, and rank 0 {choice}; give all one folder with run=PATH"
+        except (UserError, KeyError) as error:
+            failure = f"{here}: cannot go on from rank 0's checkpoint: {error}; give all one folder with run=PATH"
+    distributed.agree(failure)
+    return saved
+
+
+def read(path: Path, *, verified: bool = False) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, mapped; anything but plain values and tensors in it is refused.
+
+    Args:
+        path: the file.
+        verified: it need not be hashed again.
+
+    Raises:
+        UserError: it is damaged, incomplete, or not one of ours.
     """
     try:
-        sha256 = sha256_of(path)
-        if (expected := facts_of(path).get("sha256", "nothing")) != sha256:
-            raise UserError(f"{path}: damaged: its sha256 is {sha256}, and {path.stem}.json says {expected}")
+        if not verified:
+            sha256 = sha256_of(path)
+            if (expected := facts_of(path).get("sha256", "nothing")) != sha256:
+                raise UserError(f"{path}: damaged: its sha256 is {sha256}, and {path.stem}.json says {expected}")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, UnicodeDecodeError):
         raise UserError(
@@ -92,13 +152,18 @@ class Writer:
 
     Args:
         keep: the newest so many checkpoints are kept.
-        best: a metric; the checkpoint with the lowest value of it is kept too.
+        best: a metric; the checkpoint with the best value of it is kept too.
+        highest: the best value is the highest one.
+        events: where each checkpoint is told of.
     """
 
-    def __init__(self, keep: int, best: str | None = None) -> None:
-        self.keep, self.best = keep, best
+    def __init__(
+        self, keep: int, best: str | None = None, *, highest: bool = False, events: Events | None = None
+    ) -> None:
+        self.keep, self.best, self.highest, self.events = keep, best, highest, events
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.writing: Future[None] | None = None
+        self.warned = False
 
     def submit(self, checkpoint: dict[str, Any], path: Path) -> None:
         """Copy the tensors and begin to write; waits for the one before, and raises what went wrong with it."""
@@ -106,7 +171,26 @@ class Writer:
         copy = apply_to_collection(
             checkpoint, Tensor, lambda tensor: torch.empty_like(tensor, device="cpu").copy_(tensor)
         )
+        copy["ganlab"] = {**copy["ganlab"], "format": FORMAT}
         self.writing = self.pool.submit(self._write, copy, path)
+
+    def judge(self, path: Path, values: Mapping[str, float]) -> None:
+        """Put what a checkpoint was judged to be worth beside it, once it is written."""
+        self.wait()
+        self.look_for_best(values)
+        if path.exists():
+            facts = facts_of(path)
+            self._describe(path, {**facts, "metrics": {**facts.get("metrics", {}), **values}})
+            self._prune(path.parent)
+
+    def look_for_best(self, names: Iterable[str]) -> None:
+        """Warn, once, where the metric that is to be kept by is of the kind of these names, and none of them."""
+        there = list(names)
+        if self.best is None or self.warned or self.best in there:
+            return
+        if there and any(("/" in name) == ("/" in self.best) for name in there):
+            log.warning("train.keep_best: there is no %s; there are %s", self.best, ", ".join(there))
+            self.warned = True
 
     def wait(self) -> None:
         """Return when nothing is being written. Raises `UserError` if the last one could not be."""
@@ -130,16 +214,25 @@ class Writer:
             file.flush()
             os.fsync(file.fileno())  # a full disk shows here, before anything is said of the file
             facts = {"sha256": hashing.sha256.hexdigest(), "metrics": checkpoint.get("metrics", {})}
-            with atomic_write(path.with_suffix(".json")) as beside:
-                beside.write(json.dumps(facts).encode())
+            self._describe(path, facts)
         self._prune(path.parent)
+        if self.events is not None:
+            ours = checkpoint["ganlab"]
+            self.events.add(
+                "checkpoint", ours["clock"]["nimg"], ours["attempt"], file=path.name, sha256=facts["sha256"]
+            )
+
+    def _describe(self, path: Path, facts: Mapping[str, Any]) -> None:
+        with atomic_write(path.with_suffix(".json")) as beside:
+            beside.write(json.dumps(facts).encode())
 
     def _prune(self, folder: Path) -> None:
         paths = found(folder)
         kept = {path.stem for path in paths[-self.keep :]}
         values = {path.stem: facts_of(path).get("metrics", {}).get(self.best) for path in paths}
         if finite := {stem: value for stem, value in values.items() if value is not None and math.isfinite(value)}:
-            kept.add(min(finite, key=lambda stem: finite[stem]))
+            choose = max if self.highest else min
+            kept.add(choose(finite, key=lambda stem: finite[stem]))
         for file in folder.glob("nimg-*"):
             if file.stem not in kept:
                 file.unlink()

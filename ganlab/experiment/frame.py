@@ -69,7 +69,8 @@ class Train:
     keep_checkpoints: int = 2
     """The newest so many checkpoints are kept."""
     keep_best: str | None = None
-    """A metric of `metrics.jsonl`: the checkpoint with its lowest value is kept too; None keeps the newest alone."""
+    """A metric of `metrics.jsonl`: the checkpoint with its best value, the highest or the lowest as the metric says, is
+    kept too; None keeps the newest alone."""
     on_not_finite: Literal["stop", "skip", "rollback"] = "stop"
     """What follows steps that were masked since their gradients were not finite: stop the run, go on without them, or
     go back to the newest checkpoint and meet other noise."""

@@ -3,24 +3,25 @@
 `torchrun --standalone --nproc-per-node N tests/launched/parity.py SHARDS OUT`
 """
 
-import logging
 import sys
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
 from ganlab import distributed
-from ganlab.commands.train import make_trainer
 from ganlab.data.read.module import ShardData
-from ganlab.experiment.build import build_model
+from ganlab.engine import loop
+from ganlab.engine.signals import Signals
+from ganlab.engine.state import seat
+from ganlab.experiment.build import build_model, set_arithmetic
 from ganlab.experiment.config import from_dict
 from ganlab.experiment.frame import Config
+from ganlab.experiment.launch import open_group
 from ganlab.models import GANModule
 from ganlab.types import ImageSpec
 
-MOVES = 50
+STEPS = 50
 BATCH = 16
 IMAGE = ImageSpec(16, 16, 1, 3)
 
@@ -105,7 +106,7 @@ def config_of(case: dict[str, object], shards: str, precision: str) -> Config:
         {
             "model": case["model"],
             "data": {"url": shards, "image": vars(IMAGE)},
-            "train": {"total_nimg": MOVES * BATCH, "batch": BATCH, "micro_batch": case.get("micro_batch")},
+            "train": {"total_nimg": STEPS * BATCH, "batch": BATCH, "micro_batch": case.get("micro_batch")},
             "machine": {"device": "cpu", "precision": precision, "threads": 1},
             "run": "unused",
             "trust": ["toys"],
@@ -115,14 +116,12 @@ def config_of(case: dict[str, object], shards: str, precision: str) -> Config:
 
 
 def play(config: Config) -> GANModule:
-    """Play a config's images under the strategy of its machine."""
-    model = build_model(config)
-    stop = pl.callbacks.LambdaCallback(
-        on_train_batch_end=lambda trainer, module, *_: setattr(
-            trainer, "should_stop", module.clock.nimg >= config.train.total_nimg
-        )
-    )
-    make_trainer(config, [stop]).fit(model, ShardData(config.data.url, batch=BATCH, seed=config.seed))
+    """Play a config's images as its machine says."""
+    model, data = build_model(config), ShardData(config.data.url, batch=BATCH, seed=config.seed)
+    set_arithmetic(config.machine)
+    device = open_group(config.machine)
+    seat(model, device, shard=config.machine.shard)
+    loop.play(model, data.loader(model, device), Signals(), total_nimg=config.train.total_nimg, tasks=[])
     model.settle()
     return model
 
@@ -132,7 +131,6 @@ def final_weights(config: Config) -> dict[str, torch.Tensor]:
 
 
 def main(shards: str, out: str) -> None:
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     weights = {
         f"{name} {precision}": final_weights(config_of(case, shards, precision))
         for name, case in CASES.items()

@@ -1,4 +1,4 @@
-"""Two ranks of plain Lightning strategies and of ours: `torchrun --nproc-per-node 2 plain_ddp.py OUT SHARDS`.
+"""Two ranks of plain Lightning strategies and of our loop: `torchrun --nproc-per-node 2 plain_ddp.py OUT SHARDS`.
 
 Rank r writes `OUT/<case>-<r>.pt`: the weights, and the bytes that each move sent.
 """
@@ -18,6 +18,11 @@ from pytorch_lightning.strategies import DDPStrategy
 from ganlab import distributed
 from ganlab.augment import MirrorFlip
 from ganlab.data.read.module import ShardData
+from ganlab.engine import gradients, loop
+from ganlab.engine.signals import Signals
+from ganlab.engine.state import seat
+from ganlab.experiment.frame import Machine
+from ganlab.experiment.launch import open_group
 from ganlab.regularizers import R1, R2
 
 STEPS, BATCH = 10, 8
@@ -48,14 +53,15 @@ CASES = {
     "ddp": (lambda: "ddp", {}),
     "ddp find unused": (lambda: "ddp_find_unused_parameters_true", {}),
     "ddp reducer asleep": (lambda: DDPStrategy(ddp_comm_hook=reducer_asleep), {}),
-    "no wrap": (distributed.NoWrapStrategy, {}),
-    "no wrap, small buckets": (distributed.NoWrapStrategy, {"bucket_bytes": 1000}),
-    "no wrap, micro-batches": (distributed.NoWrapStrategy, {"micro_batch": 2}),
-    "no wrap, twice": (distributed.NoWrapStrategy, {"fits": 2}),
+    "loop": (None, {}),
+    "loop, small buckets": (None, {"bucket_bytes": 1000}),
+    "loop, micro-batches": (None, {"micro_batch": 2}),
+    "loop, twice": (None, {"fits": 2}),
     "ddp, twice": (lambda: "ddp", {"fits": 2}),
-    "no wrap, shards": (distributed.NoWrapStrategy, {"packed": True}),
-    "no wrap, rank 1 not finite": (distributed.NoWrapStrategy, {"bad": True}),
-    "no wrap, other beginnings": (distributed.NoWrapStrategy, {"beginnings": True}),
+    "ddp, shards": (lambda: "ddp", {"packed": True}),
+    "loop, shards": (None, {"packed": True}),
+    "loop, rank 1 not finite": (None, {"bad": True}),
+    "loop, other beginnings": (None, {"beginnings": True}),
 }
 
 
@@ -82,10 +88,25 @@ def counted(module) -> Iterator[list[tuple[str, int, int]]]:
         del module.move
 
 
+def fit(module, data, strategy) -> None:
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy=strategy,
+        max_steps=STEPS,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, data)
+    assert trainer.global_step == STEPS
+
+
 def play(
     strategy, shards, *, bucket_bytes=25 * 2**20, micro_batch=None, fits=1, bad=False, beginnings=False, packed=False
 ):
-    distributed.BUCKET_BYTES = bucket_bytes
+    gradients.BUCKET_BYTES = bucket_bytes
     module = tiny.game(**GAME, micro_batch=micro_batch)
     rank = distributed.rank()
     if beginnings:
@@ -98,18 +119,15 @@ def play(
         stream.batches[4][0][1, 0, 3, 3] = float("inf")
     with counted(module) as moves:
         for _ in range(fits):
-            trainer = pl.Trainer(
-                accelerator="cpu",
-                devices=2,
-                strategy=strategy(),
-                max_steps=STEPS,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
-            trainer.fit(module, ShardData(shards, batch=BATCH) if packed else stream)
-            assert trainer.global_step == STEPS
+            data = ShardData(shards, batch=BATCH) if packed else stream
+            if strategy is None:
+                device = open_group(Machine(device="cpu"))
+                seat(module, device, shard=False)
+                batches = data.loader(module, device) if packed else data
+                end = module.clock.nimg + STEPS * BATCH
+                loop.play(module, batches, Signals(), total_nimg=end, tasks=[])
+            else:
+                fit(module, data, strategy())
     return {"state": module.state_dict(), "moves": moves, "nimg": module.clock.nimg} | {
         "statistics": module.statistics.read()
     }

@@ -3,10 +3,8 @@
 `torchrun --standalone --nproc-per-node 2 tests/launched/sharded.py SHARDS CONFIG OUT`
 """
 
-import logging
 import shutil
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from ganlab.experiment.config import load
 from ganlab.experiment.frame import Config
 from ganlab.models import GANModule
 
-MOVES = 32
+STEPS = 32
 
 MORE: dict[str, dict[str, object]] = {
     "decaying weights": {
@@ -100,9 +98,8 @@ def full(value: torch.Tensor) -> torch.Tensor:
 
 
 def struck(player: Player, infinite: bool) -> dict[str, Any]:
-    """Make a move towards smaller weights, a gradient of rank 1's share infinite or not."""
+    """Make a step towards smaller weights, a gradient of rank 1's share infinite or not."""
     network = player.network.requires_grad_()
-    player.step = player.optimizer.step  # not through the Trainer, which is gone
     before = {name: value.to_local().clone() for name, value in network.named_parameters()}
     sharding.gather(network)
     player.begin(1.0)
@@ -147,12 +144,10 @@ def runs(path: str, out: Path) -> None:
 
 
 def main(shards: str, path: str, out: str) -> None:
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
     found: dict[str, Any] = {"weights": {}, "shapes": {}}
     for name, (case, precision) in GAMES.items():
         config = config_of(case, shards, precision)
-        config = replace(config, train=replace(config.train, total_nimg=MOVES * BATCH))
+        config = replace(config, train=replace(config.train, total_nimg=STEPS * BATCH))
         found["weights"][name] = play(config).state_dict()
         model = play(sharded(config))
         found["shapes"][name] = shapes(model)

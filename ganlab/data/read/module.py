@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
+from ganlab import distributed
 from ganlab.data.format.shards import Index
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.loader import BatchLoader
@@ -49,11 +51,13 @@ class ShardData(pl.LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         """Return a loader that begins at the images already seen: Lightning asks after it has loaded a checkpoint."""
         assert self.trainer is not None
-        return self.loader(self.trainer)
+        return self.loader(self.trainer.lightning_module, self.trainer.strategy.root_device)
 
-    def loader(self, trainer: pl.Trainer) -> BatchLoader:
-        """Return a loader for a trainer that has loaded its checkpoint."""
-        module: Any = trainer.lightning_module
+    def loader(self, module: Any, device: torch.device) -> BatchLoader:
+        """Return this rank's loader for a module on a device, beginning at its clock and following its plan.
+
+        A module that has neither begins at the first image, with images of their full size.
+        """
         clock, plan = getattr(module, "clock", None), getattr(module, "plan", lambda _: Phase(0, self.image))
 
         def with_batch(nimg: int) -> Phase:
@@ -65,9 +69,9 @@ class ShardData(pl.LightningDataModule):
             plan=with_batch,
             seed=self.seed,
             start=clock.nimg if clock else 0,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
             threads=self.threads,
             mirror=self.mirror,
-            pin_memory=trainer.strategy.root_device.type == "cuda",
+            pin_memory=device.type == "cuda",
         )

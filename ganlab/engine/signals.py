@@ -1,0 +1,65 @@
+"""Signals that ask a run to stop: noted when they come, agreed on by all ranks at a step's end."""
+
+import os
+import signal
+import time
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from ganlab import distributed
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+POLL_SECONDS = 1.0
+"""Aimed at between two looks at the other ranks' signals: a look is a reduction and, on a GPU, a sync."""
+
+
+class Signals:
+    """Takes the stopping signals over while it is entered.
+
+    A handler only notes the number: what saves or communicates inside of one hangs. A second signal ends the process.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        """Of the signal that came to this process, or that the ranks agreed on; 0 for none."""
+        self.alone = distributed.world_size() == 1
+        self.steps, self.every = 0, 1
+        self.polled = time.monotonic()
+        self.before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> None:
+        """Install the handlers."""
+        self.before = {number: signal.signal(number, self._note) for number in STOPPING}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put back the handlers that were there."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def agreed(self, device: torch.device) -> int:
+        """Return the signal to stop for, 0 for none: the same on all ranks, which must ask after every step.
+
+        The ranks look every so many steps, as many as the slowest one makes in a second.
+        """
+        if self.alone:
+            return self.number
+        self.steps += 1
+        if self.steps < self.every:
+            return 0
+        told = torch.tensor([self.number, time.monotonic() - self.polled], dtype=torch.float64, device=device)
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+        number, seconds = told.tolist()
+        self.every = min(max(int(self.every * POLL_SECONDS / seconds), 1), 2 * self.every)
+        self.steps, self.polled = 0, time.monotonic()
+        return int(number)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            os._exit(128 + number)
+        self.number = number
