@@ -243,7 +243,7 @@ def test_a_run_may_go_on_in_another_precision(tmp_path, dataset, first, then):
 def test_loss_scales_are_kept_where_the_precision_stays(tmp_path, dataset):
     config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"
     runs.done(config, f"run={run}", "machine.precision=fp16", "train.total_nimg=240")
-    runs.done(config, f"run={run}", "machine.precision=fp16")
+    runs.done(config, f"run={run}", "machine.precision=fp16", "train.keep_checkpoints=9")
     counts = [read(path_at(run / "checkpoints", nimg))["state_dict"] for nimg in (240, 480)]
     assert [int(weights["loss_scales.generator.finite"]) for weights in counts] == [5, 10]
 

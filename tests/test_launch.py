@@ -172,7 +172,8 @@ Ends = dict[str, dict[str, tuple[int, float]]]
 def struck(job: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ends, Path]:
     """How jobs of two processes ended, one of which something befell, and the folder of their logs."""
     folder = tmp_path_factory.mktemp("struck")
-    said = jobs.check_call(jobs.PYTHON, "tests/launched/struck.py", job, folder, TIMEOUT, PYTHONPATH="tests/launched")
+    path = os.pathsep.join(["tests/launched", os.environ.get("PYTHONPATH", "")])
+    said = jobs.check_call(jobs.PYTHON, "tests/launched/struck.py", job, folder, TIMEOUT, PYTHONPATH=path)
     return json.loads(said.splitlines()[-1]), folder
 
 

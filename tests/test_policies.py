@@ -41,11 +41,11 @@ def test_a_run_rolls_back_so_often_and_then_stops(tmp_path, config):
     told = [(event["event"], event["nimg"], event["attempt"]) for event in read_lines(run / "events.jsonl")]
     assert told[-6:] == [
         ("resume", 240, 0),
-        ("not-finite", 336, 0),
+        ("not-finite", 288, 0),
         ("rollback", 240, 1),
-        ("not-finite", 336, 1),
+        ("not-finite", 288, 1),
         ("rollback", 240, 2),
-        ("not-finite", 336, 2),
+        ("not-finite", 288, 2),
     ]
 
 

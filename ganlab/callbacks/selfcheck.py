@@ -109,4 +109,4 @@ class SelfCheck(EveryImages):
 
 def reason(error: Exception) -> str:
     """Return why something advisory failed, in one line."""
-    return (" ".join(f"{error}".split()) or type(error).__name__)[:300]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
