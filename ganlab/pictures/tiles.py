@@ -15,7 +15,9 @@ GAP = 2
 
 
 def tile(images: NDArray[np.uint8], columns: int) -> Image.Image:
-    """Tile images [n, height, width, 1 or 3 or 4] row by row, with no more columns than images."""
+    """Tile images [n, height, width, 1 or 3 or 4] row by row, with no more columns than images; grey ones as RGB."""
+    if images.shape[-1] == 1:
+        images = images.repeat(3, -1)
     enlarge = max(1, -(-SMALLEST_CELL // images.shape[2]))
     cells = images.repeat(enlarge, 1).repeat(enlarge, 2)
     n, height, width, channels = cells.shape
