@@ -492,6 +492,14 @@ def test_a_killed_run_goes_on_to_the_same_weights_with_the_same_wandb_id(config,
     assert second.ended and list(second.values("generator/loss")) == list(range(48, 9601, 48))  # the whole story
 
 
+def stopped_at(run, name, code):
+    """The images at which a run's events say that a signal stopped it; nothing was measured but its checkpoint."""
+    saved, stop = (json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()[-2:])
+    assert (saved["event"], saved["nimg"]) == ("checkpoint", stop["nimg"])
+    assert (stop["event"], stop["signal"], stop["code"]) == ("stop", name, code)
+    return stop["nimg"]
+
+
 @pytest.mark.slow
 def test_ctrl_c_saves_and_ends_with_130_and_no_traceback(config, tmp_path):
     run = tmp_path / "run"
@@ -502,7 +510,7 @@ def test_ctrl_c_saves_and_ends_with_130_and_no_traceback(config, tmp_path):
     process.send_signal(signal.SIGINT)
     said, lines = process.communicate(timeout=60)
     assert process.returncode == 130
-    nimg = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["nimg"]
+    nimg = stopped_at(run, "SIGINT", 130)
     assert said == f"{run}: stopped at {nimg:,} images, checkpoint saved; the same command goes on\n"
     assert (run / "checkpoints" / f"nimg-{nimg:012d}.ckpt").is_file()
     assert all(line.startswith(("training: ", "machine  ", "limit  ", "share  ")) for line in lines.splitlines()), lines
@@ -528,5 +536,5 @@ def test_on_a_terminal_a_bar_tells_images_rate_and_losses_and_sigterm_ends_with_
     assert process.wait() == 75
     text = screen.decode()
     assert re.search(r"training: +\d+%\|.*\d+/48000000 \[.*img/s, discriminator -?[\d.]+ generator -?[\d.]+\]", text)
-    nimg = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["nimg"]
+    nimg = stopped_at(run, "SIGTERM", 75)
     assert f"stopped at {nimg:,} images, checkpoint saved" in text and "Traceback" not in text
