@@ -1,4 +1,4 @@
-"""What happens beside the game: metrics, the machine's limit, checkpoints, evaluations, grids of samples, W&B."""
+"""What happens between rounds: metrics, the machine's limit, checkpoints, evaluations, grids of samples, W&B."""
 
 from ganlab.callbacks.bad_samples import BadSamples
 from ganlab.callbacks.checkpoint import Checkpoints
