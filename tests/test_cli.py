@@ -242,7 +242,7 @@ def test_show_names_what_is_compiled(dataset, tmp_path):
     said = runs.ganlab("show", config, "machine.compile=true", penalties).stdout
     kinds = ("", " with r1", " with r1 and r2", " with r2")
     names = ", ".join([*(f"the discriminator's{kind}" for kind in kinds), "the generator's"])
-    assert f"compiled    the losses, whole: {names}\n" in said
+    assert f"compiled    the losses, each as one graph: {names}\n" in said
 
 
 def test_a_grid_has_eight_columns_and_its_images_are_those_of_load(finished, tmp_path):
