@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from ganlab.commands.train import train
 from ganlab.data.make.pack import pack
-from ganlab.experiment import selfcheck
+from ganlab.experiment import limits
 from ganlab.experiment.build import build_model, set_arithmetic, speed_up
 from ganlab.experiment.config import load
 from ganlab.experiment.frame import Config
@@ -70,21 +70,21 @@ def seated(config: Config) -> GANModule:
     return model
 
 
-def measure(case: str, device: str, way: tuple[str, bool, bool], seconds: float, rates: selfcheck.Rates) -> float:
+def measure(case: str, device: str, way: tuple[str, bool, bool], seconds: float, rates: limits.Rates) -> float:
     """Print a line, and return the images per second."""
     config = config_of(case, device, way)
     cuda = device == "cuda"
     counted = build_model(config)  # not seated, and neither compiled nor recorded
-    work = selfcheck.count(counted, counted.phases[-1], config.train.batch)
+    work = limits.count(counted, counted.phases[-1], config.train.batch)
     start = time.perf_counter()
     model = seated(config)
     if cuda:
         torch.backends.cudnn.benchmark = True
         torch.cuda.reset_peak_memory_stats()
     for _ in range(4):  # compiles and records
-        selfcheck.play(model, model.phases[-1], config.train.batch, 0.0)
+        limits.time_rounds(model, model.phases[-1], config.train.batch, 0.0)
     begun = time.perf_counter() - start
-    rate = selfcheck.play(model, model.phases[-1], config.train.batch, seconds)["images_per_second"]
+    rate = limits.time_rounds(model, model.phases[-1], config.train.batch, seconds)["images_per_second"]
     peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0.0
     print(
         f"  {way[0]:<5}{'compiled' if way[1] else '':<9}{'graphs' if way[2] else '':<7}{rate:10.1f} images/s  "
@@ -115,10 +115,10 @@ def look_closely(case: str, device: str) -> None:
     """Print the costliest operators of some steps in bfloat16."""
     config = config_of(case, device, ("bf16", False, False))
     model = seated(config)
-    selfcheck.play(model, model.phases[-1], config.train.batch, 0.0)
+    limits.time_rounds(model, model.phases[-1], config.train.batch, 0.0)
     cuda = device == "cuda"
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as profiler:
-        selfcheck.play(model, model.phases[-1], config.train.batch, 0.0)
+        limits.time_rounds(model, model.phases[-1], config.train.batch, 0.0)
     by = "self_device_time_total" if cuda else "self_cpu_time_total"
     print(f"\n{case}, bf16, where the time goes")
     print(profiler.key_averages().table(sort_by=by, row_limit=10, max_name_column_width=60))
@@ -133,8 +133,8 @@ def look_closely(case: str, device: str) -> None:
 def main(device: str, seconds: float, minutes: float, only: tuple[str, ...], images: int) -> None:
     end = time.monotonic() + 60 * minutes
     where = torch.device(device)
-    rates = selfcheck.measure(where, ["fp32", "tf32", "bf16"] if device == "cuda" else ["fp32", "bf16"], 3.0)
-    print(f"torch {torch.__version__}; {selfcheck.tell_machine(rates, where)}", flush=True)
+    rates = limits.measure(where, ["fp32", "tf32", "bf16"] if device == "cuda" else ["fp32", "bf16"], 3.0)
+    print(f"torch {torch.__version__}; {limits.tell_machine(rates, where)}", flush=True)
     shares: dict[str, float] = {}
     # The plain ways of all cases come first: compilation takes the longest, and may be what there is no time for.
     for compiled in (False, True):

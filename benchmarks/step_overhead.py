@@ -26,7 +26,7 @@ from torch.optim import Adam
 from ganlab.commands.train import Run, make_tasks
 from ganlab.data.make.pack import pack
 from ganlab.data.read.module import ShardData
-from ganlab.engine.loop import play
+from ganlab.engine.loop import fit
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat
 from ganlab.experiment.build import count_work, set_arithmetic
@@ -94,7 +94,7 @@ def by_ganlab(folder: Path, images: torch.Tensor | None, steps: int, kind: type[
     signals, noted = Signals(), []
     tasks, _ = make_tasks(Run(config, data, None, works, device, Events(run / "events.jsonl"), ()), None, signals)
     batches = data.loader(model, device) if images is None else InMemory(images)
-    play(model, timed(batches, noted), signals, total_nimg=total, tasks=tasks)
+    fit(model, timed(batches, noted), signals, total_nimg=total, tasks=tasks)
     shutil.rmtree(run)
     return (noted[WARM_UP + steps] - noted[WARM_UP]) / steps
 

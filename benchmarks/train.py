@@ -22,7 +22,7 @@ import torch
 from turns import Waiting
 
 from ganlab.callbacks import Ticks
-from ganlab.engine.loop import play
+from ganlab.engine.loop import fit
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat
 from ganlab.experiment.build import build_model, set_arithmetic, speed_up
@@ -102,7 +102,7 @@ class Ours:
             tracker=None,
             events=Events(self.folder / "events.jsonl"),
         )
-        play(self.model, batches, Signals(), total_nimg=total, tasks=[ticks])
+        fit(self.model, batches, Signals(), total_nimg=total, tasks=[ticks])
         return batches.asked[steps] - batches.asked[0]
 
 

@@ -219,9 +219,9 @@ def check(url: str, contact_sheet: Path | None, repair: bool) -> None:
 @CONTACT_SHEET
 def show_data(url: str, contact_sheet: Path | None) -> None:
     """Print classes, sizes, mean and deviation of a dataset, and draw a contact sheet."""
-    from ganlab.data.make.show import show
+    from ganlab.data.make.show import describe
 
-    for line in show(url, contact_sheet):
+    for line in describe(url, contact_sheet):
         click.echo(line)
 
 

@@ -48,7 +48,7 @@ class InterruptibleSamples(Samples):
         return super().block(start)
 
 
-class Evaluate(EveryImages):
+class Evaluations(EveryImages):
     """Adds rows to `results.jsonl`, and a line to the metrics: each value by its metric and by its full name.
 
     It runs after the checkpoint is saved, and adds the values to the file beside it. An evaluation that a kill or a

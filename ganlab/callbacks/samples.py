@@ -20,7 +20,7 @@ SIDE = 10
 """Rows and columns of a grid; the first classes are shown if there are more."""
 
 
-class Samples(EveryImages):
+class SampleGrids(EveryImages):
     """Writes `nimg-<images>.png`: the same latents each time, a row per class for a conditional generator.
 
     Training waits for the images, not for the file, which a thread writes.

@@ -11,8 +11,8 @@ from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
 from ganlab.engine.game import Game
-from ganlab.experiment import selfcheck
-from ganlab.experiment.selfcheck import Rates, Work
+from ganlab.experiment import limits
+from ganlab.experiment.limits import Rates, Work
 from ganlab.files import atomic_write
 
 
@@ -56,8 +56,8 @@ class SelfCheck(EveryImages):
             raise self.counted
         device, precision, processes = module.device, module.runtime.precision, distributed.world_size()
         self.works = self.counted
-        self.rates: Rates = selfcheck.measure(
-            device, selfcheck.rivals(precision, device), selfcheck.SECONDS_AT_START[device.type]
+        self.rates: Rates = limits.measure(
+            device, limits.rivals(precision, device), limits.SECONDS_AT_START[device.type]
         )
         self.limits = {begin: processes * work.limit(self.rates, precision) for begin, work in self.works.items()}
 
@@ -65,7 +65,7 @@ class SelfCheck(EveryImages):
         figures = {
             "precision": module.runtime.precision,
             "processes": distributed.world_size(),
-            **selfcheck.figures(self.rates, module.device),
+            **limits.figures(self.rates, module.device),
             "phases": [
                 {"from_nimg": begin, **vars(work), "limit_images_per_second": self.limits[begin]}
                 for begin, work in self.works.items()
@@ -73,10 +73,10 @@ class SelfCheck(EveryImages):
         }
         with atomic_write(self.file) as file:
             file.write(json.dumps(figures, indent=1).encode())
-        self.untold = [f"machine     {selfcheck.tell_machine(self.rates, module.device)}"]
+        self.untold = [f"machine     {limits.tell_machine(self.rates, module.device)}"]
         for phase in dict.fromkeys((module.plan(self.seen), module.phases[-1])):
             begin = phase.from_nimg
-            limit = selfcheck.tell_limit(self.works[begin], self.limits[begin], phase)
+            limit = limits.tell_limit(self.works[begin], self.limits[begin], phase)
             self.untold.append(f"limit       {limit}")
 
     def after_step(self, module: Game, last: bool) -> None:
@@ -102,7 +102,7 @@ class SelfCheck(EveryImages):
     def _suspect(self, module: Game) -> str:
         told = (module, self.works[self.begin], self.rates, self.ticks.row, distributed.world_size())
         try:
-            return f"share       {selfcheck.tell_share(*told)}"
+            return f"share       {limits.tell_share(*told)}"
         except Exception as error:
             return f"share       unknown: {reason(error)}"
 

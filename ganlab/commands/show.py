@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from ganlab import distributed
 from ganlab.data import ShardDataset
 from ganlab.engine.game import Game
-from ganlab.experiment import selfcheck
+from ganlab.experiment import limits
 from ganlab.experiment.build import build_model, count_work, on_gpu, open_dataset, set_arithmetic, speed_up
 from ganlab.experiment.checks import agreed_image, check_batch, check_device, check_labels
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.frame import Config
-from ganlab.experiment.selfcheck import examples, without_numbers
+from ganlab.experiment.limits import examples, without_numbers
 
 SECONDS = 10.0
 """Duration of the timed steps."""
@@ -139,23 +139,23 @@ def timing(config: Config) -> Iterator[str]:
     set_arithmetic(config.machine)
     cuda = on_gpu(config.machine)
     device, precision = torch.device("cuda" if cuda else "cpu"), config.machine.precision
-    rates = selfcheck.measure(device, selfcheck.rivals(precision, device), selfcheck.SECONDS)
-    yield f"\nmachine     {selfcheck.tell_machine(rates, device)}"
+    rates = limits.measure(device, limits.rivals(precision, device), limits.SECONDS)
+    yield f"\nmachine     {limits.tell_machine(rates, device)}"
     model = build_model(config)
     for phase, work in zip(model.phases, count_work(config, model).values(), strict=True):
         limit = work.limit(rates, precision)
-        yield f"limit       {selfcheck.tell_limit(work, limit, phase)}"
+        yield f"limit       {limits.tell_limit(work, limit, phase)}"
     batch = (config.train.batch or phase.batch or 0) // distributed.world_size()
     batch = quick_batch(model, batch, most=limit * SECONDS / 20 / model.cycle())
     if batch * model.cycle() > limit * SECONDS:
         yield f"measured    nothing: even {batch} images a step would take this machine more than {SECONDS:.0f} s"
         return
-    work = selfcheck.count(model, phase, batch)
+    work = limits.count(model, phase, batch)
     speed_up(model, config.machine)
     model.to(device).configure_optimizers()
-    row = selfcheck.play(model, phase, batch, SECONDS)
+    row = limits.time_rounds(model, phase, batch, SECONDS)
     row["share"] = row["images_per_second"] / limit
-    yield f"measured    {batch} images a step: {selfcheck.tell_share(model, work, rates, row, processes=1)}"
+    yield f"measured    {batch} images a step: {limits.tell_share(model, work, rates, row, processes=1)}"
 
 
 def quick_batch(model: Game, batch: int, most: float) -> int:

@@ -11,10 +11,10 @@ from ganlab import distributed
 from ganlab.callbacks import (
     BadSamples,
     Checkpoints,
-    Evaluate,
+    Evaluations,
     Heartbeat,
     NotFiniteError,
-    Samples,
+    SampleGrids,
     SelfCheck,
     Ticks,
     Tracker,
@@ -23,7 +23,7 @@ from ganlab.callbacks.evaluate import Judge, is_owed
 from ganlab.data import ShardDataset
 from ganlab.data.read.module import ShardData
 from ganlab.engine.game import Game
-from ganlab.engine.loop import Task, play
+from ganlab.engine.loop import Task, fit
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat, with_own_scales
 from ganlab.evaluation.evaluate import check_names, make_extractor
@@ -47,8 +47,8 @@ from ganlab.experiment.checks import (
 from ganlab.experiment.folder import make_run_folder
 from ganlab.experiment.frame import Config
 from ganlab.experiment.launch import join, open_group
+from ganlab.experiment.limits import Work
 from ganlab.experiment.records import CUT, Events, cut_after
-from ganlab.experiment.selfcheck import Work
 from ganlab.types import UserError
 
 STOPPED_BY_SIGNAL = 75
@@ -166,7 +166,7 @@ def go_on(run: Run, model: Game, choice: Choice | None) -> int:
     tasks, saving = make_tasks(run, tracker, signals)
     batches = run.data.loader(model, run.device)
     try:
-        stop = play(model, batches, signals, total_nimg=run.config.train.total_nimg, tasks=tasks, saving=saving)
+        stop = fit(model, batches, signals, total_nimg=run.config.train.total_nimg, tasks=tasks, saving=saving)
     finally:
         if tracker is not None:
             tracker.finish()
@@ -211,7 +211,7 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
     judging: list[Task] = []
     if run.judge is not None:
         judging.append(
-            Evaluate(
+            Evaluations(
                 folder,
                 config=config,
                 judge=run.judge,
@@ -221,7 +221,7 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
                 signals=signals,
             )
         )
-    showing = Samples(folder / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker)
+    showing = SampleGrids(folder / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker)
     return [*measuring, saving, *judging, showing], saving
 
 

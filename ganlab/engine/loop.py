@@ -32,7 +32,7 @@ class Task(Protocol):
         """Finish after an error on this rank; the others may be inside a collective."""
 
 
-def play(
+def fit(
     module: Game,
     batches: Iterable[Reals],
     signals: Signals,

@@ -9,8 +9,8 @@ from ganlab.data import ShardDataset
 from ganlab.engine.game import Game
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment.frame import Config, Machine
+from ganlab.experiment.limits import Work, count
 from ganlab.experiment.parts import build
-from ganlab.experiment.selfcheck import Work, count
 from ganlab.layers.recompute import recompute_blocks
 from ganlab.seeding import seed_everything
 

@@ -121,7 +121,7 @@ def play(config: Config) -> GANModule:
     set_arithmetic(config.machine)
     device = open_group(config.machine)
     seat(model, device, shard=config.machine.shard)
-    loop.play(model, data.loader(model, device), Signals(), total_nimg=config.train.total_nimg, tasks=[])
+    loop.fit(model, data.loader(model, device), Signals(), total_nimg=config.train.total_nimg, tasks=[])
     model.settle()
     return model
 

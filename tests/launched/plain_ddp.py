@@ -125,7 +125,7 @@ def play(
                 seat(module, device, shard=False)
                 batches = data.loader(module, device) if packed else data
                 end = module.clock.nimg + STEPS * BATCH
-                loop.play(module, batches, Signals(), total_nimg=end, tasks=[])
+                loop.fit(module, batches, Signals(), total_nimg=end, tasks=[])
             else:
                 fit(module, data, strategy())
     return {"state": module.state_dict(), "moves": moves, "nimg": module.clock.nimg} | {

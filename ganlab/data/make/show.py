@@ -22,7 +22,7 @@ LOOKED_AT = 4096
 """Number of images, the first ones, for mean and deviation."""
 
 
-def show(url: str | Path, contact_sheet: Path | None = None) -> Iterator[str]:
+def describe(url: str | Path, contact_sheet: Path | None = None) -> Iterator[str]:
     """Describe a dataset line by line, and draw a few of its images at `contact_sheet`; UserError as `ShardDataset`."""
     dataset = ShardDataset(url)
     try:

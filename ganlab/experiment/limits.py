@@ -187,7 +187,7 @@ def count(model: Game, phase: Phase, batch: int) -> Work:
     return Work(operations, operators)
 
 
-def play(model: Game, phase: Phase, batch: int, seconds: float) -> dict[str, float]:
+def time_rounds(model: Game, phase: Phase, batch: int, seconds: float) -> dict[str, float]:
     """Time rounds of a seated model on random images for about `seconds`, after two cycles of warm-up.
 
     Returns `images_per_second`, and the parts of the time as `seconds/<name>`.
