@@ -7,7 +7,7 @@ Prints ratios of images per second, ganlab / loop, from one run: the variants ta
 - `shared fakes`: the loop of PyTorch's DCGAN example, without an average, whose generator reuses the discriminator's
   fakes and so saves one generator pass: what ganlab's fresh latents cost.
 
-Then the microseconds that a round costs ganlab beside its arithmetic: players whose steps only advance the clock.
+Then the microseconds that a round costs ganlab besides its arithmetic, with players whose steps only advance the clock.
 """
 
 import copy
@@ -44,17 +44,17 @@ IMAGE = ImageSpec(32, 32, 3)
 class Empty(DCGAN):
     """Steps without arithmetic."""
 
-    def move(self, name, real, labels):
+    def step(self, name, reals):
         if name == "discriminator":
-            self.clock.nimg += len(real)
-        self.clock.moves[name] += 1
+            self.clock.nimg += len(reals["real"])
+        self.clock.steps[name] += 1
 
     def settle(self):
         pass
 
 
 class InMemory:
-    """Random batches of images that are there already, for ever."""
+    """An endless stream of random batches of images in memory."""
 
     def __init__(self, images: torch.Tensor) -> None:
         self.images = images

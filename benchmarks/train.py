@@ -1,11 +1,11 @@
 """Training, side by side: ganlab, ganlab compiled, a plain torch loop, and that loop with the obvious speed-ups.
 
-For each family, images per second over images in memory, and the peak of the process. Each way is a process of its own
-that waits for its turn; they take turns for so many rounds, and each figure is a median (smallest-largest).
+For each family, images per second over images in memory, and the peak memory of the process. Each variant runs in its
+own process; the variants alternate for several repeats, and each figure is a median (smallest-largest).
 - `ganlab`: through the loop of `ganlab train`, with its ticks; `compiled`: with `machine.compile=true`.
 - `loop`: the same game by hand: fresh latents for both steps, penalties by `autograd.grad`, the average of the weights.
-- `fast loop`: the same with channels_last, fused Adam, and both networks under `torch.compile`; torch refuses a
-  compiled network inside a penalty, so that pass is not.
+- `fast loop`: the same with channels_last, fused Adam, and both networks under `torch.compile`; torch cannot
+  compile a network inside a penalty, so that pass is not compiled.
 """
 
 import copy

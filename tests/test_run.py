@@ -116,7 +116,7 @@ def test_a_line_of_metrics_at_the_first_step_past_each_multiple_and_at_the_end(f
     assert seconds == sorted(seconds)
     parts = {name: [row[f"seconds/{name}"] for row in lines] for name in NAMES}
     assert all(min(parts[name]) > 0 for name in ("data", "discriminator_penalty", "generator")), parts
-    assert set(parts["discriminator"]) == set(parts["reduction"]) == {0}  # R1 is due at every move, on one process
+    assert set(parts["discriminator"]) == set(parts["reduction"]) == {0}  # R1 is due in every step; one process
     assert sum(map(sum, parts.values())) <= seconds[-1] + 1e-3  # nothing is counted twice
     for before, after, row in zip([0, 144, 240, 336, 432], seconds, lines, strict=False):
         assert row["images_per_second"] == pytest.approx((row["nimg"] - before) / (row["seconds"] - after), rel=0.05)

@@ -52,7 +52,7 @@ def residual(model: str, **arguments: object) -> dict[str, object]:
 
     Biases before a batch norm have rounding as their gradients, of which Adam in float32 makes steps: small ones here.
     """
-    return part(f"ganlab.models.{model}", generator_width=4, discriminator_width=4, rate=5e-5, **arguments)
+    return part(f"ganlab.models.{model}", generator_width=4, discriminator_width=4, lr=5e-5, **arguments)
 
 
 SLOW_ADAM = part("torch.optim.Adam", lr=5e-5, betas=[0.0, 0.9])
