@@ -259,7 +259,7 @@ MISTAKES = {
         "model.optimizers.d.beta: unknown key; did you mean 'betas'?"
     ),
     "model.optimizers.g={_target_: torch.optim.LBFGS}": (
-        "model.optimizers.g._target_: LBFGS needs a closure that computes the loss anew, and a step has one loss; "
+        "model.optimizers.g._target_: LBFGS needs a closure that recomputes the loss, which a step does not have; "
         "write for example torch.optim.Adam"
     ),
     "model.optimizers.h={_target_: torch.optim.SparseAdam}": (

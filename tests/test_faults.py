@@ -78,8 +78,8 @@ def test_the_kills_land_all_over_the_run_and_while_checkpoints_are_written(kille
 def test_each_process_goes_on_from_the_checkpoint_before_the_kill(killed):
     folder, kills = killed
     log = (folder / "killed.log").read_text()
-    starts = [int(line.split("nimg-")[1].split(".")[0]) for line in log.splitlines() if "going on from" in line]
-    assert len(starts) >= KILLS - 3 and starts == sorted(starts)  # one killed before its first checkpoint begins anew
+    starts = [int(line.split("nimg-")[1].split(".")[0]) for line in log.splitlines() if "resuming from" in line]
+    assert len(starts) >= KILLS - 3 and starts == sorted(starts)  # one killed before its first checkpoint starts over
     for start, kill in zip(starts[::-1], kills[::-1], strict=False):
         # The metrics lag behind by a tick (they tell every second or third step), and checkpoints by what is written.
         assert -3 * BATCH <= kill["nimg"] - start <= 12 * BATCH, (start, kill)

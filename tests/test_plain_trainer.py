@@ -73,7 +73,7 @@ def fresh():
 
 
 @pytest.mark.parametrize("data", [loader, shard_data])
-def test_max_steps_and_model_checkpoint_count_discriminator_moves(shards, tmp_path, data):
+def test_max_steps_and_model_checkpoint_count_rounds(shards, tmp_path, data):
     module, twelve = fresh(), trainer(tmp_path)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     twelve.fit(module, data(shards))

@@ -157,7 +157,7 @@ def go_on(run: Run, model: Game, choice: Choice | None) -> int:
     seat(model, run.device, saved, shard=run.config.machine.shard)
     del saved
     if choice is not None:
-        announce(f"{run.folder}: going on from {Path(choice.path).name}")
+        announce(f"{run.folder}: resuming from {Path(choice.path).name}")
     if distributed.rank() == 0:
         for name in CUT:
             cut_after(model.clock.nimg, run.folder / name)
@@ -173,7 +173,7 @@ def go_on(run: Run, model: Game, choice: Choice | None) -> int:
     nimg, code = model.clock.nimg, 130 if stop == signal.SIGINT else STOPPED_BY_SIGNAL
     if stop:
         run.events.add("stop", nimg, model.runtime.attempt, signal=signal.Signals(stop).name, code=code)
-        announce(f"{run.folder}: stopped at {nimg:,} images, checkpoint saved; the same command goes on")
+        announce(f"{run.folder}: stopped at {nimg:,} images, checkpoint saved; the same command resumes it")
         return code
     run.events.add("done", nimg, model.runtime.attempt)
     print_done(run.folder, f"done: {nimg:,} images")

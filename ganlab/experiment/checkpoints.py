@@ -67,10 +67,10 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             complaints.append(str(error))
             continue
         for complaint in complaints:
-            log.warning("%s; going on from %s", complaint, path.name)
+            log.warning("%s; resuming from %s", complaint, path.name)
         return path, checkpoint
     if complaints:
-        raise UserError("; ".join(complaints) + "; delete them to begin anew")
+        raise UserError("; ".join(complaints) + "; delete them to start over")
     return None
 
 
@@ -105,7 +105,7 @@ def read_agreed(choice: Choice | None, folder: Path, fingerprint: str) -> dict[s
             if (own := choice_of(Path(choice.path), saved)) != choice:
                 failure = f"{here}: sees {own}, and rank 0 {choice}; give all one folder with run=PATH"
         except (UserError, KeyError) as error:
-            failure = f"{here}: cannot go on from rank 0's checkpoint: {error}; give all one folder with run=PATH"
+            failure = f"{here}: cannot resume from rank 0's checkpoint: {error}; give all one folder with run=PATH"
     distributed.agree(failure)
     return saved
 

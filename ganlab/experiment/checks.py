@@ -25,7 +25,7 @@ def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
     if declared is not None and declared != found:
         raise UserError(
             f"{config.data.url}: its images are {found}, but the config declares data.image as {declared}; "
-            "pack the data anew, or change data.image"
+            "pack the data again, or change data.image"
         )
     return found
 

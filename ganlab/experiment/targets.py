@@ -26,7 +26,7 @@ GAMES = ("ganlab.models", "ganlab.engine")
 HOMES = {"torch.nn": "torch.nn.modules"}
 """Where a package defines the classes that it offers, if that is narrower than the package."""
 UNFIT = {
-    "LBFGS": "needs a closure that computes the loss anew, and a step has one loss",
+    "LBFGS": "needs a closure that recomputes the loss, which a step does not have",
     "SparseAdam": "takes only sparse gradients, and networks have dense ones",
     "Muon": "updates only matrices, and networks have convolutions and biases",
 }

@@ -63,7 +63,7 @@ WGAN_GP = part(
     objective=part("ganlab.objectives.Wasserstein"),
     regularizers=penalty("GradientPenalty", weight=10.0),
     optimizers={"generator": SLOW_ADAM, "discriminator": SLOW_ADAM},
-    discriminator_moves=5,
+    discriminator_steps=5,
     generator_batch=2.0,
     dequantize=True,
 )
@@ -81,7 +81,7 @@ CASES: dict[str, dict[str, object]] = {
     },
     "batch norm over groups": {"model": game({"norm_kind": "4"}, {"norm_kind": "2"})},
     "minibatch deviation": {"model": game(None, {"minibatch_std": 4}, regularizers=penalty("R1", weight=1.0))},
-    "unequal players": {"model": game(discriminator_moves=3, generator_batch=2.0)},
+    "unequal players": {"model": game(discriminator_steps=3, generator_batch=2.0)},
     "micro-batches": {"model": game(regularizers=penalty("R1", weight=1.0)), "micro_batch": 4},
     "SN-GAN": {"model": residual("SNGAN")},
     "projection, labels of the data, groups": {

@@ -30,12 +30,12 @@ GAME = {
     "regularizers": {"r1": R1(weight=2.0, every=2), "r2": R2(weight=1.0)},
     "augment": MirrorFlip(),
     "generator_batch": 2.0,
-    "discriminator_moves": 2,
+    "discriminator_steps": 2,
 }
 
 
 class Stream:
-    """Batches as they are: a bare list would be a list of loaders, and a DataLoader would be sampled anew."""
+    """Batches as they are: a bare list would be a list of loaders, and a DataLoader would be sampled again."""
 
     def __init__(self, batches):
         self.batches = list(batches)

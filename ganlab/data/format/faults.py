@@ -28,7 +28,7 @@ class BadSampleError(UserError):
     """One sample cannot be read, but others may be."""
 
     def __init__(self, bad: BadSample) -> None:
-        super().__init__(f"{bad}; run `ganlab data check` on the dataset, and pack or copy it anew")
+        super().__init__(f"{bad}; run `ganlab data check` on the dataset, and pack or copy it again")
         self.bad = bad
 
 
@@ -60,4 +60,4 @@ class Faults:
     def too_many(self, why: str) -> str:
         """List the bad samples as text."""
         lines = "".join(f"\n  {bad}" for bad in [*self.met.values()][-NAMED_AT_MOST:])
-        return f"{len(self.met):,} bad samples, {why}:{lines}\nrun `ganlab data check`, and pack or copy the data anew"
+        return f"{len(self.met):,} bad samples, {why}:{lines}\nrun `ganlab data check`, and pack or copy the data again"

@@ -239,7 +239,7 @@ def read_json(folder: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise _malformed(folder, error) from error
     if found != FORMAT:
-        raise UserError(f"{path}: format {found!r}, but this ganlab reads format {FORMAT}; pack the dataset anew")
+        raise UserError(f"{path}: format {found!r}, but this ganlab reads format {FORMAT}; pack the dataset again")
     if fields.get("sha256", _signature(fields)) != _signature(fields):  # the first indexes had none
         raise _malformed(folder, ValueError("changed since it was written: its sha256 is another"))
     return fields

@@ -25,7 +25,7 @@ Entry = tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]
 IMAGE_SUFFIXES = ("png", "jpg", "webp")
 LEVEL = re.compile(r"r(\d{3,})\.(png|jpg|webp)")
 """Name of a smaller copy: `KEY.r032.png` has a height of 32 px."""
-REMEDY = "copy it again from where it was packed, or pack the dataset anew"
+REMEDY = "copy it again from where it was packed, or pack the dataset again"
 
 
 @dataclass(frozen=True, eq=False)

@@ -93,7 +93,7 @@ def _destination(place: Location, out: Path | None) -> Path:
         raise UserError(f"{place}: nothing can be written there; name a folder for the index with --out FOLDER")
     dest = out if out is not None else Path(place.base)
     if (dest / "index.json").exists():
-        raise UserError(f"{dest}: has an index.json; delete it to index anew, or name another folder with --out")
+        raise UserError(f"{dest}: has an index.json; delete it to index again, or name another folder with --out")
     return dest
 
 

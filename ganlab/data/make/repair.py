@@ -50,7 +50,7 @@ def repair(folder: Path) -> list[str]:
     spec = ImageSpec(image.height, image.width, image.channels, len(names))
     write_index(folder, spec, names, shards, samples, old.get("pack", {}), pyramid, members)
     return [
-        f"{folder}: the index was written anew ({cause}): {len(samples):,} images, {spec}; shards: {len(shards)}",
+        f"{folder}: the index was rewritten ({cause}): {len(samples):,} images, {spec}; shards: {len(shards)}",
         "class names and the arguments of the pack: " + ("as in the old index" if old else "lost; classes by number"),
     ]
 
