@@ -1,8 +1,8 @@
-"""Do the threads that decode slow the thread that trains? A training thread's Python and torch work per move, alone and
+"""Do the threads that decode slow the thread that trains? A training thread's Python and torch work per step, alone and
 beside a loader whose threads decode without a pause, both limited to their own cores by the system.
 
-The training thread is bound to one core and the decoders to others, so that what is left to share is the interpreter's
-lock (and the memory's bandwidth). It needs two cores or more.
+The training thread is bound to one core and the decoders to others, so that they share only the interpreter's lock (and
+memory bandwidth). It needs at least two cores.
 """
 
 import os
@@ -24,7 +24,7 @@ from ganlab.types import Phase
 SIZE, BATCH = 256, 32
 
 
-def moves(count: int) -> float:
+def steps(count: int) -> float:
     """Many small operations, as eager training on a GPU launches them; return seconds."""
     weights = [torch.randn(8, 8) for _ in range(20)]
     start = time.perf_counter()
@@ -48,7 +48,7 @@ def decode_for_ever(folder: Path, cores: list[int], stop: threading.Event, count
 
 @click.command()
 @click.option("--rounds", default=7, show_default=True)
-@click.option("--count", default=4000, show_default=True, help="Moves in a round.")
+@click.option("--count", default=4000, show_default=True, help="Steps in a repeat.")
 def main(rounds: int, count: int) -> None:
     torch.set_num_threads(1)
     cores = sorted(os.sched_getaffinity(0))
@@ -62,22 +62,22 @@ def main(rounds: int, count: int) -> None:
         pack(Path(name) / "images.npy", Path(name) / "shards", size=SIZE, image_format="jpeg", quality=92)
         alone, beside, rate = [], [], []
         for _ in range(rounds):
-            alone.append(moves(count))
+            alone.append(steps(count))
             stop, counted = threading.Event(), [0]
             reader = threading.Thread(target=decode_for_ever, args=(Path(name) / "shards", cores[1:], stop, counted))
             reader.start()
             while not counted[0]:
                 time.sleep(0.01)
             before = counted[0]
-            beside.append(moves(count))
+            beside.append(steps(count))
             rate.append((counted[0] - before) / beside[-1])
             stop.set()
             reader.join()
     ratios = [b / a for a, b in zip(alone, beside, strict=True)]
     images_per_second = statistics.median(rate)
     print(f"{threads} decoding threads, {images_per_second:,.0f} images/s of {SIZE} px, torch {torch.__version__}")
-    print(f"a move alone {min(alone) / count * 1e6:.0f} us, beside the decoders {min(beside) / count * 1e6:.0f} us")
-    print(f"time per move, beside / alone: {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
+    print(f"a step alone {min(alone) / count * 1e6:.0f} us, beside the decoders {min(beside) / count * 1e6:.0f} us")
+    print(f"time per step, beside / alone: {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
 
 
 if __name__ == "__main__":

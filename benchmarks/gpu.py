@@ -1,8 +1,8 @@
 """Training on one GPU: images per second and the share of its measured matrix rate, with and without each speed-up.
 
-For each family at the papers' size: float32, TF32 and bfloat16 as they are; bfloat16 compiled, recorded as CUDA
-graphs, and both. The images lie on the device already; the last figure reads them from shards. What no time is left for
-is named, and the slowest case in bfloat16 is profiled: its ten costliest operators.
+For each family at the papers' size: float32, TF32 and bfloat16 as they are; bfloat16 compiled, with CUDA
+graphs, and with both. The images are already on the device; the last figure reads them from shards. Cases for which no
+time is left are named, and the slowest case in bfloat16 is profiled: its ten costliest operators.
 """
 
 import json
@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from ganlab.commands.train import train
 from ganlab.data.make.pack import pack
-from ganlab.experiment import selfcheck
+from ganlab.experiment import limits
 from ganlab.experiment.build import build_model, set_arithmetic, speed_up
 from ganlab.experiment.config import load
 from ganlab.experiment.frame import Config
@@ -40,12 +40,12 @@ WAYS = [
     ("bf16", True, False),
     ("bf16", True, True),
 ]
-"""Precision, compiled, recorded."""
+"""Precision, compilation, CUDA graphs."""
 
 
 def config_of(case: str, device: str, way: tuple[str, bool, bool], *overrides: str) -> Config:
     name, size, classes, batch = CASES[case]
-    precision, compiled, recorded = way
+    precision, compiled, graphs = way
     return load(
         CONFIGS / name,
         [
@@ -54,7 +54,7 @@ def config_of(case: str, device: str, way: tuple[str, bool, bool], *overrides: s
             f"machine.device={device}",
             f"machine.precision={precision}",
             f"machine.compile={str(compiled).lower()}",
-            f"machine.cuda_graphs={str(recorded).lower()}",
+            f"machine.cuda_graphs={str(graphs).lower()}",
             "run=none",
             *overrides,
         ],
@@ -70,21 +70,21 @@ def seated(config: Config) -> GANModule:
     return model
 
 
-def measure(case: str, device: str, way: tuple[str, bool, bool], seconds: float, rates: selfcheck.Rates) -> float:
+def measure(case: str, device: str, way: tuple[str, bool, bool], seconds: float, rates: limits.Rates) -> float:
     """Print a line, and return the images per second."""
     config = config_of(case, device, way)
     cuda = device == "cuda"
-    counted = build_model(config)  # not seated, and neither compiled nor recorded
-    work = selfcheck.count(counted, counted.phases[-1], config.train.batch)
+    counted = build_model(config)  # not seated, compiled or captured
+    work = limits.count(counted, counted.phases[-1], config.train.batch)
     start = time.perf_counter()
     model = seated(config)
     if cuda:
         torch.backends.cudnn.benchmark = True
         torch.cuda.reset_peak_memory_stats()
-    for _ in range(4):  # compiles and records
-        selfcheck.play(model, model.phases[-1], config.train.batch, 0.0)
+    for _ in range(4):  # compiles and captures
+        limits.time_rounds(model, model.phases[-1], config.train.batch, 0.0)
     begun = time.perf_counter() - start
-    rate = selfcheck.play(model, model.phases[-1], config.train.batch, seconds)["images_per_second"]
+    rate = limits.time_rounds(model, model.phases[-1], config.train.batch, seconds)["images_per_second"]
     peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0.0
     print(
         f"  {way[0]:<5}{'compiled' if way[1] else '':<9}{'graphs' if way[2] else '':<7}{rate:10.1f} images/s  "
@@ -115,10 +115,10 @@ def look_closely(case: str, device: str) -> None:
     """Print the costliest operators of some steps in bfloat16."""
     config = config_of(case, device, ("bf16", False, False))
     model = seated(config)
-    selfcheck.play(model, model.phases[-1], config.train.batch, 0.0)
+    limits.time_rounds(model, model.phases[-1], config.train.batch, 0.0)
     cuda = device == "cuda"
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as profiler:
-        selfcheck.play(model, model.phases[-1], config.train.batch, 0.0)
+        limits.time_rounds(model, model.phases[-1], config.train.batch, 0.0)
     by = "self_device_time_total" if cuda else "self_cpu_time_total"
     print(f"\n{case}, bf16, where the time goes")
     print(profiler.key_averages().table(sort_by=by, row_limit=10, max_name_column_width=60))
@@ -127,14 +127,14 @@ def look_closely(case: str, device: str) -> None:
 @click.command()
 @click.option("--device", default="cuda", show_default=True)
 @click.option("--seconds", default=3.0, show_default=True, help="Of each figure.")
-@click.option("--minutes", default=9.0, show_default=True, help="Begin nothing new after these.")
+@click.option("--minutes", default=9.0, show_default=True, help="Start no new measurement after these.")
 @click.option("--only", multiple=True, help="Cases; all of them where none is named.")
 @click.option("--images", default=400_000, show_default=True, help="Of the run from shards; 0 for none.")
 def main(device: str, seconds: float, minutes: float, only: tuple[str, ...], images: int) -> None:
     end = time.monotonic() + 60 * minutes
     where = torch.device(device)
-    rates = selfcheck.measure(where, ["fp32", "tf32", "bf16"] if device == "cuda" else ["fp32", "bf16"], 3.0)
-    print(f"torch {torch.__version__}; {selfcheck.tell_machine(rates, where)}", flush=True)
+    rates = limits.measure(where, ["fp32", "tf32", "bf16"] if device == "cuda" else ["fp32", "bf16"], 3.0)
+    print(f"torch {torch.__version__}; {limits.tell_machine(rates, where)}", flush=True)
     shares: dict[str, float] = {}
     # The plain ways of all cases come first: compilation takes the longest, and may be what there is no time for.
     for compiled in (False, True):

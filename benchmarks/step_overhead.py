@@ -7,7 +7,7 @@ Prints ratios of images per second, ganlab / loop, from one run: the variants ta
 - `shared fakes`: the loop of PyTorch's DCGAN example, without an average, whose generator reuses the discriminator's
   fakes and so saves one generator pass: what ganlab's fresh latents cost.
 
-Then the microseconds that a round costs ganlab beside its arithmetic: players whose steps only advance the clock.
+Then the microseconds that a round costs ganlab besides its arithmetic, with players whose steps only advance the clock.
 """
 
 import copy
@@ -26,7 +26,7 @@ from torch.optim import Adam
 from ganlab.commands.train import Run, make_tasks
 from ganlab.data.make.pack import pack
 from ganlab.data.read.module import ShardData
-from ganlab.engine.loop import play
+from ganlab.engine.loop import fit
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat
 from ganlab.experiment.build import count_work, set_arithmetic
@@ -44,17 +44,17 @@ IMAGE = ImageSpec(32, 32, 3)
 class Empty(DCGAN):
     """Steps without arithmetic."""
 
-    def move(self, name, real, labels):
+    def step(self, name, reals):
         if name == "discriminator":
-            self.clock.nimg += len(real)
-        self.clock.moves[name] += 1
+            self.clock.nimg += len(reals["real"])
+        self.clock.steps[name] += 1
 
     def settle(self):
         pass
 
 
 class InMemory:
-    """Random batches of images that are there already, for ever."""
+    """An endless stream of random batches of images in memory."""
 
     def __init__(self, images: torch.Tensor) -> None:
         self.images = images
@@ -94,7 +94,7 @@ def by_ganlab(folder: Path, images: torch.Tensor | None, steps: int, kind: type[
     signals, noted = Signals(), []
     tasks, _ = make_tasks(Run(config, data, None, works, device, Events(run / "events.jsonl"), ()), None, signals)
     batches = data.loader(model, device) if images is None else InMemory(images)
-    play(model, timed(batches, noted), signals, total_nimg=total, tasks=tasks)
+    fit(model, timed(batches, noted), signals, total_nimg=total, tasks=tasks)
     shutil.rmtree(run)
     return (noted[WARM_UP + steps] - noted[WARM_UP]) / steps
 

@@ -1,11 +1,11 @@
 """Training, side by side: ganlab, ganlab compiled, a plain torch loop, and that loop with the obvious speed-ups.
 
-For each family, images per second over images in memory, and the peak of the process. Each way is a process of its own
-that waits for its turn; they take turns for so many rounds, and each figure is a median (smallest-largest).
+For each family, images per second over images in memory, and the peak memory of the process. Each variant runs in its
+own process; the variants alternate for several repeats, and each figure is a median (smallest-largest).
 - `ganlab`: through the loop of `ganlab train`, with its ticks; `compiled`: with `machine.compile=true`.
 - `loop`: the same game by hand: fresh latents for both steps, penalties by `autograd.grad`, the average of the weights.
-- `fast loop`: the same with channels_last, fused Adam, and both networks under `torch.compile`; torch refuses a
-  compiled network inside a penalty, so that pass is not.
+- `fast loop`: the same with channels_last, fused Adam, and both networks under `torch.compile`; torch cannot
+  compile a network inside a penalty, so that pass is not compiled.
 """
 
 import copy
@@ -22,7 +22,7 @@ import torch
 from turns import Waiting
 
 from ganlab.callbacks import Ticks
-from ganlab.engine.loop import play
+from ganlab.engine.loop import fit
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat
 from ganlab.experiment.build import build_model, set_arithmetic, speed_up
@@ -102,7 +102,7 @@ class Ours:
             tracker=None,
             events=Events(self.folder / "events.jsonl"),
         )
-        play(self.model, batches, Signals(), total_nimg=total, tasks=[ticks])
+        fit(self.model, batches, Signals(), total_nimg=total, tasks=[ticks])
         return batches.asked[steps] - batches.asked[0]
 
 

@@ -6,7 +6,7 @@ __all__ = ["load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `load` when it is asked for: `ganlab --help` answers before torch could be imported."""
+    """Import `load` on first use: `ganlab --help` does not wait for torch."""
     if name == "load":
         from ganlab.experiment.load import load
 

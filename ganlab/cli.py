@@ -11,14 +11,14 @@ FOLDER = click.Path(path_type=Path)
 
 
 class Verb(click.Command):
-    """A command that ends with 0 when done, 2 for a person's mistake, 1 for anything else, 130 for Ctrl-C."""
+    """A command with exit code 0 when done, 2 for a user's mistake, 1 for any other error, 130 for Ctrl-C."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the verb; a mistake becomes one message."""
+        """Run the verb; print a user's mistake as one message."""
         debug = context.params.pop("debug")
         try:
             return super().invoke(context)
@@ -66,9 +66,9 @@ def train(
     trust: tuple[str, ...],
     allow_change: tuple[str, ...],
 ) -> None:
-    """Train CONFIG, or go on where its run folder's newest checkpoint stands.
+    """Train CONFIG, or resume from the newest checkpoint in its run folder.
 
-    Overrides are laid over the config last: train.batch=32, model.regularizers.r1=null (removes a named part),
+    Overrides are applied last: train.batch=32, model.regularizers.r1=null (removes a named part),
     run=PATH (the run's folder; default runs/<dataset>-<config's name>).
     """
     from ganlab.commands.train import train
@@ -82,9 +82,9 @@ def train(
 @OVERRIDES
 @MACHINE
 @TRUST
-@click.option("--time", is_flag=True, help="Also make moves for ten seconds, and hold them against this machine.")
+@click.option("--time", is_flag=True, help="Also time steps for ten seconds, against this machine's limit.")
 def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: tuple[str, ...], time: bool) -> None:
-    """Print the resolved CONFIG, both networks layer by layer, and the plan of the run. Allocates nothing unasked."""
+    """Print the resolved CONFIG, every network layer by layer, and the plan of the run, without allocating memory."""
     from ganlab.commands.show import show
     from ganlab.experiment.config import load
 
@@ -97,13 +97,13 @@ def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: 
 @click.option("-n", default=64, show_default=True, type=click.IntRange(min=1), help="How many images.")
 @click.option("--seed", default=0, show_default=True, help="Image i of a seed is the same for any -n.")
 @click.option("--out", type=FOLDER, help="File of the grid, or folder with --each; default: in the run's folder.")
-@click.option("--each", is_flag=True, help="A PNG for each image instead of one grid.")
+@click.option("--each", is_flag=True, help="One PNG per image instead of one grid.")
 @click.option("--labels", help="Classes, repeated as often as needed: 0,1,2. Default: drawn at random.")
 @TRUST
 def sample(
     run: Path, n: int, seed: int, out: Path | None, each: bool, labels: str | None, trust: tuple[str, ...]
 ) -> None:
-    """Make images with the averaged generator of RUN, a run's folder or an exported one."""
+    """Generate images with the averaged generator of RUN, a run's folder or an exported one."""
     from ganlab.commands.sample import sample
 
     try:
@@ -121,15 +121,15 @@ def sample(
 )
 @click.option("--data", help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")
 @click.option("--extractor", type=FOLDER, help="TorchScript file: bytes [n, c, h, w] to features [n, d].")
-@click.option("-n", type=click.IntRange(min=1), help="Images judged. Default: 50,000 of a run, all of a folder.")
+@click.option("-n", type=click.IntRange(min=1), help="Number of images. Default: 50,000 of a run, all of a folder.")
 @TRUST
 def evaluate(target: str, images: str | None, metrics: str | None, **options: Any) -> None:
-    """Judge images by IMAGES; under torchrun, all processes share the work.
+    """Evaluate a run or images against IMAGES; under torchrun, all processes share the work.
 
     Both may be a run's folder, shards (a folder, a URL, or some: x-{000..009}.tar), or a folder or zip of images.
 
-    The name of a number says how it was made. A run keeps its numbers in results.jsonl. Statistics of the reals are
-    kept in $GANLAB_CACHE, or ~/.cache/ganlab.
+    The full name of a value states its protocol. The values of a run are added to its results.jsonl. Statistics of the
+    reals are cached in $GANLAB_CACHE, or ~/.cache/ganlab.
     """
     from ganlab.commands.evaluate import evaluate_paths
 
@@ -141,7 +141,7 @@ def evaluate(target: str, images: str | None, metrics: str | None, **options: An
 @main.command()
 @click.argument("runs", type=FOLDER, nargs=-1, required=True, metavar="RUN...")
 def compare(runs: tuple[Path, ...]) -> None:
-    """Print the results of RUNs side by side; refused where they were measured by different protocols."""
+    """Print the results of RUNs side by side; values of different protocols are refused."""
     from ganlab.commands.compare import compare
 
     for line in compare(runs):
@@ -162,7 +162,7 @@ def export(run: Path, out: Path, trust: tuple[str, ...]) -> None:
 
 @main.group(cls=Verbs)
 def data() -> None:
-    """Make and check datasets of shards."""
+    """Create and check datasets of shards."""
 
 
 @data.command()
@@ -170,19 +170,19 @@ def data() -> None:
 @click.argument("dest", type=FOLDER)
 @click.option("--size", required=True, type=click.IntRange(min=1), help="Height and width of the packed images, px.")
 @click.option("--image-format", default="png", show_default=True, type=click.Choice(["png", "jpeg", "webp"]))
-@click.option("--quality", default=95, show_default=True, type=click.IntRange(1, 100), help="Of JPEG.")
+@click.option("--quality", default=95, show_default=True, type=click.IntRange(1, 100), help="JPEG quality.")
 @click.option("--channels", type=click.Choice(["1", "3", "4"]), help="Default: what the first images have.")
 @click.option("--pyramid", is_flag=True, help="Add copies of each image at every power of two from 4 px up.")
 @click.option("--shard-samples", default=4096, show_default=True, type=click.IntRange(min=1), help="Images in a shard.")
-@click.option("--seed", default=0, show_default=True, help="Of the shuffle.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes that encode.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the shuffle.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Encoding processes.")
 def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None:
     """Pack SOURCE into shards in the folder DEST: centre-cropped, resized with antialiasing, shuffled.
 
-    SOURCE is a folder of images (a class for each sub-folder), a zip with a dataset.json, an idx file of the MNIST
+    SOURCE is a folder of images (one class per sub-folder), a zip with a dataset.json, an idx file of the MNIST
     layout, a NumPy array (.npy, or .npz with images and labels), a WebDataset (a .tar, a folder of them, or
-    part-{000..127}.tar), an LMDB as LSUN has it, or torchvision:CIFAR10:FOLDER, torchvision:STL10.unlabeled:FOLDER
-    and so on, downloaded already. A killed pack goes on where it was.
+    part-{000..127}.tar), an LMDB in LSUN's layout, or torchvision:CIFAR10:FOLDER, torchvision:STL10.unlabeled:FOLDER
+    and so on, already downloaded. A killed pack resumes where it was.
     """
     from ganlab.data.make.pack import pack
 
@@ -200,9 +200,9 @@ CONTACT_SHEET = click.option(
 @data.command()
 @URL
 @CONTACT_SHEET
-@click.option("--repair", is_flag=True, help="First write the index anew if it does not fit the shards of a folder.")
+@click.option("--repair", is_flag=True, help="First rewrite the index if it does not match the shards of a folder.")
 def check(url: str, contact_sheet: Path | None, repair: bool) -> None:
-    """Read every shard again and compare it with the index; print counts per class and draw a contact sheet."""
+    """Read every shard and compare it with the index; print counts per class and draw a contact sheet."""
     from ganlab.data.make import check as checking
     from ganlab.data.make.repair import repair as mend
 
@@ -219,18 +219,18 @@ def check(url: str, contact_sheet: Path | None, repair: bool) -> None:
 @CONTACT_SHEET
 def show_data(url: str, contact_sheet: Path | None) -> None:
     """Print classes, sizes, mean and deviation of a dataset, and draw a contact sheet."""
-    from ganlab.data.make.show import show
+    from ganlab.data.make.show import describe
 
-    for line in show(url, contact_sheet):
+    for line in describe(url, contact_sheet):
         click.echo(line)
 
 
 @data.command()
 @URL
 @click.option("--size", type=click.IntRange(min=1), help="Height of the batch's images, px; default: the dataset's.")
-@click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="That decode.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="Decoding threads.")
 def bench(url: str, size: int | None, threads: int) -> None:
-    """Measure how fast images of a dataset become batches, and where the time goes."""
+    """Measure the loading speed of a dataset, and where the time goes."""
     from ganlab.data.make.bench import bench
 
     for line in bench(url, size=size, threads=threads):
@@ -246,8 +246,8 @@ def bench(url: str, size: int | None, threads: int) -> None:
 def index(url: str, channels: str, **options: Any) -> None:
     """Index WebDataset shards that another program wrote: a folder, or URL/name-{000..009}.tar.
 
-    Images may have any size: they are cropped to their centre square and resized as they are decoded. Shards on this
-    machine are read whole, of others only the headers and classes.
+    Images may have any size: they are cropped to their centre square and resized when they are decoded. Local shards
+    are read completely, of remote ones only the headers and classes.
     """
     from ganlab.data.make.foreign import index as index_shards
 

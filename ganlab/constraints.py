@@ -1,4 +1,4 @@
-"""What is done to a network's weights after each step that moves it."""
+"""Constraints: changes of a network's weights after each step that moves it."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -7,23 +7,23 @@ import torch
 from torch import nn
 
 
-@runtime_checkable  # so that a config can tell who is one
+@runtime_checkable  # for `ganlab.experiment.parts`, which checks classes against it
 class Constraint(Protocol):
     """A change of weights, in place, the same on every rank."""
 
     def __call__(self, network: nn.Module) -> None:
-        """Bring the weights back to where they may be."""
+        """Project the weights back onto the allowed set."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightClip(Constraint):
-    """Every weight in [-bound, bound] (Arjovsky et al. 2017, algorithm 1; their c, 0.01)."""
+    """Clip every weight to [-bound, bound] (Arjovsky et al. 2017, algorithm 1; their c, 0.01)."""
 
     bound: float = 0.01
 
     @torch.no_grad()
     def __call__(self, network: nn.Module) -> None:
-        """Clip."""
+        """Clip the weights."""
         torch._foreach_clamp_min_(list(network.parameters()), -self.bound)
         torch._foreach_clamp_max_(list(network.parameters()), self.bound)

@@ -1,4 +1,4 @@
-"""Many processes: which one this is, and what they tell each other."""
+"""Ranks of a distributed job, and the collectives that the package uses."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from ganlab.types import UserError
 T = TypeVar("T")
 
 ROUNDING = 1e-3
-"""Of a tensor's norm: ranks on different hardware drift apart by less, and a rank that steps alone by more."""
+"""Relative to a tensor's norm: ranks on different hardware differ by less, a rank that missed a reduction by more."""
 
 
 def processes_here() -> int:
@@ -24,17 +24,17 @@ def processes_here() -> int:
 
 
 def world_size() -> int:
-    """Return the number of processes: of the group once it is up, before that what the launcher promises."""
+    """Return the number of processes: the group's once it is initialised, before that the launcher's."""
     return dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """Return this process's number."""
+    """Return this process's rank."""
     return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
 
 
 def barrier() -> None:
-    """Wait for the other processes, where there are any."""
+    """Wait for the other processes, if there are any."""
     if dist.is_initialized():
         dist.barrier()
 
@@ -48,7 +48,7 @@ def average(values: Tensor) -> Tensor:
 
 
 def gather(values: list[Any]) -> list[Any]:
-    """Return the values of all ranks together, on every rank."""
+    """Return the values of all ranks in one list, on every rank."""
     if not dist.is_initialized():
         return values
     everyone: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
@@ -57,7 +57,7 @@ def gather(values: list[Any]) -> list[Any]:
 
 
 def gather_tensor(values: Tensor) -> Tensor:
-    """Return the rows of all ranks in their order, on every rank; without a gradient."""
+    """Return the rows of all ranks, in the order of ranks, on every rank; without a gradient."""
     if not dist.is_initialized():
         return values
     everyone = [torch.empty_like(values) for _ in range(dist.get_world_size())]
@@ -66,17 +66,17 @@ def gather_tensor(values: Tensor) -> Tensor:
 
 
 def agree(failure: str | None) -> None:
-    """Wait for all ranks, and raise on all of them what any of them met.
+    """Wait for all ranks, and raise the failures of any of them on all of them.
 
     Raises:
-        UserError: with the ranks' failures, each named by its rank.
+        UserError: lists the failures with their ranks.
     """
     if failures := gather([] if failure is None else [f"rank {rank()}: {failure}" if world_size() > 1 else failure]):
         raise UserError("; ".join(failures))
 
 
 def decide(choose: Callable[[], T]) -> T:
-    """Return on all ranks what rank 0 chooses; a `UserError` that it meets is raised on all."""
+    """Return on all ranks what `choose` returns on rank 0; its `UserError` is raised on all."""
     told: list[Any] = [None, None]
     if rank() == 0:
         try:
@@ -92,10 +92,9 @@ def decide(choose: Callable[[], T]) -> T:
 
 
 def differing(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """Return the names of tensors that are not the same on all ranks but for rounding; one gather.
+    """Return the names of tensors that differ between ranks by more than rounding, with one gather.
 
-    Compared are two float64 sums of each: the difference of the plain sum, and that of the norm, in norms. What is
-    sharded is left out.
+    It compares each tensor's float64 sum and norm, relative to the norm. Sharded tensors are skipped.
     """
     named = [(name, value) for name, value in tensors if not isinstance(value, DTensor)]
     if not named:
@@ -105,7 +104,7 @@ def differing(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
     own = torch.stack([sums, norms])
     everyone = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(everyone, own)
-    counts = [not value.is_floating_point() for _, value in named]  # of which no rounding parts the ranks
+    counts = [not value.is_floating_point() for _, value in named]  # integers must agree exactly
     first, exact = everyone[0], torch.tensor(counts, device=own.device)
     tolerance = (ROUNDING * first[1]).masked_fill(exact, 0.0)
     same = torch.stack([torch.isclose(other, first, 0.0, 0.0, equal_nan=True) for other in everyone])
@@ -114,19 +113,19 @@ def differing(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether an error is a collective's, which fails when another process is gone."""
+    """Tell whether an error comes from a collective, which fails when another process is gone."""
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
-# Two names of torch's that are not public, here alone: torch's version has an upper bound, and tests with dead, stopped
-# and sleeping processes (tests/test_launch.py) would show a change.
+# The only uses of torch's private names in the package. Torch's version has an upper bound, and the tests with dead,
+# stopped and sleeping processes (tests/test_launch.py) would fail after a change.
 
 
 def collectives_entered() -> int:
-    """Return how many collectives this process has entered so far."""
+    """Return the number of collectives that this process has entered so far."""
     return int(_get_default_group()._get_sequence_number_for_group())  # type: ignore[attr-defined]
 
 
 def store_of_job() -> Store:
-    """Return a connection of one's own to the store in which the job's processes met."""
+    """Return a new connection to the job's rendezvous store."""
     return _get_default_store().clone()

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic file writes, hashes and the cache folder."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a binary file that appears at `path` only when it is complete and on disk.
 
     The bytes go to `<path>.tmp` in the same folder, so that the rename stays on one file system. The name is
-    fixed: what a killed process leaves behind, the next one overwrites. On any error the old file stays as it was.
+    fixed: the next process overwrites what a killed one left. On any error the old file stays unchanged.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -45,6 +45,6 @@ def sha256_of(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Return where to keep what can be made again: $GANLAB_CACHE, else ganlab in $XDG_CACHE_HOME or ~/.cache."""
+    """Return the folder for files that can be recomputed: $GANLAB_CACHE, else ganlab in $XDG_CACHE_HOME or ~/.cache."""
     chosen, general = os.environ.get("GANLAB_CACHE"), os.environ.get("XDG_CACHE_HOME")
     return Path(chosen) if chosen else Path(general or Path.home() / ".cache") / "ganlab"

@@ -1,4 +1,4 @@
-"""Names and numbers, hashed: what every random number is a function of."""
+"""Hash keys of names and numbers: every random number is a function of one."""
 
 import hashlib
 

@@ -9,17 +9,17 @@ from torch.nn.functional import relu, softplus
 from ganlab.types import Logits, PerSample
 
 
-@runtime_checkable  # so that a config can tell who is one
+@runtime_checkable  # for `ganlab.experiment.parts`, which checks classes against it
 class Objective(Protocol):
-    """What the players want; each method returns a loss for every sample of its batch."""
+    """The losses of both players; each method returns one loss per sample of its batch."""
 
     sees_reals: ClassVar[bool] = False
     """Whether the generator's loss depends on the reals."""
     generator: Callable[..., PerSample]
-    """`generator(fake)`, or of one that sees reals `generator(fake, real)`: the generator's loss."""
+    """The generator's loss: `generator(fake)`, or with `sees_reals` `generator(fake, real)`."""
 
     def discriminator(self, real: Logits, fake: Logits) -> PerSample:
-        """Return the discriminator's loss for as many reals as fakes."""
+        """Return the discriminator's loss for equally many reals and fakes."""
         ...
 
 
@@ -51,7 +51,7 @@ class Hinge(Objective):
 
 @dataclass(frozen=True)
 class Wasserstein(Objective):
-    """Difference of a critic's means (Arjovsky et al. 2017, eq. 2); wants a penalty that keeps the critic Lipschitz."""
+    """Difference of a critic's means (Arjovsky et al. 2017, eq. 2); needs a penalty that keeps the critic Lipschitz."""
 
     def discriminator(self, real: Logits, fake: Logits) -> PerSample:
         """D(G(z)) - D(x)."""

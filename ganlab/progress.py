@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Images done of a total, with rate and time left: a bar on a terminal, a line now and then without one."""
+    """Images done of a total, with speed and time left: a bar on a terminal, otherwise a line now and then."""
 
     def __init__(
         self, what: str, total: int, done: int = 0, seconds_between_lines: float = 10.0, unit: str = "images"
@@ -24,7 +24,7 @@ class Progress:
         )
 
     def update(self, images: int, facts: str = "") -> None:
-        """Count `images` more, and say `facts` about them."""
+        """Count `images` more, and show `facts` beside them."""
         self.done += images
         if self.bar is not None:
             self.bar.set_postfix_str(facts, refresh=False)
@@ -39,7 +39,7 @@ class Progress:
         return (self.done - self.first) / max(time.monotonic() - self.start, 1e-9)
 
     def print(self, line: str) -> None:
-        """Write a whole line without tearing the bar."""
+        """Print a line above the bar."""
         tqdm.write(line, file=sys.stderr)
         sys.stderr.flush()
 
@@ -58,7 +58,7 @@ class Progress:
 
 
 def progress_line(done: int, total: int, rate: float, unit: str = "images") -> str:
-    """Say how far it is, how fast, and how long it will take.
+    """Return progress, speed and time left as one line.
 
     `12,800 of 64,000 images (20%), 512 images/s, 1:40 left`
     """

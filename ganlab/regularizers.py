@@ -1,7 +1,7 @@
-"""Terms added to a player's loss: penalties on a network's input gradient, or on what it gives.
+"""Terms added to a player's loss: penalties on a network's input gradient, or on its output.
 
-A class says where it looks and what it makes of that; the loss of the player makes the passes, each once, however many
-penalties look at it.
+A class names the pass that it uses and computes the penalty from it. The player's loss makes each pass once, however
+many penalties use it.
 """
 
 from abc import ABC, abstractmethod
@@ -17,22 +17,22 @@ from ganlab.types import PerSample
 
 
 class Point(NamedTuple):
-    """One pass through a network, as a penalty sees it."""
+    """One pass through a network, the input of a penalty."""
 
     inputs: tuple[Tensor, ...]
-    """What went in, samples first in each."""
+    """The inputs, each with samples along the first dimension."""
     output: Tensor
-    """What came out: logits [n] of a discriminator."""
+    """The output: logits [n] of a discriminator."""
     gradient: Tensor | None
-    """Of each sample's output by its first input, the others held; None where no penalty asks for it."""
+    """Gradient of each sample's output by its first input; None where no penalty needs it."""
     network: Callable[..., Tensor]
-    """The pass itself, for penalties that need another one."""
+    """The function that makes the pass, for penalties that need another one."""
 
 
 def input_gradient(network: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradient of each sample's output by its first input, and the outputs of the same forward pass.
 
-    Through `torch.func.grad`, so that the penalty and the loss can be compiled as one graph. `network` must be plain
+    It uses `torch.func.grad`, so that the penalty and the loss can be compiled as one graph. `network` must be plain
     differentiable operations: no `autograd.Function`, no buffer written in forward.
     """
 
@@ -46,24 +46,24 @@ def input_gradient(network: Callable[..., Tensor], *inputs: Tensor) -> tuple[Ten
 
 @dataclass(frozen=True, kw_only=True)
 class Regularizer(ABC):
-    """`weight * penalty`, the penalty as the paper writes it; with `every: k` at every k-th step, k times as strong."""
+    """`weight * penalty`, with the paper's penalty; with `every: k` at every k-th step, k times as strong."""
 
     weight: float | Schedule
     every: int = 1
 
     at: ClassVar[str]
-    """The pass that it looks at, by the name that the player's loss gives it. A discriminator's loss has `real`, `fake`
-    and `interpolates` (random points on the lines from each real to its fake), a generator's has `latents`."""
+    """The pass that it uses, by its name in the player's loss. A discriminator's loss has `real`, `fake` and
+    `interpolates` (random points on the line from each real to its fake), a generator's has `latents`."""
     gradient: ClassVar[bool] = True
-    """Whether it asks for the gradient of that pass, which is then made in full precision."""
+    """Whether it needs the input gradient of that pass, which is then made in full precision."""
 
     @abstractmethod
     def penalty(self, point: Point) -> PerSample:
-        """Return the penalty of every sample."""
+        """Return the penalty of each sample."""
 
 
 def squared_norm(gradient: Tensor | None) -> PerSample:
-    """Return each sample's squared norm of a gradient [n, ...]."""
+    """Return the squared norm of each sample's gradient; `gradient` is [n, ...]."""
     assert gradient is not None
     return gradient.square().sum(tuple(range(1, gradient.ndim)))
 
@@ -89,9 +89,9 @@ class R2(Regularizer):
 
 
 class GradientPenalty(Regularizer):
-    """Squared distance of the gradient's norm from 1, between reals and fakes (Gulrajani et al. 2017, eq. 3).
+    """Squared distance of the gradient's norm from 1, at interpolates (Gulrajani et al. 2017, eq. 3).
 
-    Their lambda, 10, is `weight`. Each pair has a mixing weight of its own.
+    Their lambda, 10, is `weight`. Each pair of real and fake has its own mixing weight.
     """
 
     at = "interpolates"

@@ -1,4 +1,4 @@
-"""Scalars as pure functions of the images seen."""
+"""Schedules: scalars as pure functions of the images shown."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -6,18 +6,18 @@ from typing import Protocol, runtime_checkable
 from ganlab.types import UserError
 
 
-@runtime_checkable  # so that `ganlab.experiment.parts` can tell who is one
+@runtime_checkable  # for `ganlab.experiment.parts`, which checks classes against it
 class Schedule(Protocol):
-    """A callable that gives a scalar for `nimg` images seen."""
+    """A callable that returns a scalar for `nimg` images shown."""
 
     def __call__(self, nimg: int) -> float:
-        """Return the value at the start of a step made at `nimg`."""
+        """Return the value for a step that starts at `nimg`."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """The same value always."""
+    """A constant value."""
 
     value: float = 1.0
 
@@ -28,7 +28,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(Schedule):
-    """From `start` to `end` in a straight line between two moments; constant before and after."""
+    """Linear from `start` at `from_nimg` to `end` at `until_nimg`; constant before and after."""
 
     until_nimg: int | None = None
     """None is the end of the run."""
@@ -36,7 +36,7 @@ class Linear(Schedule):
     start: float = 1.0
     end: float = 0.0
     total_nimg: int | None = None
-    """Images of the whole run, which supplies it; None where nobody knows, and then `until_nimg` must be given."""
+    """Length of the whole run in images, supplied by the run; if None, `until_nimg` must be given."""
 
     def __post_init__(self) -> None:
         if self.last is not None and self.last <= self.from_nimg:
@@ -44,11 +44,11 @@ class Linear(Schedule):
 
     @property
     def last(self) -> int | None:
-        """Return the moment from which on the value is `end`."""
+        """The images shown from which on the value is `end`; None if unknown."""
         return self.total_nimg if self.until_nimg is None else self.until_nimg
 
     def __call__(self, nimg: int) -> float:
-        """Return the value on the line."""
+        """Return the value at `nimg`."""
         if self.last is None:
             raise UserError("until_nimg: null, and the length of the run is not known; write until_nimg")
         share = (nimg - self.from_nimg) / (self.last - self.from_nimg)
@@ -56,7 +56,7 @@ class Linear(Schedule):
 
 
 def ending(schedule: Schedule | None, total_nimg: int | None) -> Schedule | None:
-    """Return a schedule that knows the length of the run, if it has no end of its own and nobody has told it yet."""
+    """Set the length of the run in a `Linear` that has no end yet; return other schedules unchanged."""
     if isinstance(schedule, Linear) and schedule.last is None:
         return replace(schedule, total_nimg=total_nimg)
     return schedule

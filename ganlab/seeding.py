@@ -1,8 +1,8 @@
 """Random numbers as pure functions of (seed, name, position): nothing to save, nothing that depends on the world size.
 
-A batch is cut into blocks of `group` consecutive samples, and each block has a key of its own, so that a rank draws
-only the blocks that it owns. (`torch.randn` is not prefix-stable: a rank's share of a larger draw cannot be had
-without making the whole.) Training, sampling and evaluation use different names and so never share a stream.
+A batch is split into blocks of `group` consecutive samples, each with its own key, so that a rank draws only its own
+blocks. (`torch.randn` is not prefix-stable: a rank's share of a larger draw cannot be made without the whole.)
+Training, sampling and evaluation use different names and so never share a stream.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from ganlab.keys import key as key
 
 
 def seed_everything(seed: int) -> None:
-    """Seed torch's global generators: the initial weights are all that is drawn from them."""
+    """Seed torch's global generators, which draw the initial weights and nothing else."""
     torch.manual_seed(key(seed, "initial weights"))
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The random numbers of samples [start, start + n) of the global batch at one moment of one run.
+    """The random numbers of samples [start, start + n) of the global batch at `nimg` images of a run.
 
-    `start` and every n must be multiples of `group`. The numbers are drawn on `device`: CPU and CUDA give different
-    ones, any two machines of the same kind the same.
+    `start` and every n must be multiples of `group`. The numbers are drawn on `device`: CPU and CUDA draw different
+    ones, two machines with the same kind of device the same.
     """
 
     seed: int
@@ -35,11 +35,11 @@ class Noise:
     dtype: torch.dtype = torch.float32
 
     def normal(self, name: str, *shape: int) -> Tensor:
-        """Draw standard normal numbers of `shape`, samples first."""
+        """Draw standard normal numbers of `shape`, with samples along the first dimension."""
         return self._draw(name, torch.empty(shape, device=self.device, dtype=self.dtype), Tensor.normal_)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
-        """Draw numbers uniform in [0, 1), samples first."""
+        """Draw numbers uniform in [0, 1), with samples along the first dimension."""
         return self._draw(name, torch.empty(shape, device=self.device, dtype=self.dtype), Tensor.uniform_)
 
     def classes(self, name: str, n: int, classes: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The shapes of tensors that cross borders between rooms of the house; the tests check them."""
+"""Types of tensors with their shapes, for the interfaces between packages; the tests check them."""
 
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
@@ -7,11 +7,11 @@ Images = Float[Tensor, "n channels height width"]
 """Images in [-1, 1]."""
 Latents = Float[Tensor, "n latent"]
 Labels = Int[Tensor, " n"]
-"""Classes as int64, -1 where there is none."""
+"""Classes as int64, -1 for none."""
 Logits = Float[Tensor, " n"]
 PerSample = Float[Tensor, " n"]
-"""One number a sample: a loss or a penalty before its mean is taken."""
+"""One number per sample: a loss or a penalty before averaging."""
 Pixels = UInt8[Tensor, "n channels height width"]
 """Images as bytes."""
 Features = Float[Tensor, "_ dims"]
-"""What an extractor makes of images."""
+"""Features of images from an extractor."""

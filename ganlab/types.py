@@ -1,4 +1,4 @@
-"""The small values that cross borders between rooms of the house; the shapes of tensors come from `ganlab.shapes`."""
+"""Small values that all packages share; the shapes of tensors come from `ganlab.shapes`."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +17,7 @@ SHAPES = frozenset({"Features", "Images", "Labels", "Latents", "Logits", "PerSam
 
 
 def __getattr__(name: str) -> Any:
-    """Import the shapes when one is asked for: they alone need torch."""
+    """Import the shapes on first use: only they need torch."""
     if name not in SHAPES:
         raise AttributeError(f"module 'ganlab.types' has no attribute {name!r}")
     from ganlab import shapes
@@ -26,23 +26,23 @@ def __getattr__(name: str) -> Any:
 
 
 Precision = Literal["fp64", "fp32", "tf32", "bf16", "fp16"]
-"""Of the networks' arithmetic."""
+"""Precision of the networks' arithmetic."""
 
 
 class UserError(ValueError):
-    """A mistake that a person can mend: the message says where, what was found and what to write instead."""
+    """A mistake that the user can fix: the message names the place, the value found and what to write instead."""
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What a dataset promises of its images, and all that a network may know of them."""
+    """Shape and classes of a dataset's images: all that a network is built from."""
 
     height: int
     width: int
     channels: int
     """1 (grey), 3 (RGB) or 4 (RGBA)."""
     classes: int = 0
-    """Number of classes; 0 means without labels."""
+    """Number of classes; 0 means no labels."""
 
     def __str__(self) -> str:
         labels = f"{self.classes} classes" if self.classes else "no labels"
@@ -51,9 +51,9 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class Phase:
-    """What the moves take from some moment on: how large the reals are, and how many."""
+    """Size and batch of the reals from `from_nimg` images on."""
 
     from_nimg: int
     image: ImageSpec
     batch: int | None = None
-    """Reals in one discriminator move, over all ranks; None where the model has no opinion."""
+    """Reals in a round, over all ranks; None if the model does not set it."""

@@ -21,7 +21,7 @@ IMAGES = 7_200
 
 
 def write_config(folder: Path, dataset: Path) -> Path:
-    """150 moves, the tiny run's otherwise; a checkpoint every 25 moves and a line of metrics every 5."""
+    """The tiny run with 150 rounds, a checkpoint every 25 rounds and a line of metrics every 5."""
     path = folder / "job.yaml"
     base = runs.write_config(folder, dataset)
     path.write_text(

@@ -50,7 +50,7 @@ def test_all_ranks_go_on_from_one_checkpoint(found):
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("rank 0 alone", "cannot go on from rank 0's checkpoint: checkpoints/nimg-000000000064.ckpt: "),
+        ("rank 0 alone", "cannot resume from rank 0's checkpoint: checkpoints/nimg-000000000064.ckpt: "),
         ("another attempt", "sees checkpoints/nimg-000000000064.ckpt (sha256 "),
         ("other data", "sees another dataset (fingerprint 1, and rank 0's is 0)"),
         ("rank 1 alone", "sees checkpoints/nimg-000000000128.ckpt, and rank 0 sees no checkpoint"),

@@ -111,14 +111,14 @@ def test_every_wrong_bit_is_noticed_and_the_checkpoint_before_is_taken(copy, cap
         with caplog.at_level(logging.WARNING):
             taken, checkpoint = newest(copy / "checkpoints")
         assert taken == path_at(copy / "checkpoints", 432) and checkpoint["ganlab"]["clock"]["nimg"] == 432
-        assert "damaged" in caplog.text and "going on from nimg-000000000432.ckpt" in caplog.text
+        assert "damaged" in caplog.text and "resuming from nimg-000000000432.ckpt" in caplog.text
 
 
 def test_a_run_goes_on_from_the_one_before_a_torn_one_and_ends_the_same(copy, finished):
     path = path_at(copy / "checkpoints", 480)
     path.write_bytes(path.read_bytes()[:5000])
     said = runs.done(finished.parent / "tiny.yaml", f"run={copy}")
-    assert "going on from nimg-000000000432.ckpt" in said
+    assert "resuming from nimg-000000000432.ckpt" in said
     for name, tensor in read(path_at(finished / "checkpoints", 480))["state_dict"].items():
         assert torch.equal(tensor, read(path)["state_dict"][name])
 
@@ -128,7 +128,7 @@ def test_with_all_of_them_damaged_nothing_is_begun_anew_in_silence(copy, finishe
         path.write_bytes(b"not a checkpoint")
     before = runs.files(copy)
     said = runs.refused("train", finished.parent / "tiny.yaml", f"run={copy}")
-    assert said.count("damaged: its sha256 is") == 2 and said.endswith("delete them to begin anew\n")
+    assert said.count("damaged: its sha256 is") == 2 and said.endswith("delete them to start over\n")
     assert runs.files(copy) == before
 
 
@@ -235,7 +235,7 @@ def test_a_run_may_go_on_in_another_precision(tmp_path, dataset, first, then):
     config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"
     runs.done(config, f"run={run}", f"machine.precision={first}", "train.total_nimg=240")
     said = runs.done(config, f"run={run}", f"machine.precision={then}")
-    assert "going on from nimg-000000000240.ckpt" in said
+    assert "resuming from nimg-000000000240.ckpt" in said
     scales = [name for name in read(path_at(run / "checkpoints", 480))["state_dict"] if "loss_scales" in name]
     assert bool(scales) == (then == "fp16")
 

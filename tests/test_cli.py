@@ -79,7 +79,7 @@ MISTAKES = {
         ["data.image={height: 32, width: 32, channels: 1, classes: 3}"],
         {},
         "shards: its images are 16x16, 1 channel, 3 classes, but the config declares data.image as 32x32, 1 channel, "
-        "3 classes; pack the data anew, or change data.image",
+        "3 classes; pack the data again, or change data.image",
     ),
     "channels": (
         ["data.image={height: 16, width: 16, channels: 3, classes: 3}"],
@@ -193,7 +193,7 @@ def test_what_may_change_goes_on_and_so_does_what_is_allowed(copy, finished):
     assert "done: 528 images" in runs.done(config, f"run={copy}", *free, "logging.project=p")
     assert len(found(copy / "checkpoints")) == 3
     said = runs.done(config, f"run={copy}", "train.total_nimg=576", "seed=1", "--allow-change", "seed")
-    assert "going on from nimg-000000000528.ckpt" in said and "done: 576 images" in said
+    assert "resuming from nimg-000000000528.ckpt" in said and "done: 576 images" in said
     assert yaml.safe_load((copy / "config.yaml").read_text())["seed"] == 1
 
 
@@ -242,7 +242,7 @@ def test_show_names_what_is_compiled(dataset, tmp_path):
     said = runs.ganlab("show", config, "machine.compile=true", penalties).stdout
     kinds = ("", " with r1", " with r1 and r2", " with r2")
     names = ", ".join([*(f"the discriminator's{kind}" for kind in kinds), "the generator's"])
-    assert f"compiled    the losses, whole: {names}\n" in said
+    assert f"compiled    the losses, each as one graph: {names}\n" in said
 
 
 def test_a_grid_has_eight_columns_and_its_images_are_those_of_load(finished, tmp_path):
@@ -473,7 +473,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_with_the_same_wandb_id(config,
     assert 0 < saved <= seen < 9600
     ran = start("train", config, f"run={run}", *words, *wandb, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     said, lines = ran.communicate()
-    assert ran.returncode == 0 and f"going on from nimg-{saved:012d}.ckpt" in said and "done: 9,600 images" in said
+    assert ran.returncode == 0 and f"resuming from nimg-{saved:012d}.ckpt" in said and "done: 9,600 images" in said
     # Without a terminal: one plain line a tick, and nothing else but what W&B says.
     told = [line for line in lines.splitlines() if line.startswith("training: ")]
     assert len(told) == (9600 - saved) // 48 and "\r" not in lines and "Traceback" not in lines
@@ -511,7 +511,7 @@ def test_ctrl_c_saves_and_ends_with_130_and_no_traceback(config, tmp_path):
     said, lines = process.communicate(timeout=60)
     assert process.returncode == 130
     nimg = stopped_at(run, "SIGINT", 130)
-    assert said == f"{run}: stopped at {nimg:,} images, checkpoint saved; the same command goes on\n"
+    assert said == f"{run}: stopped at {nimg:,} images, checkpoint saved; the same command resumes it\n"
     assert (run / "checkpoints" / f"nimg-{nimg:012d}.ckpt").is_file()
     assert all(line.startswith(("training: ", "machine  ", "limit  ", "share  ")) for line in lines.splitlines()), lines
 

@@ -148,7 +148,7 @@ def test_optimizers_stand_in_the_place_of_the_papers_scalars(path):
     assert refusal(path, [optimizers, "model.lr=1", "model.widht=3"]).splitlines() == [
         f"{path}: 2 complaints",
         "  model.widht: unknown key; did you mean 'width'?",
-        "  model.lr: means nothing beside model.optimizers; remove one of the two",
+        "  model.lr: has no effect beside model.optimizers; remove one of the two",
     ]
     assert "lr" not in load(path, [optimizers, "model.lr=null"]).model
 
@@ -259,11 +259,11 @@ MISTAKES = {
         "model.optimizers.d.beta: unknown key; did you mean 'betas'?"
     ),
     "model.optimizers.g={_target_: torch.optim.LBFGS}": (
-        "model.optimizers.g._target_: LBFGS needs a closure that computes the loss anew, and a step has one loss; "
+        "model.optimizers.g._target_: LBFGS needs a closure that recomputes the loss, which a step does not have; "
         "write for example torch.optim.Adam"
     ),
     "model.optimizers.h={_target_: torch.optim.SparseAdam}": (
-        "model.optimizers.h._target_: SparseAdam takes sparse gradients alone, and networks have dense ones; "
+        "model.optimizers.h._target_: SparseAdam takes only sparse gradients, and networks have dense ones; "
         "write for example torch.optim.Adam"
     ),
     "model.optimizers.x={_target_: ganlab.regularizers.R1, weight: 1}": (
@@ -284,7 +284,7 @@ def test_a_mistake_is_told_with_its_place_and_the_remedy(path, override):
 
 def test_all_mistakes_are_told_at_once(path):
     head, *told = refusal(path, list(MISTAKES)).splitlines()
-    beside = [f"model.{name}: means nothing beside model.optimizers; remove one of the two" for name in ("lr", "betas")]
+    beside = [f"model.{name}: has no effect beside model.optimizers; remove one of the two" for name in ("lr", "betas")]
     expected = [*lines(*MISTAKES.values()), *beside]
     assert head == f"{path}: {len(expected)} complaints"
     assert sorted(line.strip() for line in told) == sorted(expected)

@@ -17,7 +17,7 @@ PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 
 def blocks(page: str) -> list[tuple[str, str]]:
     """What follows the fence, and what is inside."""
-    return re.findall(r"^```(.*)\n(.*?)^```$", (REPOSITORY / "docs" / page).read_text(), re.M | re.S)
+    return re.findall(r"^```([^\n]*)\n(.*?)^```$", (REPOSITORY / "docs" / page).read_text(), re.M | re.S)
 
 
 @pytest.mark.slow

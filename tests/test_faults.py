@@ -19,17 +19,17 @@ from ganlab.experiment.checkpoints import newest
 pytestmark = [pytest.mark.slow, pytest.mark.multi]
 
 KILLS, SEED = 10, 3
-MOVES = 150
+STEPS = 150
 BATCH = 48
 """Of the tiny run."""
-ELASTIC_MOVES = 60
+ELASTIC_STEPS = 60
 
 LONGER = f"""
 base: tiny.yaml
 model:
   regularizers: {{r1: {{every: 3}}}}
-  rate_schedule: {{_target_: ganlab.schedules.Linear, until_nimg: {2 * MOVES * BATCH}}}
-train: {{total_nimg: {MOVES * BATCH}, tick_nimg: 100, checkpoint_every_nimg: 144, sample_every_nimg: 2400}}
+  lr_schedule: {{_target_: ganlab.schedules.Linear, until_nimg: {2 * STEPS * BATCH}}}
+train: {{total_nimg: {STEPS * BATCH}, tick_nimg: 100, checkpoint_every_nimg: 144, sample_every_nimg: 2400}}
 """
 
 
@@ -41,13 +41,14 @@ def write_config(folder: Path, dataset: Path, more: str) -> Path:
     return path
 
 
-def end_of(run: Path, moves: int = MOVES) -> dict[str, Any]:
+def end_of(run: Path, steps: int = STEPS) -> dict[str, Any]:
     """Return the last checkpoint of a run that must be done; without its config, which names the folder."""
     found = newest(run / "checkpoints")
     assert found is not None
     path, checkpoint = found
-    assert path.name == f"nimg-{moves * BATCH:012d}.ckpt"
-    clock = {"nimg": moves * BATCH, "moves": {"discriminator": moves, "generator": moves}}
+    assert path.name == f"nimg-{steps * BATCH:012d}.ckpt"
+    waited = {"discriminator": 0, "generator": 0}
+    clock = {"nimg": steps * BATCH, "moves": {"discriminator": steps, "generator": steps}, "waited": waited}
     assert checkpoint["ganlab"]["clock"] == clock
     return checkpoint
 
@@ -68,19 +69,19 @@ def killed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 def test_the_kills_land_all_over_the_run_and_while_checkpoints_are_written(killed):
     _, kills = killed
     assert len(kills) == KILLS
-    assert all(0 < kill["due"] <= kill["nimg"] < MOVES * BATCH for kill in kills)
+    assert all(0 < kill["due"] <= kill["nimg"] < STEPS * BATCH for kill in kills)
     assert len({kill["nimg"] for kill in kills}) >= 8  # at different places
-    assert kills[-1]["nimg"] - kills[0]["nimg"] > MOVES * BATCH / 2
+    assert kills[-1]["nimg"] - kills[0]["nimg"] > STEPS * BATCH / 2
     assert any(name.startswith("nimg-") for kill in kills for name in kill["torn"])
 
 
 def test_each_process_goes_on_from_the_checkpoint_before_the_kill(killed):
     folder, kills = killed
     log = (folder / "killed.log").read_text()
-    starts = [int(line.split("nimg-")[1].split(".")[0]) for line in log.splitlines() if "going on from" in line]
-    assert len(starts) >= KILLS - 3 and starts == sorted(starts)  # one killed before its first checkpoint begins anew
+    starts = [int(line.split("nimg-")[1].split(".")[0]) for line in log.splitlines() if "resuming from" in line]
+    assert len(starts) >= KILLS - 3 and starts == sorted(starts)  # one killed before its first checkpoint starts over
     for start, kill in zip(starts[::-1], kills[::-1], strict=False):
-        # The metrics lag behind by a tick (they tell every second or third move), and checkpoints by what is written.
+        # The metrics lag behind by a tick (they tell every second or third step), and checkpoints by what is written.
         assert -3 * BATCH <= kill["nimg"] - start <= 12 * BATCH, (start, kill)
     assert log.count(": done: ") == 1
 
@@ -95,7 +96,7 @@ def test_a_run_killed_ten_times_ends_bit_for_bit_in_the_weights_of_an_undisturbe
         for name, tensor in ours.items():
             assert tensor.dtype == theirs[name].dtype and torch.equal(tensor, theirs[name]), f"{part}{name}"
     rates = [[player["param_groups"][0]["lr"] for player in end["optimizer_states"]] for end in (one, other)]
-    assert rates[0] == rates[1] == pytest.approx([2e-4 * (1 - (MOVES - 1) / (2 * MOVES)), 1e-4])  # half-way down
+    assert rates[0] == rates[1] == pytest.approx([2e-4 * (1 - (STEPS - 1) / (2 * STEPS)), 1e-4])  # half-way down
 
 
 def test_the_metrics_of_a_killed_run_have_each_line_once(killed):
@@ -104,12 +105,12 @@ def test_the_metrics_of_a_killed_run_have_each_line_once(killed):
         [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("undisturbed", "killed")
     )
-    expected = [nimg for nimg in range(BATCH, MOVES * BATCH + 1, BATCH) if nimg // 100 > (nimg - BATCH) // 100]
+    expected = [nimg for nimg in range(BATCH, STEPS * BATCH + 1, BATCH) if nimg // 100 > (nimg - BATCH) // 100]
     assert [row["nimg"] for row in one] == [row["nimg"] for row in other] == expected
     seconds = [row["seconds"] for row in other]
     assert seconds == sorted(seconds)
     for ours, theirs in zip(one, other, strict=True):
-        assert ours["generator/rate"] == theirs["generator/rate"]
+        assert ours["generator/lr"] == theirs["generator/lr"]
 
 
 def test_the_samples_of_a_killed_run_are_those_of_an_undisturbed_one(killed):
@@ -138,7 +139,7 @@ def test_every_part_of_a_killed_run_has_the_same_wandb_id(killed):
         # W&B numbers the parts that began within one second.
         assert re.search(rf"-{name}(-\d+)?$", part.name) and (part / f"run-{name}.wandb").is_file()
     *_, last = offline_runs(folder / "killed")  # of those that were killed W&B itself may have written nothing yet
-    assert last.id == name and last.ended and list(last.values("generator/loss"))[-1] == MOVES * BATCH
+    assert last.id == name and last.ended and list(last.values("generator/loss"))[-1] == STEPS * BATCH
     (alone,) = offline_runs(folder / "undisturbed")
     assert alone.id != name
 
@@ -151,7 +152,7 @@ def elastic(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runs `1` in one go, and `2-1` and `2-4`: half on two processes, the rest on one and on four."""
     folder = tmp_path_factory.mktemp("elastic")
     config = write_config(folder, dataset, "machine: {precision: fp64}")
-    half, whole = (f"train.total_nimg={moves * BATCH}" for moves in (ELASTIC_MOVES // 2, ELASTIC_MOVES))
+    half, whole = (f"train.total_nimg={steps * BATCH}" for steps in (ELASTIC_STEPS // 2, ELASTIC_STEPS))
     jobs.check_call("launch/torchrun.sh", config, f"run={folder / '2'}", half, PROCESSES="2")
     for name in ("2-1", "2-4"):
         shutil.copytree(folder / "2", folder / name)
@@ -164,8 +165,8 @@ def elastic(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("processes", [1, 4])
 def test_a_run_of_two_processes_goes_on_on_any_number(elastic: Path, processes: int) -> None:
     middle = newest(elastic / "2" / "checkpoints")
-    assert middle is not None and middle[1]["ganlab"]["clock"]["nimg"] == ELASTIC_MOVES // 2 * BATCH
-    one, other = (end_of(elastic / name, ELASTIC_MOVES) for name in ("1", f"2-{processes}"))
+    assert middle is not None and middle[1]["ganlab"]["clock"]["nimg"] == ELASTIC_STEPS // 2 * BATCH
+    one, other = (end_of(elastic / name, ELASTIC_STEPS) for name in ("1", f"2-{processes}"))
     assert one["ganlab"] == other["ganlab"]
     for part in ("state_dict", "optimizer_states"):
         ours, theirs = dict(jobs.tensors(one[part])), dict(jobs.tensors(other[part]))

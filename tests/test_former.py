@@ -30,7 +30,7 @@ def former(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_goes_on_to_the_weights_that_it_had(former, name):
     said = runs.done(f"{name}.yaml", f"run={name}")
-    assert "going on from nimg-000000000192.ckpt" in said
+    assert "resuming from nimg-000000000192.ckpt" in said
     state = read(former / name / "checkpoints" / "nimg-000000000384.ckpt")["state_dict"]
     expected = load_file(former / name / "nimg-384.safetensors")
     exported = former / f"{name}-exported" / "generator.safetensors"
@@ -43,7 +43,7 @@ def test_a_run_goes_on_to_the_weights_that_it_had(former, name):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_config_of_a_run_is_a_config(former, name):
-    assert "going on from nimg-000000000192.ckpt" in runs.done(f"{name}/config.yaml")
+    assert "resuming from nimg-000000000192.ckpt" in runs.done(f"{name}/config.yaml")
 
 
 @pytest.mark.parametrize("name", RUNS)

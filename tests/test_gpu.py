@@ -90,11 +90,11 @@ def test_the_command_trains_on_the_device(tmp_path: Path) -> None:
     assert len(list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))) == 1
 
 
-def played(case: str, recorded: bool, steps: int = 16) -> GANModule:
+def played(case: str, captured: bool, steps: int = 16) -> GANModule:
     """A game of float64, in which kernels of different speed differ little."""
     torch.manual_seed(0)
     model = make_case(case, "fp64").cuda()
-    model.cuda_graphs = recorded
+    model.cuda_graphs = captured
     model.configure_optimizers()
     draw = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 256, (BATCH, 3, 16, 16), dtype=torch.uint8, generator=draw).cuda()
@@ -104,8 +104,8 @@ def played(case: str, recorded: bool, steps: int = 16) -> GANModule:
 
 
 @pytest.mark.parametrize("case", ["dcgan", "sngan", "projection", "wgan-gp", "progressive", "schedules"])
-def test_recorded_steps_are_those_of_eager_ones(case: str) -> None:
-    eager, other = played(case, recorded=False), played(case, recorded=True)
+def test_captured_steps_are_those_of_eager_ones(case: str) -> None:
+    eager, other = played(case, captured=False), played(case, captured=True)
     assert other.run.graphs
     for (name, value), found in zip(eager.state_dict().items(), other.state_dict().values(), strict=True):
         torch.testing.assert_close(found, value, rtol=1e-6, atol=1e-8, msg=name)
@@ -125,25 +125,25 @@ def test_compiled_steps_are_those_of_eager_ones() -> None:
         assert found[case]["far"] < 1e-7 and found[case]["graphs"] == graphs and found[case]["logged"] == []
 
 
-def test_recorded_steps_follow_a_schedule_and_a_loss_scale() -> None:
+def test_captured_steps_follow_a_schedule_and_a_loss_scale() -> None:
     """What changes from step to step lies in memory that the graph reads."""
     from ganlab.schedules import Linear
 
     ended = []
-    for recorded in (False, True):
+    for captured in (False, True):
         torch.manual_seed(0)
         schedule = Linear(until_nimg=64 * 20)
         model = DCGAN(image=IMAGE, width=16, lr_schedule=schedule, runtime=Runtime(precision="fp16")).cuda()
-        model.cuda_graphs = recorded
+        model.cuda_graphs = captured
         model.configure_optimizers()
         pixels = torch.zeros(64, 3, 32, 32, dtype=torch.uint8, device="cuda")
         for step in range(20):
             model.training_step((pixels, torch.full((64,), -1, device="cuda")), step)
         ended.append((model, model.learning_rates()))
-    (eager, rates), (recorded, same) = ended
+    (eager, rates), (captured, same) = ended
     assert same == pytest.approx(rates) and rates["generator"] < 2e-4 / 10
     for player in ("generator", "discriminator"):
-        assert recorded.loss_scales[player].value == eager.loss_scales[player].value
+        assert captured.loss_scales[player].value == eager.loss_scales[player].value
         steps = [{int(moments["step"]) for moments in m.seats[player].optimizer.state.values()} for m, _ in ended]
         assert steps[0] == steps[1]
 
@@ -181,10 +181,10 @@ def test_batches_from_the_host_and_their_steps_do_not_wait_for_the_device() -> N
 
 
 @pytest.mark.parametrize("words", [["machine.cuda_graphs=true"], ["machine.compile=true", "machine.cuda_graphs=true"]])
-def test_the_command_goes_on_recorded(tmp_path: Path, words: list[str]) -> None:
+def test_the_command_resumes_with_cuda_graphs(tmp_path: Path, words: list[str]) -> None:
     import tiny_runs as runs
 
     config = runs.write_config(tmp_path, runs.pack_noise(tmp_path, classes=3))
     words = [*words, "machine.device=cuda", f"run={tmp_path / 'run'}"]
     runs.done(config, *words, "train.total_nimg=288")
-    assert "going on from nimg-000000000288.ckpt" in runs.done(config, *words)
+    assert "resuming from nimg-000000000288.ckpt" in runs.done(config, *words)

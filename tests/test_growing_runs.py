@@ -68,7 +68,7 @@ def test_a_run_takes_the_batches_and_rates_of_its_sizes(whole: Path) -> None:
 def test_a_run_stopped_in_a_fade_or_at_its_end_goes_on_bit_for_bit(config: Path, whole: Path, stop: int) -> None:
     run = config.parent / f"stopped-{stop}"
     runs.done(config, f"run={run}", f"train.total_nimg={stop}")
-    assert f"going on from nimg-{stop:012d}.ckpt" in runs.done(config, f"run={run}")
+    assert f"resuming from nimg-{stop:012d}.ckpt" in runs.done(config, f"run={run}")
     one, two = (
         dict(jobs.tensors({key: checkpoint(folder)[key] for key in ("state_dict", "optimizer_states")}))
         for folder in (run, whole)

@@ -253,6 +253,6 @@ def test_a_killed_worker_brings_the_job_back_and_it_ends_the_same(job: Path, und
         for node in nodes:
             node.terminate()
     said = "".join(log.read_text() for log in logs)
-    assert said.count("going on from nimg-") == 1, said
+    assert said.count("resuming from nimg-") == 1, said
     assert seen < jobs.IMAGES
     jobs.assert_same_end(run, undisturbed)

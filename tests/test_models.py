@@ -220,7 +220,7 @@ def test_micro_batches_cut_no_group():
         tiny.game(micro_batch=3)
 
 
-def test_a_shared_batch_is_played_as_two_halves_would_be():
+def test_a_shared_batch_steps_as_two_halves_would():
     """The gradients of two ranks' shares, averaged by hand, are those of the whole batch."""
     images, labels = next(tiny.batches(1, 8))
     whole = seated(tiny.game(regularizers=BOTH))

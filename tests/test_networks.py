@@ -57,7 +57,7 @@ def test_64_px_networks_have_the_published_number_of_parameters(width, generator
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("classes", [0, 1, 7])
-def test_every_shape_of_network_plays(size, channels, classes):
+def test_every_shape_of_network_runs(size, channels, classes):
     kinds = {"size": size, "channels": channels, "classes": classes}
     seed_everything(3)
     g, d = networks(**kinds)

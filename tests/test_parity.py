@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.multi]
 
 Weights = dict[str, dict[str, torch.Tensor]]
 FLOAT32_TOLERANCE = 2e-3
-"""Of a weight after 50 moves: rounding grows with every move, and Adam turns the sign of a tiny gradient into a step of
+"""Of a weight after 50 steps: rounding grows with every step, and Adam turns the sign of a tiny gradient into a step of
 1e-3; float64, where rounding is 1e9 times smaller, shows that nothing else differs."""
 
 

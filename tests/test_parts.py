@@ -227,7 +227,7 @@ def test_the_part_of_a_slot_must_be_of_its_kind():
 )
 def test_a_kind_is_no_part(kind, hint):
     assert told({"_target_": kind, "weight": 1}, hint) == [
-        f"here._target_: {kind!r} is a kind, and no one of its kind; name a class that is made of it"
+        f"here._target_: {kind!r} is abstract; name one of its subclasses"
     ]
 
 

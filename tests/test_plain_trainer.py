@@ -73,12 +73,12 @@ def fresh():
 
 
 @pytest.mark.parametrize("data", [loader, shard_data])
-def test_max_steps_and_model_checkpoint_count_discriminator_moves(shards, tmp_path, data):
+def test_max_steps_and_model_checkpoint_count_rounds(shards, tmp_path, data):
     module, twelve = fresh(), trainer(tmp_path)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     twelve.fit(module, data(shards))
     assert twelve.global_step == 12 and module.clock.nimg == 96
-    assert module.clock.moves == {"discriminator": 12, "generator": 12}
+    assert module.clock.steps == {"discriminator": 12, "generator": 12}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step=12.ckpt", "step=4.ckpt", "step=8.ckpt"]
     for step in (4, 8, 12):
         saved = torch.load(tmp_path / f"step={step}.ckpt", weights_only=True)
@@ -106,7 +106,7 @@ def test_a_plain_loader_goes_on_with_the_clock(shards, tmp_path):
     trainer(tmp_path, 8).fit(fresh(), loader(shards))
     rest, again = fresh(), trainer(tmp_path / "rest")
     again.fit(rest, loader(shards), ckpt_path=tmp_path / "step=8.ckpt")
-    assert again.global_step == 12 and rest.clock.nimg == 96 and rest.clock.moves["generator"] == 12
+    assert again.global_step == 12 and rest.clock.nimg == 96 and rest.clock.steps["generator"] == 12
 
 
 def test_a_last_batch_that_is_too_small_says_what_to_do(tmp_path):
@@ -178,6 +178,6 @@ def test_two_ranks_are_one_process_and_send_each_gradient_once(launched, case):
     }
     order = ["discriminator", "discriminator", "generator"] * (plain_ddp.STEPS // 2)
     expected = order * plain_ddp.CASES[case][1].get("fits", 1)
-    assert [(name, sent) for name, sent, _ in first["moves"]] == [(name, size[name]) for name in expected]
-    calls = {count for _, _, count in first["moves"]}
+    assert [(name, sent) for name, sent, _ in first["steps"]] == [(name, size[name]) for name in expected]
+    calls = {count for _, _, count in first["steps"]}
     assert (min(calls) > 1) == ("small buckets" in case) and (calls == {1}) == ("small buckets" not in case)

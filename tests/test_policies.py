@@ -20,7 +20,7 @@ def test_steps_may_be_skipped(tmp_path, config):
     assert result.exit_code == 0
     assert (
         result.stderr.count("of the discriminator's steps in this tick had a gradient") == 4
-    )  # the fifth tick holds one move, and not such a one
+    )  # the fifth tick has one step, which was not masked
     assert "in layers.0.weight, " in result.stderr and "terms not finite: discriminator/r1" in result.stderr
     _, checkpoint = newest(run / "checkpoints")
     assert checkpoint["ganlab"]["clock"]["moves"] == {"discriminator": 10, "generator": 10}

@@ -293,7 +293,7 @@ def test_bf16_is_close_to_fp32_and_keeps_weights_and_logits_in_full(alpha):
         ({"batches": {"4": 4, "12": 4}}, r"model\.batches: 12: its keys are sizes in px; write 4, 8, 16, .*, 1024"),
         ({"lr_factors": {"2048": 1.0}}, r"model\.lr_factors: 2048: its keys are sizes"),
         ({"batches": {"4": 0}}, r"model\.batches\.4: 0: must be more than 0"),
-        ({"batches": {"8": 4}}, r"model\.batches: says nothing of 4 px"),
+        ({"batches": {"8": 4}}, r"model\.batches: has no entry for 4 px"),
     ],
 )
 def test_schedules_that_are_none_are_refused(changes, complaint):

@@ -60,7 +60,7 @@ def test_networks_have_the_published_number_of_parameters(size):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("classes", [0, 1, 7])
-def test_every_size_plays_and_reaches_the_weights_of_its_own(channels, classes):
+def test_every_size_runs_and_reaches_the_weights_of_its_own(channels, classes):
     g, d = networks(channels=channels, classes=classes)
     for size, alpha in [(4, 1.0), *((size, alpha) for size in STAGES for alpha in (0.5, 1.0))]:
         images, latents, labels = batch(size, channels, classes)

@@ -76,7 +76,7 @@ def test_initial_weights_are_those_of_the_table(size):
 
 @pytest.mark.parametrize("size", resnet.PLANS)
 @pytest.mark.parametrize(("channels", "classes", "low"), [(1, 0, False), (3, 1, True), (4, 7, False), (1, 5, True)])
-def test_every_shape_of_network_plays(size, channels, classes, low):
+def test_every_shape_of_network_runs(size, channels, classes, low):
     kinds = {"size": size, "channels": channels, "classes": classes}
     in_precision = partial(torch.autocast, "cpu", torch.bfloat16, enabled=low)
     outputs = []

@@ -116,7 +116,7 @@ def test_a_line_of_metrics_at_the_first_step_past_each_multiple_and_at_the_end(f
     assert seconds == sorted(seconds)
     parts = {name: [row[f"seconds/{name}"] for row in lines] for name in NAMES}
     assert all(min(parts[name]) > 0 for name in ("data", "discriminator_penalty", "generator")), parts
-    assert set(parts["discriminator"]) == set(parts["reduction"]) == {0}  # R1 is due at every move, on one process
+    assert set(parts["discriminator"]) == set(parts["reduction"]) == {0}  # R1 is due in every step; one process
     assert sum(map(sum, parts.values())) <= seconds[-1] + 1e-3  # nothing is counted twice
     for before, after, row in zip([0, 144, 240, 336, 432], seconds, lines, strict=False):
         assert row["images_per_second"] == pytest.approx((row["nimg"] - before) / (row["seconds"] - after), rel=0.05)
@@ -158,7 +158,7 @@ def test_a_run_in_two_parts_equals_the_run_in_one(tmp_path, config, finished, st
     first = rows(run)
     said = runs.done(config, f"run={run}")
     boundary = -(-stop // 48) * 48
-    assert f"{run}: going on from nimg-{boundary:012d}.ckpt" in said and f"{run}: done: 480 images" in said
+    assert f"{run}: resuming from nimg-{boundary:012d}.ckpt" in said and f"{run}: done: 480 images" in said
     assert_same_weights(run, finished)
     assert rows(run)[: len(first)] == first
     # Of the lines after the stop, those whose tick began after it tell the same.
@@ -247,7 +247,7 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path, config, finished):
     run = tmp_path / "run"
     runs.done(config, f"run={run}", "train.total_nimg=240")
     (run / "checkpoints" / "nimg-000000000384.ckpt.tmp").write_bytes(b"half")
-    assert "going on from nimg-000000000240.ckpt" in runs.done(config, f"run={run}")
+    assert "resuming from nimg-000000000240.ckpt" in runs.done(config, f"run={run}")
     assert_same_weights(run, finished)
 
 
@@ -274,7 +274,7 @@ def test_the_signals_are_given_back_however_a_run_ends(tmp_path, config, dataset
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)])
-def test_a_signal_stops_at_a_move_saves_and_the_run_goes_on(tmp_path, config, finished, number, code):
+def test_a_signal_stops_after_a_round_saves_and_the_run_resumes(tmp_path, config, finished, number, code):
     run = tmp_path / "run"
 
     def send_when_it_trains():
@@ -291,7 +291,7 @@ def test_a_signal_stops_at_a_move_saves_and_the_run_goes_on(tmp_path, config, fi
     assert result.exit_code == code, result.output
     saved = max((run / "checkpoints").iterdir())
     nimg = int(saved.stem.removeprefix("nimg-"))
-    assert f"{run}: stopped at {nimg:,} images, checkpoint saved; the same command goes on" in result.stdout
+    assert f"{run}: stopped at {nimg:,} images, checkpoint saved; the same command resumes it" in result.stdout
     assert rows(run)[-1]["nimg"] < nimg and list((run / "samples").iterdir()) == []  # it has saved, and nothing else
     told = read_lines(run / "events.jsonl")
     assert [event["event"] for event in told] == ["start", "checkpoint", "stop"]

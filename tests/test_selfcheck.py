@@ -12,10 +12,10 @@ from repository import REPOSITORY
 from torch.optim import SGD
 
 import ganlab.commands.show
-import ganlab.experiment.selfcheck
+import ganlab.experiment.limits
 from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
-from ganlab.experiment.selfcheck import Counter, Rates, Work, count, first_suspect, measure, play, short
+from ganlab.experiment.limits import Counter, Rates, Work, count, first_suspect, measure, short, time_rounds
 from ganlab.models import DCGAN, GANModule, ProgressiveGAN
 from ganlab.networks import dcgan
 from ganlab.objectives import NonSaturating
@@ -164,7 +164,7 @@ def test_measuring_leaves_torch_as_it_was():
 def test_steps_are_timed_in_whole_cycles_by_kind():
     model = tiny.game(regularizers={"r1": R1(weight=1.0, every=3)}, discriminator_steps=3)
     model.configure_optimizers()
-    row = play(model, model.phases[0], 4, seconds=0.05)
+    row = time_rounds(model, model.phases[0], 4, seconds=0.05)
     warm_up_and = model.clock.steps
     assert warm_up_and["discriminator"] == 3 * warm_up_and["generator"] >= 9
     assert model.clock.nimg == 4 * (warm_up_and["discriminator"] - 6)
@@ -179,7 +179,7 @@ def test_steps_are_timed_in_whole_cycles_by_kind():
 def test_show_tells_the_time_when_asked(tmp_path, dataset, monkeypatch):
     config = runs.write_config(tmp_path, dataset)
     monkeypatch.setattr(ganlab.commands.show, "SECONDS", 0.1)
-    monkeypatch.setattr(ganlab.experiment.selfcheck, "SECONDS", 0.02)
+    monkeypatch.setattr(ganlab.experiment.limits, "SECONDS", 0.02)
     assert "machine     cpu" not in runs.ganlab("show", config).output
     said = runs.ganlab("show", config, "--time").output
     assert re.search(
@@ -196,7 +196,7 @@ def test_show_tells_the_time_when_asked(tmp_path, dataset, monkeypatch):
 
 def test_a_network_too_large_to_be_timed_here_says_so(monkeypatch):
     monkeypatch.setattr(ganlab.commands.show, "SECONDS", 1e-9)
-    monkeypatch.setattr(ganlab.experiment.selfcheck, "SECONDS", 0.02)
+    monkeypatch.setattr(ganlab.experiment.limits, "SECONDS", 0.02)
     said = runs.ganlab("show", REPOSITORY / "configs/digits/dcgan.yaml", "data.url=none", "--time").output
     assert "\nmeasured    nothing: even 4 images a step would take this machine more than 0 s\n" in said
 

@@ -100,7 +100,7 @@ def test_whole_moments_are_cut_as_they_were(found):
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
-def test_an_infinity_in_one_ranks_share_masks_the_move_on_all(found, player):
+def test_an_infinity_in_one_ranks_share_masks_the_step_on_all(found, player):
     bad, good = ([rank["struck"][player][at] for rank in found] for at in (0, 1))
     assert [rank.pop("finite here") for rank in bad] == [True, False]
     assert bad[0] == bad[1]

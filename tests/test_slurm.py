@@ -97,7 +97,7 @@ def disturbed(slurm: Slurm, number: str, folder: Path, undisturbed: Path) -> Non
     first = logs(folder, number)[0]
     assert (facts["JobState"], facts["ExitCode"], facts["Restarts"]) == ("COMPLETED", "0:0", "1"), first
     stopped = re.findall(r"stopped at ([\d,]+) images, checkpoint saved", first)
-    resumed = re.findall(r"going on from nimg-(\d+)\.ckpt", first)
+    resumed = re.findall(r"resuming from nimg-(\d+)\.ckpt", first)
     assert len(stopped) == len(resumed) == 1, first
     assert int(stopped[0].replace(",", "")) == int(resumed[0]) < jobs.IMAGES
     jobs.assert_same_end(folder / "run", undisturbed)

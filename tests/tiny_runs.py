@@ -1,4 +1,4 @@
-"""Tiny runs of `ganlab train` in this process: 16 px, width 8, ten moves a second and more."""
+"""Tiny runs of `ganlab train` in this process: 16 px, width 8, at least ten steps a second."""
 
 from pathlib import Path
 

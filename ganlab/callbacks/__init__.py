@@ -1,10 +1,10 @@
-"""What happens beside the game: metrics, the machine's limit, checkpoints, evaluations, grids of samples, W&B."""
+"""What happens between rounds: metrics, the machine's limit, checkpoints, evaluations, grids of samples, W&B."""
 
 from ganlab.callbacks.bad_samples import BadSamples
 from ganlab.callbacks.checkpoint import Checkpoints
-from ganlab.callbacks.evaluate import Evaluate
+from ganlab.callbacks.evaluate import Evaluations
 from ganlab.callbacks.heartbeat import Heartbeat
-from ganlab.callbacks.samples import Samples
+from ganlab.callbacks.samples import SampleGrids
 from ganlab.callbacks.selfcheck import SelfCheck
 from ganlab.callbacks.ticks import NotFiniteError, Ticks
 from ganlab.callbacks.tracker import Tracker
@@ -12,10 +12,10 @@ from ganlab.callbacks.tracker import Tracker
 __all__ = [
     "BadSamples",
     "Checkpoints",
-    "Evaluate",
+    "Evaluations",
     "Heartbeat",
     "NotFiniteError",
-    "Samples",
+    "SampleGrids",
     "SelfCheck",
     "Ticks",
     "Tracker",

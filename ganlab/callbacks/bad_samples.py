@@ -1,4 +1,4 @@
-"""Bad samples of all ranks: told to a person, listed in `bad_samples.jsonl`, and counted together."""
+"""Bad samples of all ranks: reported, listed in `bad_samples.jsonl`, and counted together."""
 
 import json
 from dataclasses import asdict
@@ -12,10 +12,10 @@ from ganlab.engine.game import Game
 
 
 class BadSamples(EveryImages):
-    """Looks at each tick what the decoders have met.
+    """Collects at each tick the bad samples that the decoders have found.
 
     Raises:
-        UserError: on every rank, with the list, when all together have met more than the dataset's faults allow.
+        UserError: on every rank, with the list, when all ranks together have found more than `faults` allows.
     """
 
     def __init__(self, file: Path, *, every: int, faults: Faults, ticks: Ticks) -> None:
@@ -24,7 +24,7 @@ class BadSamples(EveryImages):
         self.shared: set[int] = set()
 
     def fire(self, module: Game) -> None:
-        """Tell each other what is new, and write it down once."""
+        """Gather the new bad samples of all ranks, and list each once."""
         found = {bad.sample: bad for bad in distributed.gather(self._new())}
         self.shared |= found.keys()
         if found and distributed.rank() == 0:
@@ -34,14 +34,14 @@ class BadSamples(EveryImages):
         self.faults.add(*found.values())
 
     def failed(self, error: BaseException) -> None:
-        """Write down what has not been shared: there may have been too many."""
+        """List the bad samples of this rank that were not gathered yet, which may be the cause of the error."""
         self._write(self._new())
 
     def _new(self) -> list[BadSample]:
         return [bad for bad in self.faults.all() if bad.sample not in self.shared]
 
     def _write(self, found: list[BadSample]) -> None:
-        """Append those that the file has not: a run before this one may have met them too."""
+        """Append those that the file does not list yet."""
         listed = self.file.read_text() if self.file.exists() else ""
         lines = [json.dumps(asdict(bad)) + "\n" for bad in found]
         if new := "".join(line for line in lines if line not in listed):

@@ -1,4 +1,4 @@
-"""Checkpoints of all that a resume needs, every so many images, written behind the game's back."""
+"""Checkpoints of everything that a resume needs, written on a thread while training goes on."""
 
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from ganlab.experiment.checkpoints import Writer, path_at
 
 
 class Checkpoints(EveryImages):
-    """Saves the run; in the file are also what it is `about` (config, dataset) and the metrics of the last tick."""
+    """Saves the run, with `about` (config, fingerprint of the dataset) and the metrics of the last tick."""
 
     def __init__(self, folder: Path, *, every: int, writer: Writer, ticks: Ticks, about: dict[str, Any]) -> None:
         super().__init__(every)
         self.folder, self.writer, self.ticks, self.about = folder, writer, ticks, about
 
     def fire(self, module: Game) -> None:
-        """Begin to write, on rank 0."""
+        """Start writing, on rank 0."""
         checkpoint = {**state_of(module), **self.about, "metrics": self.ticks.row}
         if distributed.rank() == 0:
             self.writer.submit(checkpoint, path_at(self.folder, module.clock.nimg))
@@ -31,5 +31,5 @@ class Checkpoints(EveryImages):
         self.writer.wait()
 
     def failed(self, error: BaseException) -> None:
-        """Let a checkpoint that is being written come to its end."""
+        """Wait until a checkpoint that is being written is on disk."""
         self.writer.wait()

@@ -1,4 +1,4 @@
-"""Evaluation as training goes on: the averaged generator against reals, shared by all ranks."""
+"""Evaluation during training: the averaged generator against reals, shared by all ranks."""
 
 import logging
 from dataclasses import dataclass
@@ -26,33 +26,33 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Judge:
-    """By what a generator is judged."""
+    """What the generator is compared with."""
 
     reals: ImageSet
     extractor: Extractor | None
 
 
 class InterruptedEvaluationError(Exception):
-    """A signal asks the run to stop."""
+    """Raised when a signal asks the run to stop during an evaluation."""
 
 
 class InterruptibleSamples(Samples):
-    """Samples that are not made any more once a signal has come."""
+    """Samples whose generation stops after a signal."""
 
     signals: Signals
 
     def block(self, start: int) -> tuple[Pixels, Labels]:
-        """Make them."""
+        """Make a block of samples."""
         if self.signals.number:
             raise InterruptedEvaluationError("a signal asks the run to stop")
         return super().block(start)
 
 
-class Evaluate(EveryImages):
-    """Adds rows to `results.jsonl`, and to the metrics a line: each value by its metric and by its full name.
+class Evaluations(EveryImages):
+    """Adds rows to `results.jsonl`, and a line to the metrics: each value by its metric and by its full name.
 
-    It stands behind what saves: a checkpoint is there first, and its values are put beside it. An evaluation that a
-    kill or a signal cut short is made up for when the run goes on; one that fails has rows without values.
+    It runs after the checkpoint is saved, and adds the values to the file beside it. An evaluation that a kill or a
+    signal interrupted is repeated when the run resumes; one that fails writes rows without values.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Evaluate(EveryImages):
         self.writer, self.events, self.signals = writer, events, signals
 
     def start(self, module: Game) -> None:
-        """Refuse what cannot be measured before the first step, and judge what has not been."""
+        """Refuse what cannot be measured, before the first step, and repeat an interrupted evaluation."""
         if self.judge.extractor is not None:
             self.judge.extractor.to(module.device)
         samples = Samples(module, self.config.evaluation.samples, SEED)
@@ -74,10 +74,10 @@ class Evaluate(EveryImages):
         super().start(module)
 
     def fire(self, module: Game) -> None:
-        """Evaluate on all ranks, write on rank 0."""
+        """Evaluate on all ranks, and write the rows on rank 0."""
         nimg, metrics = module.clock.nimg, self.config.evaluation.metrics
         about = circumstances(module.device, nimg, self.config)
-        sharding.gather(module.ema)  # each rank makes other images
+        sharding.gather(module.ema)  # ranks make different images
         try:
             rows = evaluate(
                 self._samples(module),
@@ -122,7 +122,7 @@ class Evaluate(EveryImages):
 
 
 def is_owed(run: Path, config: Config, nimg: int) -> bool:
-    """Tell whether a run that stands at `nimg` images should have been evaluated since it was the last time."""
+    """Tell whether an evaluation was due by `nimg` images that `results.jsonl` does not have."""
     if config.evaluation.every_nimg is None:
         return False
     judged = max((row["nimg"] or 0 for row in read_lines(run / "results.jsonl")), default=0)

@@ -1,4 +1,4 @@
-"""The rhythm that callbacks share: every so many images."""
+"""Base of callbacks that fire every so many images."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -14,32 +14,32 @@ class EveryImages(ABC):
     """Fires at the first step boundary at or past each multiple of `every` images, and after the last step."""
 
     advisory = False
-    """The run can do without: where it fails, that is told, and the run goes on."""
+    """If True, a failure is only logged, and the run continues."""
 
     def __init__(self, every: int) -> None:
         self.every, self.seen = every, 0
 
     @abstractmethod
     def fire(self, module: Game) -> None:
-        """Do what is due, on every rank."""
+        """Do the callback's work, on every rank."""
 
     def start(self, module: Game) -> None:
-        """Begin to count where the clock stands."""
+        """Start counting at the clock's time."""
         self.seen = module.clock.nimg
 
     def due(self, module: Game) -> bool:
-        """Tell whether a multiple has been passed since the last step."""
+        """Tell whether a multiple of `every` was passed since the last round."""
         return crossed(self.every, self.seen, module.clock.nimg)
 
     def after_step(self, module: Game, last: bool) -> None:
-        """Fire if it is time to."""
+        """Fire if it is due."""
         due = last or self.due(module)
         self.seen = module.clock.nimg
         if due:
             self.fire_now(module)
 
     def fire_now(self, module: Game) -> None:
-        """Fire, with the ranks agreed on what each has averaged for itself."""
+        """Fire, after averaging running statistics over the ranks."""
         with module.stopwatch("logging"):
             module.settle()
             try:
@@ -50,7 +50,7 @@ class EveryImages(ABC):
                 log.warning("%s failed at %s images: %s", type(self).__name__, f"{module.clock.nimg:,}", error)
 
     def end(self) -> None:  # noqa: B027 (most have nothing to end)
-        """End, after the last step or a signal."""
+        """Finish, after the last round or a signal."""
 
     def failed(self, error: BaseException) -> None:  # noqa: B027
-        """End after an error."""
+        """Finish after an error."""

@@ -1,10 +1,10 @@
-"""Nobody waits for the dead: a rank that keeps the others waiting is named, and the job ends.
+"""The heartbeat: it names a rank that keeps the others waiting, and ends the job.
 
-A collective that somebody is missing from fails or hangs, and neither gloo nor NCCL says who is missing. So each rank
-shows in the job's store a count of beats, which a thread of its own makes (it stands still when the process is killed
-or stopped, or its host is gone), and the number of collectives that it has entered. Whoever has entered fewest keeps
-the others waiting, however alive its thread (a loader that hangs); those who wait in a collective are ahead, and never
-blamed. Rank 0 judges, the others read its verdict and watch rank 0, with whose process the store may die.
+A collective with a missing rank fails or hangs, and neither gloo nor NCCL says which rank is missing. So each rank
+writes two numbers to the job's store: a beat count from its own thread, which stops when the process is killed or
+stopped or its host is gone, and the number of collectives that it has entered. The rank with the fewest collectives
+keeps the others waiting, even if its thread still beats (a loader that hangs); ranks that wait in a collective are
+ahead and never blamed. Rank 0 decides; the others read its verdict and watch rank 0, whose process holds the store.
 """
 
 import faulthandler
@@ -25,12 +25,12 @@ from torch.distributed.distributed_c10d import PrefixStore
 from ganlab import distributed
 
 LOST = 3
-"""Beats that may be missed once a collective has failed: then somebody is gone, and the question is only who."""
+"""Beats that a rank may miss after a collective has failed, before it is named."""
 
 
 @dataclass(frozen=True)
 class Beat:
-    """A sign of life."""
+    """One rank's entry in the store."""
 
     host: str
     count: int
@@ -39,7 +39,7 @@ class Beat:
     """One of this rank's collectives has failed."""
 
     def to_text(self) -> str:
-        """Write it for the store."""
+        """Serialise for the store."""
         return json.dumps([self.host, self.count, self.collectives, self.failed])
 
     @classmethod
@@ -49,12 +49,12 @@ class Beat:
 
 
 class Watch:
-    """What one observer saw of the ranks' beats, and when, by its own clock: hosts' clocks differ.
+    """The ranks' beats as one observer saw them, with times of its own clock, since hosts' clocks differ.
 
     Args:
         timeout: seconds after which a silent or a stuck rank is named.
         interval: seconds between two beats.
-        sees_all: who is stuck can only be told by an observer of all ranks.
+        sees_all: the observer sees all ranks; only then can it tell which one is stuck.
     """
 
     def __init__(self, timeout: float, interval: float, *, sees_all: bool) -> None:
@@ -64,7 +64,7 @@ class Watch:
         self.moved: dict[int, float] = {}
 
     def see(self, beats: Mapping[int, Beat], now: float) -> None:
-        """Note what has changed."""
+        """Record changes."""
         for rank, beat in beats.items():
             before = self.beats.get(rank)
             if before is None or before.count != beat.count:
@@ -74,7 +74,7 @@ class Watch:
             self.beats[rank] = beat
 
     def verdict(self, now: float) -> tuple[int, str] | None:
-        """Return the rank that keeps the others waiting, and what to tell a person; None while all is well."""
+        """Return the rank that keeps the others waiting, and a message; None if there is none."""
         beats = dict(self.beats)  # another thread may be adding to it
         failed = any(beat.failed for beat in beats.values())
         patience = min(self.timeout, LOST * self.interval) if failed else self.timeout
@@ -96,11 +96,11 @@ class Watch:
 
 
 class Heartbeat:
-    """Beats and watches while it is entered, and ends this process with exit code 1 when a rank is missing.
+    """A context that beats and watches, and ends this process with exit code 1 when a rank is missing.
 
-    With one process it does nothing. With several the process group must be up.
+    With one process it does nothing. With several the process group must be initialised.
 
-    The main thread may be blocked in a collective, so the end is `os._exit`, after one message.
+    The main thread may be blocked in a collective, so it ends the process by `os._exit`, after one message.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -110,11 +110,11 @@ class Heartbeat:
         self.exchanging: threading.Thread | None = None
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Start the threads."""
         if not dist.is_initialized() or dist.get_world_size() == 1:
             return
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
-        # A connection of its own: the main thread may hold the other one, waiting.
+        # Its own connection: the main thread may be waiting on the other one.
         self.store = PrefixStore("heartbeat", distributed.store_of_job())
         self.watch = Watch(self.timeout, self.interval, sees_all=self.rank == 0)
         self.count = 0
@@ -123,7 +123,7 @@ class Heartbeat:
         self._show()
         if self.rank == 0:
             self.store.set("verdict", "")
-        distributed.barrier()  # now every rank's first beat is there to be read
+        distributed.barrier()  # every rank's first beat is in the store
         self._look()
         self.exchanging = threading.Thread(target=self._exchange, daemon=True)
         self.exchanging.start()
@@ -132,9 +132,9 @@ class Heartbeat:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End together: nobody watches when the first process leaves, or is already gone when another still beats.
+        """Stop on all ranks together, so that no rank is missed that has just ended.
 
-        If a collective failed, wait until it is known who is missing; any other error speaks for itself.
+        If a collective failed, wait until the missing rank is known; any other error ends at once.
         """
         if self.exchanging is None:
             return
@@ -161,7 +161,7 @@ class Heartbeat:
         self.watch.see(dict(zip(others, map(Beat.from_text, texts), strict=True)), self.awake)
 
     def _exchange(self) -> None:
-        """Show own beats and read the others'. Where rank 0 is stopped this blocks: `_judge` has another thread."""
+        """Exchange beats through the store. If rank 0 is stopped this blocks, so `_judge` has its own thread."""
         try:
             while not self.stopped.wait(self.interval):
                 self._show()
@@ -176,7 +176,7 @@ class Heartbeat:
         before = time.monotonic()
         while not self.stopped.wait(self.interval):
             now = time.monotonic()
-            # Only time awake counts: a job that was suspended and goes on must not find everybody silent.
+            # Only time awake counts: after a job was suspended, all ranks would seem silent.
             self.awake += min(now - before, 2 * self.interval)
             before = now
             self._beat()
@@ -191,5 +191,5 @@ class Heartbeat:
         if rank == self.rank:
             faulthandler.dump_traceback()  # where it hangs
         if self.rank == 0:
-            time.sleep(LOST * self.interval)  # the others read the verdict first: the store dies with this process
+            time.sleep(LOST * self.interval)  # let the others read the verdict: the store ends with this process
         os._exit(1)

@@ -1,4 +1,4 @@
-"""Grids of samples as training goes on: fixed latents, the averaged generator."""
+"""Grids of samples during training, from fixed latents by the averaged generator."""
 
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,13 +17,13 @@ from ganlab.pictures.tiles import save_png
 log = logging.getLogger(__name__)
 
 SIDE = 10
-"""Columns, and rows; of more classes the first so many are shown."""
+"""Rows and columns of a grid; the first classes are shown if there are more."""
 
 
-class Samples(EveryImages):
+class SampleGrids(EveryImages):
     """Writes `nimg-<images>.png`: the same latents each time, a row per class for a conditional generator.
 
-    The game waits for the images, not for the file, which a thread makes of them.
+    Training waits for the images, not for the file, which a thread writes.
     """
 
     advisory = True
@@ -35,7 +35,7 @@ class Samples(EveryImages):
         self.writing: Future[Path] | None = None
 
     def fire(self, module: Game) -> None:
-        """Write the grid, on rank 0: making samples changes nothing, and unless it is sharded waits for nobody."""
+        """Write the grid, on rank 0; other ranks take part only if the generator is sharded."""
         if not (distributed.rank() == 0 or sharding.is_sharded(module.ema)):
             return
         classes = min(module.classes, SIDE)

@@ -1,4 +1,4 @@
-"""How near a run is to the limit of its machine: measured before the first step, then in every tick's line."""
+"""A run's share of its machine's limit: measured before the first step, then in every tick's line."""
 
 import json
 import time
@@ -11,21 +11,21 @@ from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
 from ganlab.engine.game import Game
-from ganlab.experiment import selfcheck
-from ganlab.experiment.selfcheck import Rates, Work
+from ganlab.experiment import limits
+from ganlab.experiment.limits import Rates, Work
 from ganlab.files import atomic_write
 
 
 class SelfCheck(EveryImages):
-    """Says what the machine's limit is, and gives each line of metrics the `share` of it that was reached.
+    """Reports the machine's limit, and adds to each line of metrics the `share` of it that was reached.
 
-    All processes measure, at the same time; rank 0 writes `file`. The second line, the first without the warming up,
-    is followed by what to suspect. It stands before `ticks`, which reads what it records. Where the limit cannot be
-    found, on any rank, that is said, and the run goes on without.
+    All processes measure at the same time; rank 0 writes `file`. After the second line, the first one without warm-up,
+    it reports the likeliest bottleneck. It must run before `ticks`, which reads its statistics. If the limit cannot be
+    found on some rank, it reports that, and the run continues without.
 
     Args:
-        file: JSON with what a process can do here, what an image of each phase asks for, and the limits.
-        works: what an image asks for, by the first image of its phase, or why that could not be counted.
+        file: JSON with the measured speeds, the work per image of each phase, and the limits.
+        works: the work per image, by the first image of each phase, or the error that kept it from being counted.
     """
 
     advisory = True
@@ -38,12 +38,12 @@ class SelfCheck(EveryImages):
         self.untold: list[str] = []
 
     def start(self, module: Game) -> None:
-        """Measure, and say what the machine could do."""
+        """Measure, and prepare the report of the limit."""
         super().start(module)
         failure = None
         try:
             self._measure(module)
-        except Exception as error:  # anything that a part of somebody's own trips over
+        except Exception as error:  # a user's own part may raise anything
             failure = reason(error)
         failures = distributed.gather([] if failure is None else [failure])
         self.known = not failures
@@ -56,8 +56,8 @@ class SelfCheck(EveryImages):
             raise self.counted
         device, precision, processes = module.device, module.runtime.precision, distributed.world_size()
         self.works = self.counted
-        self.rates: Rates = selfcheck.measure(
-            device, selfcheck.rivals(precision, device), selfcheck.SECONDS_AT_START[device.type]
+        self.rates: Rates = limits.measure(
+            device, limits.rivals(precision, device), limits.SECONDS_AT_START[device.type]
         )
         self.limits = {begin: processes * work.limit(self.rates, precision) for begin, work in self.works.items()}
 
@@ -65,7 +65,7 @@ class SelfCheck(EveryImages):
         figures = {
             "precision": module.runtime.precision,
             "processes": distributed.world_size(),
-            **selfcheck.figures(self.rates, module.device),
+            **limits.figures(self.rates, module.device),
             "phases": [
                 {"from_nimg": begin, **vars(work), "limit_images_per_second": self.limits[begin]}
                 for begin, work in self.works.items()
@@ -73,14 +73,14 @@ class SelfCheck(EveryImages):
         }
         with atomic_write(self.file) as file:
             file.write(json.dumps(figures, indent=1).encode())
-        self.untold = [f"machine     {selfcheck.tell_machine(self.rates, module.device)}"]
+        self.untold = [f"machine     {limits.tell_machine(self.rates, module.device)}"]
         for phase in dict.fromkeys((module.plan(self.seen), module.phases[-1])):
             begin = phase.from_nimg
-            limit = selfcheck.tell_limit(self.works[begin], self.limits[begin], phase)
+            limit = limits.tell_limit(self.works[begin], self.limits[begin], phase)
             self.untold.append(f"limit       {limit}")
 
     def after_step(self, module: Game, last: bool) -> None:
-        """Say what the machine could do, now that all is well; after the second line, what to suspect."""
+        """Print the limit after the first step, and the likeliest bottleneck after the second line."""
         if self.lines == 2:
             self.lines += 1
             self.untold.append(self._suspect(module))
@@ -89,7 +89,7 @@ class SelfCheck(EveryImages):
         super().after_step(module, last)
 
     def fire(self, module: Game) -> None:
-        """Record the share of the limit that was reached since the last line."""
+        """Record the share of the limit since the last line."""
         if not self.known:
             return
         self.begin = module.plan(self.last_nimg).from_nimg
@@ -102,11 +102,11 @@ class SelfCheck(EveryImages):
     def _suspect(self, module: Game) -> str:
         told = (module, self.works[self.begin], self.rates, self.ticks.row, distributed.world_size())
         try:
-            return f"share       {selfcheck.tell_share(*told)}"
+            return f"share       {limits.tell_share(*told)}"
         except Exception as error:
             return f"share       unknown: {reason(error)}"
 
 
 def reason(error: Exception) -> str:
-    """Return why something advisory failed, in one line."""
+    """Summarise an error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -19,26 +19,26 @@ from ganlab.progress import Progress
 
 
 class NotFiniteError(FloatingPointError):
-    """Gradients have stopped being finite."""
+    """Gradients are not finite."""
 
 
 class Ticks(EveryImages):
-    """Reads the statistics that the steps left on the device: once a tick, the only host sync of it.
+    """Reads the statistics that the steps recorded on the device: once a tick, its only host sync.
 
-    A tick comes early where a checkpoint is due and steps were masked, so that a checkpoint is one to go back to.
+    A tick comes early if a checkpoint is due and steps were masked, so that masked steps are judged before it is saved.
 
     Args:
-        file: of the lines, cut where the run goes on.
+        file: file of the lines.
         every: images in a tick.
-        checkpoint_every: images from checkpoint to checkpoint.
-        total_nimg: of the run.
-        skip: go on where steps were masked.
-        tracker: is told each line.
-        events: are told of masked steps.
+        checkpoint_every: images between two checkpoints.
+        total_nimg: images of the whole run.
+        skip: continue after masked steps.
+        tracker: gets each line.
+        events: record of masked steps.
 
     Raises:
-        NotFiniteError: steps were masked, unless `skip` says to go on. (Under float16: all steps of a tick, since one
-            now and then is the loss scale finding its level.)
+        NotFiniteError: steps were masked and `skip` is False. (Under float16: all steps of a tick, since the loss scale
+            masks one now and then.)
         RuntimeError: the ranks no longer hold the same weights.
     """
 
@@ -61,7 +61,7 @@ class Ticks(EveryImages):
         self.progress: Progress | None = None  # on rank 0
 
     def start(self, module: Game) -> None:
-        """Start the clock and the bar, where the run before stopped."""
+        """Start the times and the progress bar where the run resumes."""
         super().start(module)
         module.stopwatch.start(module.device)
         self.last_nimg, self.last_time = self.seen, time.monotonic()
@@ -81,7 +81,7 @@ class Ticks(EveryImages):
         return saved and any(player.culprits.any() for player in module.seats.values())
 
     def fire(self, module: Game) -> None:
-        """Write the line, and see that all is well."""
+        """Write the line, and check for masked steps and for ranks that differ."""
         means = module.statistics.read()
         now, nimg = time.monotonic(), module.clock.nimg
         self.row = row = {
@@ -104,7 +104,7 @@ class Ticks(EveryImages):
             raise RuntimeError(f"at {nimg:,} images the ranks hold different values of {', '.join(names[:5])}")
 
     def add(self, nimg: int, values: Mapping[str, float]) -> None:
-        """Add a line of what else was found at `nimg`; on rank 0."""
+        """Add a line of other values at `nimg`; on rank 0."""
         self._write({"nimg": nimg, "seconds": round(time.monotonic() - self.first_time, 3), **values})
 
     def _write(self, row: Mapping[str, int | float]) -> None:
@@ -144,7 +144,7 @@ class Ticks(EveryImages):
 
 
 def memory_bytes(device: torch.device) -> int:
-    """Return the most memory this process has held: of the GPU where it trains on one, else its resident set."""
+    """Return the peak memory of this process: of the GPU if it trains on one, else its resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     for line in Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").exists() else []:

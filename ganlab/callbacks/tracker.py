@@ -1,4 +1,4 @@
-"""W&B, which mirrors what the run folder holds, and never fails a run."""
+"""W&B, which mirrors the run folder, and never fails a run."""
 
 import logging
 import netrc
@@ -17,21 +17,21 @@ from ganlab.files import atomic_write
 log = logging.getLogger(__name__)
 
 INIT_SECONDS = 20
-"""How long W&B's server is waited for; where it does not answer, the run is kept offline, and `wandb sync` sends it."""
+"""Seconds to wait for W&B's server; without an answer the run is kept offline, and `wandb sync` uploads it."""
 
 FINISH_SECONDS = 60
-"""How long the end of a run waits for what is still to be sent; it stays on disk, and `wandb sync` sends it."""
+"""Seconds that the end of a run waits for uploads; the rest stays on disk, and `wandb sync` uploads it."""
 
 
 class Tracker:
-    """One W&B run, of the same id however often the run is resumed. Scalars and images stand against `nimg`.
+    """One W&B run, with the same id however often the run is resumed. Scalars and images are plotted against `nimg`.
 
-    It is told on a thread of its own, in the order in which it is to know: nobody waits for W&B.
+    It logs on its own thread, in order, so training never waits for W&B.
 
     Args:
         folder: the run's folder; W&B writes into its `wandb`.
-        mode: online, offline or disabled; None is online where the user is logged in, else offline. Nobody is asked
-            for a key: online without one is offline too.
+        mode: online, offline or disabled; None is online if the user is logged in, else offline. It never asks for a
+            key: online without one is offline too.
         project: W&B project.
         config: the run's config, as plain values.
     """
@@ -42,19 +42,19 @@ class Tracker:
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="wandb")
         if mode == "disabled":
             return
-        if mode == "online" and not logged_in():  # W&B would ask for a key, and wait for the answer
+        if mode == "online" and not logged_in():  # W&B would ask for a key and wait
             log.warning("W&B is offline: nobody is logged in; `wandb login`, then `wandb sync` sends the run")
             mode = "offline"
         for attempt in ("online", "offline") if mode == "online" else (mode,):
             try:
                 self.run = self._init(folder, attempt, project, config)
                 return
-            except Exception as error:  # whatever W&B trips over, the run goes on
+            except Exception as error:  # the run continues whatever W&B raises
                 log.warning("W&B (%s) cannot begin: %s", attempt, " ".join(str(error).split()))
                 wandb.teardown()  # its service holds the run's id, which the next attempt needs
 
     def log(self, nimg: int, values: Mapping[str, Any]) -> None:
-        """Log scalars, or pictures as paths of PNG files that are being written, at `nimg`: no less than before."""
+        """Log scalars, or pictures as futures of PNG paths, at `nimg`, which must not decrease."""
         self.pool.submit(self._log, nimg, dict(values))
 
     def _log(self, nimg: int, values: dict[str, Any]) -> None:
@@ -68,17 +68,17 @@ class Tracker:
             self.run = None
 
     def replay(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Log again what the run logged before it was stopped, where W&B is offline.
+        """Log again what the run logged before it was stopped, if W&B is offline.
 
-        An offline run that is killed loses what W&B's service had not written yet, and a later upload replaces an
-        earlier one of the same id: so each part tells the whole story.
+        A killed offline run loses what W&B's service had not written yet, and a later upload replaces an earlier one of
+        the same id, so each part must be complete.
         """
         if self.run is not None and self.run.offline:
             for row in rows:
                 self.log(row["nimg"], {name: value for name, value in row.items() if value is not None})
 
     def finish(self) -> None:
-        """Tell the rest and close the W&B run."""
+        """Log the rest and close the W&B run."""
         self.pool.shutdown()
         if self.run is None:
             return
@@ -108,13 +108,13 @@ class Tracker:
 
 
 def logged_in() -> bool:
-    """Tell whether W&B would find a key, without asking anybody for one."""
+    """Tell whether W&B would find a key, without asking for one."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    url = wandb.setup().settings.base_url  # of WANDB_BASE_URL, or of what `wandb login --host` left
+    url = wandb.setup().settings.base_url  # from WANDB_BASE_URL or `wandb login --host`
     hosts = [urlsplit(url).netloc]
     if url == wandb.Settings().base_url:
-        hosts.append("api.wandb.ai")  # the default's former name, under which its keys may still stand
+        hosts.append("api.wandb.ai")  # the default's former host, for which keys may be stored
     try:
         known = netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").hosts
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):

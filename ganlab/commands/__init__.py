@@ -1,1 +1,1 @@
-"""One file for each verb of the command line: it assembles objects and calls them."""
+"""One file per verb of the command line, which assembles objects and calls them."""

@@ -1,4 +1,4 @@
-"""The verb `compare`: the results of runs side by side, if they were measured alike."""
+"""The verb `compare`: the results of runs side by side, if they have the same protocol."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from ganlab.types import UserError
 
 
 def compare(runs: Sequence[Path]) -> list[str]:
-    """Return the lines of a table: the last value of each run, and its best; UserError if no protocol is shared."""
+    """Return a table of the last and the best value of each run; UserError if they share no protocol."""
     results = {run: read(run) for run in runs}
     if without := [run for run, rows in results.items() if not rows]:
         raise UserError(f"{without[0]}: has no results; make some with `ganlab evaluate {without[0]}`")
@@ -33,7 +33,7 @@ def compare(runs: Sequence[Path]) -> list[str]:
 
 
 def shared_protocol(metric: str, results: Mapping[Path, Sequence[Mapping[str, Any]]]) -> Mapping[str, Any]:
-    """Return the newest protocol by which all runs were measured; UserError says in what theirs differ."""
+    """Return the newest protocol that all runs share; UserError lists the differences if there is none."""
     found: dict[Path, list[dict[str, Any]]] = {
         run: [row["protocol"] for row in reversed(rows) if row["metric"] == metric] for run, rows in results.items()
     }
@@ -41,7 +41,7 @@ def shared_protocol(metric: str, results: Mapping[Path, Sequence[Mapping[str, An
     for protocol in protocols:
         if all(protocol in theirs for _, theirs in others):
             return protocol
-    from ganlab.experiment.config import differences  # with torch, and of use to a refusal alone
+    from ganlab.experiment.config import differences  # imports torch, needed only here
 
     run, theirs = next((run, theirs) for run, theirs in others if protocols[0] not in theirs)
     lines = "".join(

@@ -1,7 +1,7 @@
-"""The demo's own steps: scikit-learn's handwritten digits as a source, and a judge of what the GAN makes of them.
+"""The demo: scikit-learn's handwritten digits as a source, and a classifier that scores the samples.
 
-`python -m ganlab.commands.demo source FILE` writes the digits; `python -m ganlab.commands.demo report RUN` says how
-many samples a classifier of the real digits recognises, and where everything is.
+`python -m ganlab.commands.demo source FILE` writes the digits; `python -m ganlab.commands.demo report RUN` prints how
+many samples a classifier of the real digits recognises, and where the files are.
 """
 
 import sys
@@ -19,7 +19,7 @@ from ganlab.experiment.load import load
 from ganlab.files import atomic_write
 
 JUDGED = 1000
-"""Samples shown to the classifier."""
+"""Number of samples for the classifier."""
 SURE = 0.8
 """Probability from which a sample counts as a digit."""
 
@@ -49,10 +49,10 @@ class Judge:
         half = len(images) // 2
         self.classifier: Any = CalibratedClassifierCV(SVC(), ensemble=False).fit(flat(images[:half]), labels[:half])
         self.real = self.recognised(images[half:])
-        """Share of the other half that is recognised: what the samples could reach."""
+        """Share of the other half that is recognised: the target for the samples."""
 
     def recognised(self, images: NDArray[np.uint8]) -> float:
-        """Return the share of images that are some digit with a probability of at least `SURE`."""
+        """Return the share of images with some digit's probability of at least `SURE`."""
         return float((self.classifier.predict_proba(flat(images)).max(1) >= SURE).mean())
 
     def shares(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -61,7 +61,7 @@ class Judge:
 
 
 def flat(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Turn images into the classifier's vectors [n, pixels], in [0, 1]."""
+    """Flatten images to the classifier's vectors [n, pixels] in [0, 1]."""
     return images.reshape(len(images), -1) / 255
 
 
@@ -73,7 +73,7 @@ def judge_run(run: Path) -> tuple[float, float, NDArray[np.float64]]:
 
 
 def report(run: Path) -> None:
-    """Print what the samples are worth, where everything is, and what to try next."""
+    """Print the score of the samples, where the files are, and what to try next."""
     recognised, real, shares = judge_run(run)
     print(f"""
 {JUDGED:,} samples, judged by a classifier of the real digits

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 SAMPLES = 50_000
 METRICS = ("fid",)
 PATIENCE = timedelta(days=1)
-"""Rank 0 computes distances while the others wait."""
+"""Timeout of collectives: rank 0 computes distances while the others wait."""
 
 
 def evaluate_paths(
@@ -43,7 +43,7 @@ def evaluate_paths(
     n: int | None,
     trust: Sequence[str],
 ) -> list[str]:
-    """Evaluate, add rows to a run's `results.jsonl`, and return the lines of a table (none but on rank 0)."""
+    """Evaluate, add rows to a run's `results.jsonl`, and return a table, on rank 0."""
     run = Path(target) if is_run(target) else None
     config = from_yaml(run / "config.yaml", trust) if run else None
     with group() as device:
@@ -54,7 +54,7 @@ def evaluate_paths(
         reals = opened(named, None, device, trust, frame) if named else open_reals(of_run(target, config))
         fakes = opened(target, n, device, trust, frame)
         chosen = metrics or (config.evaluation.metrics if config else METRICS)
-        nimg = fakes.model.clock.nimg or None if isinstance(fakes, Samples) else None  # an exported one has none
+        nimg = fakes.model.clock.nimg or None if isinstance(fakes, Samples) else None
         rows = evaluate(fakes, reals, chosen, network, device, about=circumstances(device, nimg, config), pictures=run)
     if not rows or run is None:
         return table(rows, rows)
@@ -63,12 +63,12 @@ def evaluate_paths(
 
 
 def is_run(path: str) -> bool:
-    """Say whether it is the folder of a run, or an exported one."""
+    """Tell whether a path is a run's folder or an exported one."""
     return (Path(path) / "checkpoints").is_dir() or (Path(path) / GENERATOR).exists()
 
 
 def opened(path: str, n: int | None, device: torch.device, trust: Sequence[str], data: Data | None) -> ImageSet:
-    """Open the samples of a run, or a dataset, or images by file."""
+    """Open the samples of a run, a dataset, or image files."""
     if not is_run(path):
         return open_images(path, n, data)
     exported = (Path(path) / GENERATOR).exists()
@@ -76,16 +76,16 @@ def opened(path: str, n: int | None, device: torch.device, trust: Sequence[str],
 
 
 def of_run(target: str, config: Config | None) -> Config:
-    """Return the config of a run, which names its reals."""
+    """Return the config of a run, which names its reals; UserError for image files."""
     if config is None:
         raise UserError(f"{target}: against what? Give a second folder of images, or --data")
     return config
 
 
 def extractor_part(target: Path, path: Path | None, config: Config | None) -> Any:
-    """Return the part that was asked for on the command line, else the run's if that is trusted.
+    """Return the extractor of the command line, else the run's if it is trusted.
 
-    An extractor reads files and may be any program, so a folder that somebody sent does not get to name one.
+    An extractor reads files and may be any program, so a folder that somebody sent may not name one.
     """
     if path is not None:
         return {"_target_": "ganlab.metrics.features.TorchScriptFeatures", "path": str(path)}
@@ -108,7 +108,7 @@ def extractor_part(target: Path, path: Path | None, config: Config | None) -> An
 
 
 def table(rows: Sequence[dict[str, Any]], history: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a line for each value: with its error, its floor, the run's best so far, and its full name."""
+    """Return one line per value, with its error, its floor, the run's best so far, and its full name."""
     lines = []
     for row in rows:
         floor = "" if row["floor"] is None else f"floor {row['floor']:.4g} ({row['floor_images']:,} a side)"
@@ -119,7 +119,7 @@ def table(rows: Sequence[dict[str, Any]], history: Sequence[dict[str, Any]]) -> 
 
 @contextmanager
 def group() -> Iterator[torch.device]:
-    """Join the other processes, where a launcher started some; give this one's device."""
+    """Join the other processes of the launcher, if any, and yield this one's device."""
     join(Machine())
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")

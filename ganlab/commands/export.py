@@ -1,4 +1,4 @@
-"""The verb `export`: the averaged generator of a run, to be given to others."""
+"""The verb `export`: the averaged generator of a run, to share with others."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from ganlab.types import UserError
 
 
 def export(run: Path, out: Path, trust: Sequence[str]) -> None:
-    """Write the averaged generator as safetensors beside the config that builds it: nothing there can run code."""
+    """Write the averaged generator as safetensors, and the config that builds it: neither can run code."""
     checkpoint = newest_checkpoint(run)
     weights = {
         name.removeprefix("ema."): tensor.contiguous()

@@ -1,4 +1,4 @@
-"""The verb `sample`: images from a finished or unfinished run."""
+"""The verb `sample`: images from a run, finished or not."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ COLUMNS = 8
 def sample(
     run: Path, n: int, *, seed: int, out: Path | None, each: bool, labels: Sequence[int] | None, trust: Sequence[str]
 ) -> Path:
-    """Write a grid of `n` samples, a row for each of several labels, or with `each` a folder of PNGs; return where."""
+    """Write a grid of `n` samples, one row per label, or with `each` a folder of PNGs; return its path."""
     model = load(run, trust)
     out = out or run / (f"samples-seed-{seed}" if each else f"samples-seed-{seed}.png")
     images = model.sample(n, seed, labels)

@@ -1,4 +1,4 @@
-"""The verb `show`: the resolved config, every network layer by layer, the plan of the run; if asked, its speed here."""
+"""The verb `show`: the resolved config, every network layer by layer, the plan of the run, and its speed."""
 
 import math
 from collections.abc import Iterator
@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from ganlab import distributed
 from ganlab.data import ShardDataset
 from ganlab.engine.game import Game
-from ganlab.experiment import selfcheck
+from ganlab.experiment import limits
 from ganlab.experiment.build import build_model, count_work, on_gpu, open_dataset, set_arithmetic, speed_up
 from ganlab.experiment.checks import agreed_image, check_batch, check_device, check_labels
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.frame import Config
-from ganlab.experiment.selfcheck import examples, without_numbers
+from ganlab.experiment.limits import examples, without_numbers
 
 SECONDS = 10.0
-"""Steps are timed for so long."""
+"""Duration of the timed steps."""
 AT_THE_END = 2**50
-"""Images after which every network works at its full size."""
+"""Images after which every network runs at its full size."""
 
 
 def show(config: Config, time: bool = False) -> Iterator[str]:
-    """Yield the text, section by section. Nothing is allocated unless `time` asks how fast the steps are here."""
+    """Yield the text, section by section. Only `time`, which times steps, allocates memory."""
     dataset = found_dataset(config)
     image = agreed_image(config, dataset.image) if dataset else config.data.image
     assert image is not None
@@ -45,13 +45,13 @@ def show(config: Config, time: bool = False) -> Iterator[str]:
 
 
 def found_dataset(config: Config) -> ShardDataset | None:
-    """Open the images; where they are absent and the config declares them, there are none."""
+    """Open the images; None if they are absent and the config declares `data.image`."""
     absent = "://" not in config.data.url and not Path(config.data.url).exists()
     return None if absent and config.data.image is not None else open_dataset(config)
 
 
 def tables(model: Game) -> Iterator[str]:
-    """Tabulate every network as the last phase runs it: what comes out of each layer for one sample, its parameters."""
+    """Tabulate every network at the last phase: output shape of each layer for one sample, and its parameters."""
     with without_numbers(model) as model:
         model.clock.nimg = AT_THE_END
         notes = {name: Notes(network) for name, network in model.networks.items()}
@@ -62,7 +62,7 @@ def tables(model: Game) -> Iterator[str]:
 
 
 class Notes:
-    """The layers of a network, in the order in which a first pass runs them; then those left out."""
+    """The layers of a network in the order of its first pass, then the unused ones."""
 
     def __init__(self, network: nn.Module) -> None:
         self.rows: dict[str, tuple[str, str, str, str]] = {}
@@ -76,7 +76,7 @@ class Notes:
             layer.register_forward_hook(self.note)
 
     def note(self, layer: nn.Module, _: object, out: Tensor | None) -> None:
-        """Keep what came out of a layer, if it is the first time."""
+        """Record a layer's output shape in its first call."""
         count = sum(parameter.numel() for parameter in layer.parameters())
         shape = "not in use" if out is None else "x".join(map(str, out.shape[1:]))
         path = self.names[layer]
@@ -94,7 +94,7 @@ class Notes:
 
 
 def plan(config: Config, model: Game, samples: int) -> str:
-    """Say what the run will do, in images and steps."""
+    """Describe the run's plan in images and steps."""
     train, processes = config.train, distributed.world_size()
     ends = [*(phase.from_nimg for phase in model.phases[1:]), train.total_nimg]
     batches = [train.batch or phase.batch or 0 for phase in model.phases]
@@ -122,44 +122,44 @@ def plan(config: Config, model: Game, samples: int) -> str:
 
 
 def compiled(model: Game) -> str:
-    """Name the losses that are compiled, each as one graph, and say how often growth has them compiled anew."""
+    """Name the losses that are compiled, and say how often growth recompiles them."""
     losses = []
     for name, player in model.players.items():
         period = math.lcm(*(penalty.every for penalty in player.regularizers.values()))
         due = {tuple(player.due(steps)) for steps in range(period)}
         losses += [f"{name}'s" + " with " * bool(names) + " and ".join(names) for names in sorted(due)]
     stages = 2 * len(model.phases) - 1
-    anew = f"; at each of {stages} stages of growth, {stages * len(losses)} graphs in all" if stages > 1 else ""
-    return f"the losses, whole: the {', the '.join(losses)}{anew}"
+    growth = f"; at each of {stages} stages of growth, {stages * len(losses)} graphs in all" if stages > 1 else ""
+    return f"the losses, each as one graph: the {', the '.join(losses)}{growth}"
 
 
 def timing(config: Config) -> Iterator[str]:
-    """Say what this machine could do, what it does in the last phase, and why no more; for one process of the run."""
+    """Report the machine's limit, the speed of the last phase and its bottleneck, for one process of the run."""
     check_device(config)
     set_arithmetic(config.machine)
     cuda = on_gpu(config.machine)
     device, precision = torch.device("cuda" if cuda else "cpu"), config.machine.precision
-    rates = selfcheck.measure(device, selfcheck.rivals(precision, device), selfcheck.SECONDS)
-    yield f"\nmachine     {selfcheck.tell_machine(rates, device)}"
+    rates = limits.measure(device, limits.rivals(precision, device), limits.SECONDS)
+    yield f"\nmachine     {limits.tell_machine(rates, device)}"
     model = build_model(config)
     for phase, work in zip(model.phases, count_work(config, model).values(), strict=True):
         limit = work.limit(rates, precision)
-        yield f"limit       {selfcheck.tell_limit(work, limit, phase)}"
+        yield f"limit       {limits.tell_limit(work, limit, phase)}"
     batch = (config.train.batch or phase.batch or 0) // distributed.world_size()
     batch = quick_batch(model, batch, most=limit * SECONDS / 20 / model.cycle())
     if batch * model.cycle() > limit * SECONDS:
         yield f"measured    nothing: even {batch} images a step would take this machine more than {SECONDS:.0f} s"
         return
-    work = selfcheck.count(model, phase, batch)
+    work = limits.count(model, phase, batch)
     speed_up(model, config.machine)
     model.to(device).configure_optimizers()
-    row = selfcheck.play(model, phase, batch, SECONDS)
+    row = limits.time_rounds(model, phase, batch, SECONDS)
     row["share"] = row["images_per_second"] / limit
-    yield f"measured    {batch} images a step: {selfcheck.tell_share(model, work, rates, row, processes=1)}"
+    yield f"measured    {batch} images a step: {limits.tell_share(model, work, rates, row, processes=1)}"
 
 
 def quick_batch(model: Game, batch: int, most: float) -> int:
-    """Halve a batch until there are no more images than `most`, or no whole groups in half of it."""
+    """Halve a batch while it exceeds `most` images and its half consists of whole groups."""
     ratios = [player.batch for player in model.players.values()]
     while batch > most and not any(batch / 2 * ratio % model.runtime.group for ratio in ratios):
         batch //= 2

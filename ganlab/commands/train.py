@@ -1,4 +1,4 @@
-"""The verb `train`: check everything, assemble the objects, play, and say where things are."""
+"""The verb `train`: check everything, assemble the objects, train, and report where the files are."""
 
 import signal
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from ganlab import distributed
 from ganlab.callbacks import (
     BadSamples,
     Checkpoints,
-    Evaluate,
+    Evaluations,
     Heartbeat,
     NotFiniteError,
-    Samples,
+    SampleGrids,
     SelfCheck,
     Ticks,
     Tracker,
@@ -23,7 +23,7 @@ from ganlab.callbacks.evaluate import Judge, is_owed
 from ganlab.data import ShardDataset
 from ganlab.data.read.module import ShardData
 from ganlab.engine.game import Game
-from ganlab.engine.loop import Task, play
+from ganlab.engine.loop import Task, fit
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat, with_own_scales
 from ganlab.evaluation.evaluate import check_names, make_extractor
@@ -47,17 +47,17 @@ from ganlab.experiment.checks import (
 from ganlab.experiment.folder import make_run_folder
 from ganlab.experiment.frame import Config
 from ganlab.experiment.launch import join, open_group
+from ganlab.experiment.limits import Work
 from ganlab.experiment.records import CUT, Events, cut_after
-from ganlab.experiment.selfcheck import Work
 from ganlab.types import UserError
 
 STOPPED_BY_SIGNAL = 75
-"""Exit code of a run that a signal stopped and that has saved itself: run me again."""
+"""Exit code of a run that a signal stopped and that saved a checkpoint: run the same command again."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What stays the same however often a run rolls back: all of it checked."""
+    """The checked parts of a run that stay the same over rollbacks."""
 
     config: Config
     data: ShardData
@@ -69,16 +69,16 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where the run is kept."""
+        """The run's folder."""
         return Path(self.config.run)
 
 
 def train(config: Config, allow_change: Sequence[str] = ()) -> int:
-    """Train, or go on where the newest checkpoint stands; return the exit code.
+    """Train, or resume from the newest checkpoint; return the exit code.
 
     Args:
         config: the checked config.
-        allow_change: keys (with `*` for many) that may differ from the checkpoint's config.
+        allow_change: keys that may differ from the checkpoint's config; `*` is a wildcard.
     """
     join(config.machine)
     dataset = open_dataset(config)
@@ -89,7 +89,7 @@ def train(config: Config, allow_change: Sequence[str] = ()) -> int:
 
 
 def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str]) -> int:
-    """Check the rest, meet the other processes, and play; return the exit code."""
+    """Make the remaining checks, join the other processes, and train; return the exit code."""
     data = ShardData(
         dataset,
         batch=config.train.batch,
@@ -109,7 +109,7 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
     judge = open_judge(config)
     works = try_to_count(config, model)
     set_arithmetic(config.machine)
-    # Nothing that one config can get wrong is left to be found out while the others wait.
+    # All mistakes of a config are found before the processes wait for each other.
     device = open_group(config.machine)
     with Heartbeat(float(config.machine.timeout_seconds)):
         events = Events(Path(config.run) / "events.jsonl")
@@ -117,7 +117,7 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
 
 
 def start(run: Run, model: Game) -> int:
-    """Play from the newest checkpoint on, and roll back as often as the config allows; return the exit code."""
+    """Train from the newest checkpoint, and roll back as often as the config allows; return the exit code."""
     config, allowed = run.config.train, run.config.train.rollbacks
     choice = distributed.decide(lambda: choose(run, model))
     owes = distributed.decide(lambda: choice is not None and is_owed(run.folder, run.config, choice.nimg))
@@ -133,7 +133,7 @@ def start(run: Run, model: Game) -> int:
             if config.on_not_finite != "rollback" or not allowed:
                 raise
             allowed -= 1
-            distributed.barrier()  # rank 0 may have been writing
+            distributed.barrier()  # rank 0 may still be writing
             model = build_model(run.config, attempt=model.runtime.attempt + 1)
             choice = distributed.decide(lambda model=model: choose(run, model))  # type: ignore[misc]
             announce(f"{error}; rolling back to {Path(choice.path).name if choice else 'the start'}")
@@ -141,7 +141,7 @@ def start(run: Run, model: Game) -> int:
 
 
 def choose(run: Run, model: Game) -> Choice | None:
-    """Return the newest checkpoint that is whole, if there is one and it is of this run."""
+    """Return the newest undamaged checkpoint after checking that it fits this run; None if there is none."""
     if (newest := checkpoints.newest(run.folder / "checkpoints")) is None:
         return None
     path, saved = newest
@@ -151,13 +151,13 @@ def choose(run: Run, model: Game) -> Choice | None:
 
 
 def go_on(run: Run, model: Game, choice: Choice | None) -> int:
-    """Play from a checkpoint, or from the first image, to the end or a signal; return the exit code."""
+    """Train from a checkpoint, or from the start, to the end or a signal; return the exit code."""
     speed_up(model, run.config.machine)
     saved = checkpoints.read_agreed(choice, run.folder / "checkpoints", run.data.index.fingerprint)
     seat(model, run.device, saved, shard=run.config.machine.shard)
     del saved
     if choice is not None:
-        announce(f"{run.folder}: going on from {Path(choice.path).name}")
+        announce(f"{run.folder}: resuming from {Path(choice.path).name}")
     if distributed.rank() == 0:
         for name in CUT:
             cut_after(model.clock.nimg, run.folder / name)
@@ -166,14 +166,14 @@ def go_on(run: Run, model: Game, choice: Choice | None) -> int:
     tasks, saving = make_tasks(run, tracker, signals)
     batches = run.data.loader(model, run.device)
     try:
-        stop = play(model, batches, signals, total_nimg=run.config.train.total_nimg, tasks=tasks, saving=saving)
+        stop = fit(model, batches, signals, total_nimg=run.config.train.total_nimg, tasks=tasks, saving=saving)
     finally:
         if tracker is not None:
             tracker.finish()
     nimg, code = model.clock.nimg, 130 if stop == signal.SIGINT else STOPPED_BY_SIGNAL
     if stop:
         run.events.add("stop", nimg, model.runtime.attempt, signal=signal.Signals(stop).name, code=code)
-        announce(f"{run.folder}: stopped at {nimg:,} images, checkpoint saved; the same command goes on")
+        announce(f"{run.folder}: stopped at {nimg:,} images, checkpoint saved; the same command resumes it")
         return code
     run.events.add("done", nimg, model.runtime.attempt)
     print_done(run.folder, f"done: {nimg:,} images")
@@ -181,7 +181,7 @@ def go_on(run: Run, model: Game, choice: Choice | None) -> int:
 
 
 def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[list[Task], Task]:
-    """Return what is done beside the game, in the order measure, save, judge, show; and which of it saves."""
+    """Return the tasks of a run in the order measure, save, judge, show; and the one that saves."""
     config, folder = run.config, run.folder
     every = config.train
     writer = checkpoints.Writer(
@@ -211,7 +211,7 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
     judging: list[Task] = []
     if run.judge is not None:
         judging.append(
-            Evaluate(
+            Evaluations(
                 folder,
                 config=config,
                 judge=run.judge,
@@ -221,18 +221,18 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
                 signals=signals,
             )
         )
-    showing = Samples(folder / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker)
+    showing = SampleGrids(folder / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker)
     return [*measuring, saving, *judging, showing], saving
 
 
 def make_tracker(run: Run) -> Tracker:
-    """Begin a W&B run, as each process and each attempt does: what a failed one told is not to be mixed in."""
+    """Start a W&B run, a new one for each attempt, so that a failed attempt's values are not mixed in."""
     logging = run.config.logging
     return Tracker(run.folder, logging.wandb, logging.project, run.config.as_dict())
 
 
 def open_judge(config: Config) -> Judge | None:
-    """Return what the generator is judged by while it trains, if it is."""
+    """Return the reals and the extractor of evaluations during training; None if there are none."""
     evaluation, every = config.evaluation, config.train.checkpoint_every_nimg
     if evaluation.every_nimg is None:
         check_best(config.train.keep_best, ())
@@ -242,13 +242,13 @@ def open_judge(config: Config) -> Judge | None:
     if evaluation.every_nimg % every:
         raise UserError(
             f"evaluation.every_nimg: {evaluation.every_nimg} is no multiple of train.checkpoint_every_nimg, {every}; "
-            "without a checkpoint of the same moment nobody could come back to what was judged"
+            "each evaluation needs a checkpoint at the same time"
         )
     return Judge(open_reals(config), make_extractor(evaluation.extractor, config.trust))
 
 
 def try_to_count(config: Config, model: Game) -> Mapping[int, Work] | Exception:
-    """Count what the model asks for; what its parts do not let be counted is no reason not to train."""
+    """Count the model's work; return an error instead of raising it, since training does not need the count."""
     try:
         return count_work(config, model)
     except Exception as error:
@@ -256,13 +256,13 @@ def try_to_count(config: Config, model: Game) -> Mapping[int, Work] | Exception:
 
 
 def announce(line: str) -> None:
-    """Say one line to the person who waits: once, however many processes there are."""
+    """Print one line, on rank 0."""
     if distributed.rank() == 0:
         print(line, flush=True)
 
 
 def print_done(run: Path, line: str) -> None:
-    """Say where everything is."""
+    """Print where the files are."""
     newest_grid = max((run / "samples").glob("nimg-*.png"), default="none")
     announce(f"{run}: {line}")
     announce(f"  samples     {newest_grid}")

@@ -1,1 +1,1 @@
-"""How a game is played: networks, players, steps, averages, time."""
+"""How a game is trained: networks, players, steps, averages, time."""

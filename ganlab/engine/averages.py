@@ -1,4 +1,4 @@
-"""Averages of networks over their steps, with which samples are made (Polyak & Juditsky 1992)."""
+"""Moving averages of networks, which make the samples (Polyak & Juditsky 1992)."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,23 +14,20 @@ from ganlab.types import UserError
 
 @dataclass(frozen=True)
 class Average(ABC):
-    """How a network's average follows it: `average = kept * average + (1 - kept) * network`, now and then."""
+    """How an average follows its network: `average = kept * average + (1 - kept) * network` at each update."""
 
     @abstractmethod
     def kept(self, images: int, nimg: int) -> float:
-        """Return what the average keeps of itself, `images` reals after it last followed, at a moment."""
+        """Return the weight of the old average in an update, `images` reals after the last one, at `nimg`."""
 
 
 @dataclass(frozen=True)
 class HalfLife(Average):
-    """An average that forgets half while so many reals are shown, at any batch size (Karras et al. 2018, section 3.3).
-
-    It follows once a step, of the last player in a round's order that moves the network.
-    """
+    """An average with a half-life in reals shown, at any batch size (Karras et al. 2018, section 3.3)."""
 
     images: float | Schedule
     after: str | None = None
-    """The player whose steps it follows; None is the last one that moves the network."""
+    """The player after whose steps it is updated; None is the last player of a round that moves the network."""
 
     def __post_init__(self) -> None:
         if isinstance(self.images, int | float) and self.images <= 0:
@@ -39,16 +36,16 @@ class HalfLife(Average):
     def kept(self, images: int, nimg: int) -> float:
         """0.5 ** (images / half-life)."""
         half_life: float = value_at(self.images, nimg)
-        return 0.5 ** (images / half_life) if half_life > 0 else 0.0  # a schedule may begin with no average at all
+        return 0.5 ** (images / half_life) if half_life > 0 else 0.0  # a schedule may start at 0: no averaging
 
 
 @dataclass(frozen=True)
 class Decay(Average):
-    """An average that keeps the same at every step of a player, however many images that has."""
+    """An average with a constant decay per step of a player, whatever the batch size."""
 
     decay: float
     after: str | None = None
-    """As of `HalfLife`."""
+    """As in `HalfLife`."""
 
     def kept(self, images: int, nimg: int) -> float:
         """The decay."""
@@ -56,7 +53,7 @@ class Decay(Average):
 
 
 def follow(average: nn.Module, network: nn.Module, weight: float) -> None:
-    """Move an average towards its network, by `weight` of the way."""
+    """Interpolate an average towards its network by `weight`, and copy the network's buffers."""
     theirs, live = (sharding.local(each.parameters()) for each in (average, network))
     with torch.no_grad():
         torch._foreach_lerp_(theirs, live, weight)
@@ -65,6 +62,6 @@ def follow(average: nn.Module, network: nn.Module, weight: float) -> None:
 
 @torch.no_grad()
 def copy_buffers(average: nn.Module, network: nn.Module) -> None:
-    """Give an average its network's buffers: counts and statistics are no weights, and never interpolated."""
+    """Copy a network's buffers into its average: counts and statistics are never interpolated."""
     if buffers := list(average.buffers()):
         torch._foreach_copy_(buffers, list(network.buffers()))

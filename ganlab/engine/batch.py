@@ -1,4 +1,4 @@
-"""What a step is given: reals, labels, other streams, everything drawn, and the penalties that are due."""
+"""The input of a step: reals, labels, other streams, everything drawn, and the penalties that are due."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,16 +13,16 @@ from ganlab.types import Images, Labels, Latents
 class Batch:
     """This rank's share of a step's samples.
 
-    A tensor by any other name than those below is `batch["name"]`: what a game's `draw` and `prepare` add, and the
-    other streams of its data.
+    `batch["name"]` gives the tensors that have no attribute below: those that a game's `draw` and `prepare` add, and
+    the other streams of its data.
     """
 
     tensors: Mapping[str, Tensor]
-    """Samples first in each, as many in all."""
+    """All have the same number of samples, along their first dimension."""
     due: Mapping[str, Regularizer] = field(default_factory=dict)
-    """The player's penalties that this step adds to its loss."""
+    """The player's penalties that this step adds to the loss."""
     scalars: Mapping[str, Tensor] = field(default_factory=dict)
-    """Factors, without dimensions, on those of them whose weight is a schedule."""
+    """Factors of the due penalties whose weight is a schedule, as tensors [] on the device."""
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -32,7 +32,7 @@ class Batch:
 
     @property
     def real(self) -> Images:
-        """Real images [n, c, h, w] in [-1, 1]; there for players that take reals."""
+        """Real images [n, c, h, w] in [-1, 1]; only for players that take reals."""
         return self.tensors["real"]
 
     @property
@@ -51,7 +51,7 @@ class Batch:
         return self.tensors["fake_labels"]
 
     def factor(self, name: str) -> float | Tensor:
-        """Return what a due penalty is multiplied by: `every` times its weight, for the steps that leave it out."""
+        """Return the factor of a due penalty: its weight times `every`, which makes up for the steps without it."""
         penalty = self.due[name]
         if name in self.scalars:
             return self.scalars[name]
@@ -59,7 +59,7 @@ class Batch:
         return penalty.weight * penalty.every
 
     def pieces(self, size: int) -> Iterator["Batch"]:
-        """Cut it into micro-batches of `size` samples, the last one perhaps smaller."""
+        """Split the batch into micro-batches of `size` samples; the last one may be smaller."""
         n = len(next(iter(self.tensors.values())))
         for start in range(0, n, size):
             cut = {name: tensor[start : start + size] for name, tensor in self.tensors.items()}

@@ -7,10 +7,10 @@ from typing import Any
 class Clock:
     """Real images shown over all ranks, steps of each player, and rounds since each player's last one.
 
-    All are read before a step and advanced after it. They are python ints: reading them costs no device sync.
+    All are read before a step and advanced after it. They are Python ints: reading them costs no device sync.
 
     Args:
-        players: by name, in their order; the first one takes a step in every round.
+        players: names in the order of a round; the first player steps in every round.
     """
 
     def __init__(self, players: Iterable[str]) -> None:
@@ -23,7 +23,7 @@ class Clock:
         return {"nimg": self.nimg, "moves": dict(self.steps), "waited": dict(self.waited)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned, here or in the first edition, which kept no count of waiting."""
+        """Load what `state_dict` returned, here or in the first edition, which did not save `waited`."""
         self.nimg, self.steps = state["nimg"], dict(state["moves"])
         self.waited = dict(state.get("waited", dict.fromkeys(self.steps, 0)))
 

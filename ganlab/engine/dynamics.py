@@ -8,27 +8,27 @@ from torch import Tensor
 
 @runtime_checkable  # so that a config can tell who is one
 class Dynamics(Protocol):
-    """What a round is."""
+    """How the players of a round step."""
 
-    def play(self, game: Any, names: Sequence[str], reals: Mapping[str, Tensor]) -> None:
-        """Let the players whose turn it is in a `Game` step, given this rank's share of the reals."""
+    def round(self, game: Any, names: Sequence[str], reals: Mapping[str, Tensor]) -> None:
+        """Make one step of each of the players `names` of a `Game`, given this rank's share of the reals."""
         ...
 
 
 class Alternating(Dynamics):
-    """One after the other, each at the weights that the one before it has left."""
+    """One player after the other, each at the weights that the one before it has left."""
 
-    def play(self, game: Any, names: Sequence[str], reals: Mapping[str, Tensor]) -> None:
-        """Step, one by one."""
+    def round(self, game: Any, names: Sequence[str], reals: Mapping[str, Tensor]) -> None:
+        """Make the steps one by one."""
         for name in names:
             game.step(name, reals)
 
 
 class Simultaneous(Dynamics):
-    """All from the same weights: every gradient is there before the first optimizer steps."""
+    """All players from the same weights: every gradient is computed before the first optimizer steps."""
 
-    def play(self, game: Any, names: Sequence[str], reals: Mapping[str, Tensor]) -> None:
-        """Find all gradients, then step."""
+    def round(self, game: Any, names: Sequence[str], reals: Mapping[str, Tensor]) -> None:
+        """Compute all gradients, then run the optimizers."""
         found, gradients = {}, {}
         with game.whole():
             for name in names:

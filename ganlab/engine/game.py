@@ -35,38 +35,38 @@ from ganlab.seeding import Noise, key
 from ganlab.types import Images, ImageSpec, Labels, PerSample, Phase, UserError
 
 Loss = Mapping[str, PerSample] | tuple[Mapping[str, PerSample], Mapping[str, Tensor]]
-"""Terms of a loss, [n] each, that are added up; and by their side what else is recorded of the samples."""
+"""Terms of a loss, [n] each, which are summed; optionally with a second mapping of values that are only recorded."""
 
 
 class Game(Sampling):
     """Networks, players and their losses; a paper is a subclass.
 
-    For each player there is a method `<player>_loss(batch: Batch) -> Loss`, a pure function of tensors: it is compiled
-    whole, cut into micro-batches and spread over ranks. It runs networks by `self.call`, and asks for input gradients
-    by `penalties.judge` alone. One `training_step` is a round: the players whose turn it is, in their order.
+    Each player has a method `<player>_loss(batch: Batch) -> Loss`, a pure function of tensors that may be compiled as
+    one graph, and is run on each micro-batch of each rank. It runs networks through `self.call` and takes input
+    gradients through `penalties.judge` only. One `training_step` is a round: the players that are due, in their order.
 
-    A subclass may say more: `draw` (what else is drawn for a step), `prepare` (what changes a batch before its loss: a
-    pool of past images), `skips` (whether a step is left out), `feed_back` (state that a step leaves: buffers of the
-    module, saved with it, which must come out the same on all ranks).
+    A subclass may override `draw` (what else is drawn for a step), `prepare` (changes a batch before its loss: a pool
+    of past images), `skips` (whether a step is skipped) and `feed_back` (state that a step updates: buffers of the
+    module, saved with it, which must be the same on all ranks).
 
     Args:
-        image: what the images are, from the data.
-        networks: by name, under which they are attributes of the module.
-        players: by name, in the order of a round. The first one takes fresh reals and advances the clock.
-        averages: of networks, by their names. The first one is `ema`, with which samples are made, another
+        image: shape and classes of the images, from the data.
+        networks: by name; they become attributes of the module under their names.
+        players: by name, in the order of a round. The first one steps in every round and advances the clock.
+        averages: by the names of their networks. The first one is `ema`, which makes the samples; others are
             `<network>_ema`.
-        dequantize: turn a uint8 level v of a real into (v + u) / 128 - 1 with u uniform in [0, 1), instead of
+        dequantize: map a uint8 level v of a real to (v + u) / 128 - 1 with u uniform in [0, 1), instead of
             v / 127.5 - 1.
-        dynamics: how gradients become steps.
+        dynamics: how gradients become steps; None is `Alternating`.
         runtime: settings of the run.
     """
 
     BATCH: ClassVar[int] = 64
-    """Reals in a round, over all ranks, unless the run says another number: the paper's."""
+    """The paper's batch: reals in a round over all ranks, unless the run sets another."""
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Arguments that make others meaningless: a config may not give both."""
+    """Arguments that replace others, which have no effect then: a config may not give both."""
     RECORDS: ClassVar[tuple[str, ...]] = ("loss",)
-    """Names of what the losses find of the samples, penalties aside: no penalty may have one of them."""
+    """Names of what the losses return, penalties aside: no penalty may have one of these names."""
 
     def __init__(
         self,
@@ -90,9 +90,9 @@ class Game(Sampling):
             self.add_module(at, copy.deepcopy(networks[name]).eval().requires_grad_(False))
         self.loss: dict[str, Callable[[Batch], Loss]] = {name: getattr(self, f"{name}_loss") for name in players}
         self.dequantize, self.dynamics = dequantize, dynamics or Alternating()
-        self.run: Callable[[str, Batch], Mapping[str, Tensor]] = self._run
+        self.run_step: Callable[[str, Batch], Mapping[str, Tensor]] = self._run_step
         self.cuda_graphs = False
-        """Record each kind of step and replay it: to be set before the players are seated."""
+        """Capture each kind of step as a CUDA graph; to be set before the players are seated."""
         self.clock, self.seats = Clock(players), dict[str, Seat]()
         kinds = dict.fromkeys(
             k for name, p in self.players.items() for k in (name, f"{name}_penalty")[: 1 + bool(p.regularizers)]
@@ -111,45 +111,45 @@ class Game(Sampling):
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """The device of the networks."""
         return next(self.parameters()).device
 
     @property
     def conditional(self) -> bool:
-        """Whether any network is told the class."""
+        """Whether any network is conditioned on the class."""
         return any(getattr(network, "classes", 0) for network in self.networks.values())
 
     # --- Lightning's side
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """Seat the players: called once the parameters are on their device."""
+        """Seat the players; called once the parameters are on their device."""
         self.train()
         for name, player in self.players.items():
             networks = {at: getattr(self, at) for at in player.networks}
             scale = dict(self.loss_scales.items()).get(name)
             self.seats[name] = Seat(player, networks, scale, still=self.cuda_graphs)  # type: ignore[arg-type]
         if self.cuda_graphs:
-            self.run = CudaGraphs(self._run)
+            self.run_step = CudaGraphs(self._run_step)
         return [seat.optimizer for seat in self.seats.values()]
 
     def train(self, mode: bool = True) -> "Game":
-        """Set the networks' mode; averages are always those of evaluation."""
+        """Set the networks' mode; averages always stay in evaluation mode."""
         super().train(mode)
         for at in self.average_names.values():
             getattr(self, at).eval()
         return self
 
     def on_train_start(self) -> None:
-        """Let Lightning count rounds: its `global_step`, `max_steps` and ModelCheckpoint live on the first player."""
+        """Make Lightning's `global_step`, `max_steps` and ModelCheckpoint count rounds: the first player's steps."""
         optimizers = self.optimizers()
         first = optimizers[0] if isinstance(optimizers, list) else optimizers
-        if not self.cuda_graphs:  # a recorded step counts nothing
+        if not self.cuda_graphs:  # a CUDA graph would not call the counter
             next(iter(self.seats.values())).count = first.step
 
     def training_step(self, batch: Sequence[Tensor] | Mapping[str, Tensor], batch_idx: int) -> None:
-        """Play a round on this rank's share of the reals.
+        """Make a round on this rank's share of the reals.
 
-        `batch` is (images, labels), or a mapping with `real`, `labels` and what other streams there are; images are
+        `batch` is (images, labels), or a mapping with `real`, `labels` and the other streams of the data; images are
         uint8, or floats in [-1, 1].
         """
         named = batch if isinstance(batch, Mapping) else dict(zip(("real", "labels"), batch, strict=True))
@@ -157,30 +157,30 @@ class Game(Sampling):
         reals = {name: self._as_floats(name, t) if t.ndim == 4 else t for name, t in named.items()}
         steps, waited = self.clock.steps, self.clock.waited
         names = [name for name, p in self.players.items() if waited[name] + 1 >= p.period(steps[name])]
-        self.dynamics.play(self, names, reals)
+        self.dynamics.round(self, names, reals)
         for name in self.players:
             waited[name] = 0 if name in names else waited[name] + 1
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the clock: all else that matters is weights and optimizer states, and randomness has no state."""
+        """Add the clock and the attempt: the rest is weights and optimizer states, and randomness has no state."""
         checkpoint["ganlab"] = {"clock": self.clock.state_dict(), "attempt": self.runtime.attempt}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the clock back; the attempt too, unless this is a later one.
+        """Restore the clock, and the attempt unless this one is later.
 
-        The moments come to lie as the weights do, whoever wrote them: a fused optimizer takes that for granted.
+        Moments are stored channels-last like the weights, whatever the file has: a fused optimizer assumes it.
         """
         states = apply_to_collection(checkpoint["optimizer_states"], Tensor, sharding.channels_last)
         checkpoint["optimizer_states"] = states
         saved = checkpoint["ganlab"]
         self.clock.load_state_dict(saved["clock"])
-        if "waited" not in saved["clock"]:  # the first edition's players step at multiples of whole numbers
+        if "waited" not in saved["clock"]:  # the first edition did not save it; its periods are constant
             rounds = next(iter(self.clock.steps.values()))
             self.clock.waited = {name: rounds % player.period(0) for name, player in self.players.items()}
         self.runtime = replace(self.runtime, attempt=max(self.runtime.attempt, saved["attempt"]))
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """Compile every player's loss, each whole, at its first use; `options` are `torch.compile`'s."""
+        """Compile every player's loss as one graph, at its first use; `options` are `torch.compile`'s."""
         self.loss = {name: Compiled(name, loss, **options) for name, loss in self.loss.items()}
 
     # --- a step
@@ -189,11 +189,11 @@ class Game(Sampling):
         """Make one step of one player, given this rank's share of the reals, as floats. Works without a Trainer."""
         with self.stopwatch(self.kind(name, self.clock.steps[name])):
             with self.whole():
-                found = self.run(name, self.batch(name, reals))
+                found = self.run_step(name, self.batch(name, reals))
             self.conclude(name, found, reals)
 
     def batch(self, name: str, reals: Mapping[str, Tensor]) -> Batch:
-        """Draw what a player's step needs, and bring its optimizer up to date; the networks are whole."""
+        """Draw what a player's step needs, and set its optimizer's scheduled scalars; the networks must be gathered."""
         player, count = self.players[name], len(reals["real"])
         n = self._in_groups(name, round(count * player.batch))
         self.seats[name].begin(self.clock.nimg)
@@ -211,10 +211,10 @@ class Game(Sampling):
             return self.prepare(name, batch)
 
     def differentiate(self, name: str, batch: Batch) -> dict[str, Tensor]:
-        """Find a player's gradients, averaged over the ranks; return the terms of its loss, [n] each."""
+        """Compute a player's gradients, averaged over the ranks; return the terms of its loss, [n] each."""
         player, seat = self.players[name], self.seats[name]
         for at, network in self.networks.items():
-            network.requires_grad_(at in player.networks)  # others are only passed through
+            network.requires_grad_(at in player.networks)
         seat.gradients.clear()
         for at in player.networks:
             iterate_power(getattr(self, at))
@@ -233,11 +233,11 @@ class Game(Sampling):
         return {at: torch.cat([each[at] for each in found]) if len(found) > 1 else found[0][at] for at in found[0]}
 
     def update(self, name: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Let a player's optimizer step on its gradients; return what came of it, [1] each."""
+        """Run a player's optimizer on its gradients; return `not_finite` and perhaps `skipped`, [1] each."""
         return self.seats[name].update(self.skips(name, found))
 
     def conclude(self, name: str, found: Mapping[str, Tensor], reals: Mapping[str, Tensor]) -> None:
-        """Do what follows a step: statistics, state that is fed back, averages, the clock."""
+        """Finish a step: update the statistics, the state that it feeds back, the averages and the clock."""
         for term, values in found.items():
             self.statistics.record(f"{name}/{term}", values)
         with torch.no_grad():
@@ -251,22 +251,22 @@ class Game(Sampling):
             self.clock.nimg += shown
         self.clock.steps[name] += 1
 
-    def _run(self, name: str, batch: Batch) -> dict[str, Tensor]:
-        """Do what of a step is arithmetic on the device alone."""
+    def _run_step(self, name: str, batch: Batch) -> dict[str, Tensor]:
+        """Do the part of a step that is arithmetic on the device only."""
         found = self.differentiate(name, batch)
         return {**found, **self.update(name, found)}
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Have sharded networks whole here."""
+        """Gather sharded networks for the enclosed work."""
         sharding.gather(*self.networks.values())
         yield
         sharding.release(*self.networks.values())
 
-    # --- what losses are made of
+    # --- for losses
 
     def call(self, network: nn.Module, *inputs: Tensor, full: bool = False) -> Any:
-        """Run a network under the run's precision, or in full as penalties ask; its floats come back in full."""
+        """Run a network in the run's precision, or in full for penalties; floating-point outputs are cast to full."""
         if not full:
             with autocast(inputs[0].device, self.runtime.precision):
                 return widened(network(*inputs), self.real_dtype)
@@ -274,46 +274,46 @@ class Game(Sampling):
             return widened(network(*inputs), self.real_dtype)
 
     def noise(self, start: int) -> Noise:
-        """Return the random numbers of this moment, for the samples of the global batch from number `start` on."""
+        """Return the noise at the clock's time for the samples of the global batch from number `start` on."""
         run = self.runtime
         seed = key(run.seed, "attempt", run.attempt) if run.attempt else run.seed
         return Noise(seed, self.clock.nimg, start, run.group, self.device, self.real_dtype)
 
-    # --- what a paper may say
+    # --- for a paper to override
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
-        """Draw what a player's loss is given beside the reals, whose `labels` these are: `n` samples of each."""
+        """Draw what a player's loss gets besides the reals: `n` samples of each; `labels` are those of the reals."""
         latents, fake_labels = self.draw_latents(n, noise, player)
         return {"latents": latents, "fake_labels": fake_labels}
 
     def prepare(self, player: str, batch: Batch) -> Batch:
-        """Change a batch before its loss is computed, without a gradient; here is where ranks may meet."""
+        """Change a batch before its loss is computed, without a gradient; collectives are allowed here."""
         return batch
 
     def skips(self, player: str, found: Mapping[str, Tensor]) -> Tensor | None:
-        """Return a number on the device, the same on all ranks, that is 1 where a step is to be left out."""
+        """Return a number on the device, the same on all ranks: 1 skips the step, 0 makes it. None always makes it."""
         return None
 
     def feed_back(self, player: str, found: Mapping[str, Tensor]) -> None:
-        """Take note of a step: what its loss found of this rank's samples [n], and whether it was masked [1]."""
+        """Update the game's state after a step, from its recorded values of this rank [n] and `not_finite` [1]."""
 
     @property
     def phases(self) -> Sequence[Phase]:
-        """What the rounds take, from the first image on; one phase for a model that does not grow."""
+        """Size and batch of the rounds, from the first image on; one phase for a model that does not grow."""
         return [Phase(0, self.image, self.BATCH)]
 
     def plan(self, nimg: int) -> Phase:
-        """Return the phase that a round begun at `nimg` belongs to."""
+        """Return the phase of a round that starts at `nimg`."""
         return [phase for phase in self.phases if phase.from_nimg <= nimg][-1]
 
-    # --- for who watches
+    # --- for callbacks
 
     def kind(self, name: str, steps: int) -> str:
-        """Name the kind of a player's step after so many, as its time is counted."""
+        """Return the stopwatch's name for a player's step number `steps`."""
         return f"{name}_penalty" if self.players[name].due(steps) else name
 
     def cycle(self) -> int:
-        """Return the rounds after which the players' turns come again as they were, in the long run."""
+        """Return the number of rounds after which the pattern of steps repeats, with changing periods averaged."""
         return math.lcm(*(round(player.mean_period()) for player in self.players.values()))
 
     def learning_rates(self) -> dict[str, float]:
@@ -321,24 +321,24 @@ class Game(Sampling):
         return {name: float(seat.optimizer.param_groups[0]["lr"]) for name, seat in self.seats.items()}
 
     def renew(self) -> None:
-        """Let the players begin anew: the networks work otherwise from here on, as they do where they grow."""
+        """Reset the optimizers, compiled losses and CUDA graphs, as a network that grows needs it."""
         for seat in self.seats.values():
             seat.optimizer.state.clear()
         if any(isinstance(loss, Compiled) for loss in self.loss.values()):
-            torch.compiler.reset()  # what it keeps of the past fits no more, and counts as recompilations
+            torch.compiler.reset()  # graphs of the former size would count as recompilations
         if self.cuda_graphs:
-            self.run = CudaGraphs(self._run)
+            self.run_step = CudaGraphs(self._run_step)
 
     def settle(self) -> None:
-        """Make the ranks agree on what each has averaged for itself; to be called on all of them before it is read."""
+        """Average running statistics over the ranks and copy them to the averages; call on all ranks before reading."""
         for at in self.averages:
             gather_statistics(getattr(self, at))
             copy_buffers(getattr(self, self.average_names[at]), getattr(self, at))
 
-    # --- small print
+    # --- internals
 
     def _leader(self, network: str, average: Average) -> str:
-        """Return the player whose steps an average follows."""
+        """Return the player after whose steps an average is updated."""
         after: str | None = getattr(average, "after", None)
         return after or [name for name, player in self.players.items() if network in player.networks][-1]
 

@@ -1,7 +1,7 @@
 """The averaging of gradients over processes.
 
-It is done by hooks on the parameters, not by a wrapper around the network: whatever call path produced a gradient (a
-compiled loss, a penalty through `torch.func.grad`, the bare module), it cannot miss the reduction.
+Hooks on the parameters do it, not a wrapper around the network: no call path that produces a gradient (a compiled
+loss, a penalty through `torch.func.grad`, the bare module) can bypass the reduction.
 """
 
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.nn import Parameter
 
 BUCKET_BYTES = 25 * 2**20
-"""As in torch's own DDP: large enough to fill a link, small enough to begin while backward still runs."""
+"""As in torch's DDP: large enough to saturate a link, small enough to start while backward still runs."""
 
 
 class Gradients:
-    """The gradients of one player: cleared, and averaged over the ranks, in buckets, while backward still runs.
+    """The gradients of one player, averaged over the ranks in buckets while backward still runs.
 
-    For each step: `clear`, any number of backwards, `arm` before the last of them, `finish` after it. One process
-    keeps torch's own gradients; several keep them as views of one flat tensor per bucket.
+    For each step: `clear`, any number of backward passes, `arm` before the last of them, `finish` after it. With
+    several processes the gradients are views of one flat tensor per bucket.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
@@ -33,24 +33,24 @@ class Gradients:
             self._make_buckets()
 
     def clear(self) -> None:
-        """Forget the last step's gradients."""
+        """Clear the last step's gradients."""
         if self.flat:
             torch._foreach_zero_(self.flat)
-            for parameter, view in self.views:  # Lightning drops them all at the start of a fit, by `zero_grad`
+            for parameter, view in self.views:  # Lightning's `zero_grad` drops them all at the start of a fit
                 parameter.grad = view
         else:
             for parameter in self.parameters:
                 parameter.grad = None
 
     def arm(self) -> None:
-        """Let the coming backward, the last one of the step, send each bucket as soon as it is full."""
+        """Make the next backward pass, the last of the step, send each bucket as soon as it is full."""
         self.armed = bool(self.flat)
         self.waiting = [len(bucket) for bucket in self.buckets]
         self.sent: list[dist.Work] = []
         self.reached: set[Parameter] = set()
 
     def finish(self) -> None:
-        """Send what backward did not reach, wait, and turn sums into averages."""
+        """Send the buckets that backward did not fill, wait for all, and divide the sums."""
         if self.armed:
             self.armed = False
             while len(self.sent) < len(self.flat):
@@ -60,7 +60,7 @@ class Gradients:
             torch._foreach_div_(self.flat, dist.get_world_size())
             for parameter in self.parameters:
                 if parameter not in self.reached:
-                    parameter.grad = None  # it took no part, and the optimizer leaves it be, as on one process
+                    parameter.grad = None  # unused in this step: the optimizer skips it, as on one process
 
     def not_finite(self) -> Tensor:
         """Return for each parameter whether its gradient holds an infinity or a NaN, on the device, without a sync."""

@@ -17,22 +17,22 @@ Reals = Sequence[Tensor]
 
 @runtime_checkable
 class Task(Protocol):
-    """What is done beside the game, on all ranks: measuring, saving, judging, showing."""
+    """What a run does between rounds, on all ranks: measuring, saving, judging, showing."""
 
     def start(self, module: Game) -> None:
-        """Begin: the players are seated, and no step has been made."""
+        """Start; the players are seated, and no step has been made yet."""
 
     def after_step(self, module: Game, last: bool) -> None:
-        """Do what is due after a step; `last` if it is the run's last one."""
+        """Do what is due after a round; `last` is true for the run's last one."""
 
     def end(self) -> None:
-        """Come to an end, after the last step or a signal."""
+        """Finish, after the last round or a signal."""
 
     def failed(self, error: BaseException) -> None:
-        """Come to an end after an error, of this rank at least; the others may be inside a collective."""
+        """Finish after an error on this rank; the others may be inside a collective."""
 
 
-def play(
+def fit(
     module: Game,
     batches: Iterable[Reals],
     signals: Signals,
@@ -45,11 +45,11 @@ def play(
 
     Args:
         module: seated (`state.seat`).
-        batches: endless, beginning at the module's clock.
-        signals: taken over as long as this lasts.
+        batches: endless, starting at the module's clock.
+        signals: handled while this runs.
         total_nimg: real images shown in the whole run.
-        tasks: in the order in which they are done after a step: measure, save, judge, show.
-        saving: the one of them that saves: after a signal it alone is done.
+        tasks: run after each round in this order: measure, save, judge, show.
+        saving: the task that saves: after a signal only it runs.
     """
     with signals:
         try:
@@ -73,7 +73,7 @@ def make_steps(
     tasks: Sequence[Task],
     saving: Task | None,
 ) -> int:
-    """Play round after round, each followed by what is due; return the signal that ended it."""
+    """Make round after round, each followed by the tasks; return the signal that ended them, 0 for none."""
     with closing(on_device(iter(batches), module.device)) as stream:
         for number in count():
             if module.clock.nimg >= total_nimg:
@@ -92,7 +92,7 @@ def make_steps(
 
 
 def on_device(batches: Iterator[Reals], device: torch.device) -> Generator[Reals, None, None]:
-    """Copy batches to a GPU on a stream of their own, while it plays those before."""
+    """Copy batches to a GPU on their own stream, while it computes on the one before."""
     if device.type != "cuda":
         yield from batches
         return

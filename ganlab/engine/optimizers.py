@@ -1,4 +1,4 @@
-"""Optimizers: any of torch's, their scalars perhaps schedules, their steps masked where they are not finite."""
+"""Optimizers: any of torch's, with scheduled scalars, and masked steps where gradients are not finite."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -12,18 +12,18 @@ from torch.optim import SGD, Adam, Optimizer
 from ganlab.schedules import Schedule
 
 MakeOptimizer = Callable[..., Optimizer]
-"""Takes parameters: `functools.partial(Adam, lr=2e-4)`. A schedule may stand wherever a scalar may."""
+"""Takes parameters: `functools.partial(Adam, lr=2e-4)`. Any scalar may be a schedule."""
 
 
 def value_at(value: Any, nimg: int) -> Any:
-    """Return a scalar, or a tuple of them, at a moment: schedules are asked, other things are what they are."""
+    """Return a scalar, or a tuple of them, at `nimg`: schedules are evaluated, other values returned unchanged."""
     if isinstance(value, tuple | list):
         return tuple(value_at(item, nimg) for item in value)
     return value(nimg) if isinstance(value, Schedule) else value
 
 
 def scheduled(make: MakeOptimizer) -> dict[str, Any]:
-    """Return those arguments of an optimizer that are schedules, or hold one."""
+    """Return the arguments of an optimizer that are schedules or contain one."""
 
     def changes(value: Any) -> bool:
         return any(map(changes, value)) if isinstance(value, tuple | list) else isinstance(value, Schedule)
@@ -33,7 +33,7 @@ def scheduled(make: MakeOptimizer) -> dict[str, Any]:
 
 
 def make_optimizer(make: MakeOptimizer, parameters: Iterable[Tensor]) -> Optimizer:
-    """Make an optimizer, in its fused form where that masks a step by itself; schedules stand at their first value."""
+    """Make an optimizer, fused if the fused form can mask a step; schedules have their first value."""
     arguments = {name: value_at(value, 0) for name, value in scheduled(make).items()}
     if "fused" in inspect.signature(make).parameters:
         fused = make([torch.zeros(1)], **arguments, fused=True)
@@ -48,7 +48,7 @@ def masks_itself(optimizer: Optimizer) -> bool:
 
 
 def lazy(make: MakeOptimizer, every: int) -> MakeOptimizer:
-    """Correct Adam for a penalty at every so-manieth step: rate and memory as if that step were two.
+    """Correct Adam's learning rate and betas for a penalty at every `every`-th step, counted as an extra step.
 
     With c = every / (every + 1): lr * c, beta1 ** c, beta2 ** c (Karras et al. 2020, appendix B).
     """
@@ -58,10 +58,10 @@ def lazy(make: MakeOptimizer, every: int) -> MakeOptimizer:
 
 
 def begin_momenta(optimizer: Optimizer) -> None:
-    """Let SGD begin with momenta of zero, to be called before its steps.
+    """Initialise SGD's momenta to zero; call before each step.
 
-    Torch's fused form leaves them undefined where the first step is masked. Its first step is the same, but for a
-    `dampening`, which torch applies from the second step on.
+    Torch's fused form leaves them undefined if the first step is masked. The first step stays the same, except with
+    `dampening`, which torch applies only from the second step on.
     """
     if isinstance(optimizer, SGD):
         for group in optimizer.param_groups:
@@ -71,7 +71,7 @@ def begin_momenta(optimizer: Optimizer) -> None:
 
 
 class FirstValues(dict[str, Any]):
-    """What an optimizer remembers of a parameter, and each tensor of it as it was when it was first put there."""
+    """An optimizer's state of one parameter, with a copy of each tensor as it was first set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,13 +84,13 @@ class FirstValues(dict[str, Any]):
 
 
 def masked_step(optimizer: Optimizer, masked: Tensor, step: Callable[[], Any]) -> None:
-    """Step with an optimizer that has no mask of its own: where `masked` is 1, everything is put back, on the device.
+    """Step an optimizer that cannot mask a step itself: where `masked` is 1, everything is restored, on the device.
 
-    What the step makes of states that are not there yet is put back to their first values. Counters that are kept on
-    the CPU beside a GPU's weights, or as numbers, go on counting. `step` is the optimizer's own, or a wrapper.
+    States that this step creates are restored to their first values. Counters that are kept on the CPU beside weights
+    on a GPU, or as numbers, still advance. `step` is the optimizer's own, or a wrapper.
     """
     moved = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    for parameter in moved:  # so that nothing on its way is infinite
+    for parameter in moved:  # keeps every intermediate value finite
         parameter.grad = torch.where(masked.bool(), 0.0, parameter.grad)
     new = {p: FirstValues() for p in moved if p not in optimizer.state}
     states = [value for p in moved if p not in new for value in optimizer.state[p].values()]

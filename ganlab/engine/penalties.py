@@ -1,4 +1,4 @@
-"""Passes through a network at which penalties look: the one door to input gradients."""
+"""Passes through a network with the penalties on them: the only place that takes input gradients."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,10 +13,10 @@ from ganlab.types import PerSample
 def judge(
     score: Callable[..., Tensor], points: Mapping[str, tuple[Tensor, ...]], batch: Batch
 ) -> tuple[dict[str, PerSample], dict[str, Tensor]]:
-    """Make one pass for each of `points` (a name and its inputs); return the due penalties' terms, and the outputs.
+    """Make one pass per point (a name and its inputs); return the terms of the due penalties, and the outputs.
 
-    `score(*inputs)` runs a network under the run's precision, `score(*inputs, full=True)` in full. Where a due penalty
-    asks for the gradient, its pass gives that too, and is made in full.
+    `score(*inputs)` runs a network in the run's precision, `score(*inputs, full=True)` in full precision. A pass whose
+    gradient a due penalty needs is made in full precision and returns the gradient too.
     """
     terms, outputs = {}, {}
     for at, inputs in points.items():

@@ -1,4 +1,4 @@
-"""Players: what each moves, how often and on how much; and what one has while it plays."""
+"""Players: what each moves, how often, and with which batch; and its optimizer and gradients during training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,20 +23,20 @@ from ganlab.schedules import Schedule
 from ganlab.types import UserError
 
 LONG_RUN = range(10_000, 20_000)
-"""Steps over which a ratio that changes is averaged, where somebody asks for one number."""
+"""Steps over which a changing period is averaged to one number."""
 
 
 class Player:
-    """What a player moves, how often, and on how much.
+    """The networks that one optimizer moves, how often, and with which batch.
 
     Args:
-        networks: whose weights it moves with one optimizer, by name; two players may name the same network.
-        optimizer: takes the parameters; any of torch's. Its scalars may be schedules.
-        every: rounds from one of its steps to the next: a number, or a function of the steps that it has made. The
-            first player of a game steps in every round.
-        batch: samples of a step, as a ratio to the reals; other than 1 only without `reals`.
-        reals: whether its loss is given the reals.
-        regularizers: what its loss adds, by name.
+        networks: names of the networks that it moves; two players may name the same network.
+        optimizer: any of torch's, as a function of the parameters. Its scalars may be schedules.
+        every: rounds between its steps: a number, or a function of the steps that it has made. The first player of a
+            game steps in every round.
+        batch: samples in a step, as a ratio to the reals of a round; must be 1 with `reals`.
+        reals: whether its loss gets the reals.
+        regularizers: terms added to its loss, by name.
         lr_schedule: factor on the learning rate; None leaves it constant.
         constraints: on its networks' weights, by name.
     """
@@ -59,28 +59,28 @@ class Player:
         self.lr_schedule = lr_schedule
 
     def period(self, steps: int) -> int:
-        """Return the rounds up to its next step, `steps` of its steps after the first round."""
+        """Return the rounds from step number `steps` to the next one."""
         return self.every(steps) if callable(self.every) else self.every
 
     def mean_period(self) -> float:
-        """Return the rounds between two of its steps, in the long run."""
+        """Return the mean number of rounds between two of its steps."""
         if not callable(self.every):
             return float(self.every)
         return sum(map(self.every, LONG_RUN)) / len(LONG_RUN)
 
     def due(self, steps: int) -> dict[str, Regularizer]:
-        """Return the penalties of its step after so many."""
+        """Return the penalties that are due in its step number `steps`, counted from 0."""
         return {name: penalty for name, penalty in self.regularizers.items() if steps % penalty.every == 0}
 
 
 class Seat:
-    """A player at play: its optimizer, its gradients, its loss scale. Made once the weights are on their device.
+    """A player in training: its optimizer, gradients and loss scale. Made once the weights are on their device.
 
     Args:
-        player: who.
-        networks: those that it moves, by name.
-        scale: of the loss, under float16.
-        still: let the step be recorded: what it reads then lies where it lay, on the device.
+        player: the player.
+        networks: the networks that it moves, by name.
+        scale: loss scale under float16.
+        still: keep what a step reads at fixed addresses on the device, as a CUDA graph needs it.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Seat:
     ) -> None:
         self.player, self.scale = player, scale
         self.network = next(iter(networks.values())) if len(networks) == 1 else nn.ModuleDict(networks)
-        self.network.requires_grad_()  # an earlier fit's last step may have left it without
+        self.network.requires_grad_()  # the last step of an earlier fit may have turned it off
         self.names = [name for name, _ in self.network.named_parameters()]
         self.scheduled = scheduled(player.optimizer)
         self.optimizer = make_optimizer(player.optimizer, self.network.parameters())
@@ -97,10 +97,10 @@ class Seat:
         self.culprits = torch.zeros_like(self.gradients.not_finite(), dtype=torch.float32)
         self.lr = [torch.tensor(lr, device=self.culprits.device) for lr in self.base_lr] if still else []
         self.count: Callable[[], Any] = self.optimizer.step
-        """Under a Trainer, the first player's goes through Lightning's wrapper, which counts it."""
+        """Makes the optimizer's step. Under a Trainer, the first player's is Lightning's wrapper, which counts it."""
 
     def begin(self, nimg: int) -> None:
-        """Set the optimizer's scalars to what they are at a moment."""
+        """Set the optimizer's scheduled scalars to their values at `nimg`."""
         scalars = {name: value_at(value, nimg) for name, value in self.scheduled.items()}
         factor = 1.0 if self.player.lr_schedule is None else self.player.lr_schedule(nimg)
         for number, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lr, strict=True)):
@@ -108,30 +108,30 @@ class Seat:
             lr = scalars.get("lr", base) * factor
             group["lr"] = self.lr[number].fill_(lr) if self.lr else lr
             if "capturable" in group:
-                group["capturable"] = bool(self.lr)  # whatever the run said that wrote the checkpoint
+                group["capturable"] = bool(self.lr)  # a checkpoint may have loaded another value
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Add a loss's gradients; the last one of a step sends them to the other ranks while it runs."""
+        """Accumulate a loss's gradients; the `last` backward pass of a step also reduces them over the ranks."""
         if last:
             self.gradients.arm()
         (loss if self.scale is None else loss * self.scale.value).backward()
 
     def take_gradients(self) -> list[Tensor | None]:
-        """Take the gradients away, before another player's come in their place."""
+        """Remove the gradients and return them, before another player's take their place."""
         gradients = [parameter.grad for parameter in self.network.parameters()]
         for parameter in self.network.parameters():
             parameter.grad = None
         return gradients
 
     def put_gradients(self, gradients: Sequence[Tensor | None]) -> None:
-        """Put back what `take_gradients` took."""
+        """Restore the gradients that `take_gradients` returned."""
         for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
             parameter.grad = gradient
 
     def update(self, skip: Tensor | None = None) -> dict[str, Tensor]:
-        """Let the optimizer step, unless a gradient is not finite or `skip` is 1: then nothing changes, on the device.
+        """Run the optimizer, unless a gradient is not finite or `skip` is 1: then nothing changes. No host sync.
 
-        Returns `not_finite` [1], and `skipped` [1] if that was asked.
+        Returns `not_finite` [1], and `skipped` [1] if `skip` is given.
         """
         culprits = self.gradients.not_finite()
         not_finite = culprits.any().float()
@@ -156,7 +156,7 @@ class Seat:
         return {"not_finite": not_finite[None]} | ({} if skip is None else {"skipped": skip.float()[None]})
 
     def read_culprits(self) -> dict[str, int]:
-        """Return the parameters whose gradients were not finite, and how often, since the last call. A host sync."""
+        """Return the parameters whose gradients were not finite, with counts, since the last call. A host sync."""
         counts = self.culprits.tolist()
         self.culprits.zero_()
         return {name: int(count) for name, count in zip(self.names, counts, strict=True) if count}

@@ -1,4 +1,4 @@
-"""Which parts of a step run in fewer bits, and what keeps float16 from losing its gradients."""
+"""Mixed precision: autocast around networks, and loss scaling for float16."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ LOW: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(device: torch.device, precision: Precision, full: bool = False) -> torch.autocast:
-    """Run networks in the run's precision here, or in full."""
+    """Return the autocast context of the run's precision, or of full precision."""
     low = LOW.get(precision)
     return torch.autocast(device.type, low, enabled=low is not None and not full)
 
 
 def widened(outputs: Any, dtype: torch.dtype) -> Any:
-    """Return what a network gave, a tensor or several, its floats as `dtype`."""
+    """Cast the floating-point outputs of a network, one tensor or several, to `dtype`."""
 
     def widen(value: Any) -> Any:
         return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
@@ -27,10 +27,10 @@ def widened(outputs: Any, dtype: torch.dtype) -> Any:
 
 
 class LossScale(nn.Module):
-    """Keeps float16 gradients from vanishing: a factor on the loss, one for each player.
+    """A factor on a player's loss that keeps float16 gradients from underflowing.
 
-    Halved after a step that was not finite, doubled after `PATIENCE` that were (Micikevicius et al. 2018, section 3.2).
-    Torch's GradScaler does the same, but would own the step; here the mask and the scale are tensors beside it.
+    It is halved after a step that was not finite and doubled after `PATIENCE` finite ones (Micikevicius et al. 2018,
+    section 3.2). Torch's GradScaler does the same, but takes over the optimizer's step.
     """
 
     PATIENCE = 2000
@@ -43,7 +43,7 @@ class LossScale(nn.Module):
         self.register_buffer("finite", torch.tensor(0.0))
 
     def update(self, not_finite: Tensor) -> None:
-        """Take note of a step that has been made, on the device."""
+        """Update the scale after a step, on the device."""
         self.finite.add_(1).mul_(1 - not_finite)
         grown = (self.finite >= self.PATIENCE).float()
         self.finite.mul_(1 - grown)

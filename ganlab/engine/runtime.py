@@ -1,4 +1,4 @@
-"""What a run tells every game, whatever the paper."""
+"""The settings that a run gives to every game, whatever the paper."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,19 @@ class Runtime:
     """Settings of the run; none of them is a paper's."""
 
     seed: int = 0
-    """Of everything that is drawn for a step."""
+    """Seed of everything that is drawn for a step."""
     attempt: int = 0
-    """Enters every key of the noise, so that a run rolled back meets other noise."""
+    """Number of rollbacks so far. Part of every noise key, so that a rolled-back run draws new noise."""
     micro_batch: int | None = None
-    """Samples per process and forward pass, a multiple of `group`; None puts all of them through at once. It changes
-    memory, not results, except where samples of a batch are coupled: batch norm normalises over the micro-batch."""
+    """Samples per process and forward pass, a multiple of `group`; None runs all of them at once. It changes memory,
+    not results, except with batch norm over the whole batch, which then normalises over the micro-batch."""
     precision: Precision = "fp32"
-    """`bf16` and `fp16` run the networks under autocast; losses, penalties and logits stay in float32 at least, and a
-    penalty's own pass too."""
+    """`bf16` and `fp16` run the networks under autocast; losses, logits, penalties and the passes of penalties stay in
+    float32 at least."""
     group: int = 4
-    """Consecutive samples that stay on one rank and share a key of the noise; must divide every rank's batch."""
+    """Consecutive samples that stay on one rank and share a noise key; it must divide every rank's batch."""
     total_nimg: int | None = None
-    """Images of the whole run, with which a schedule without an end of its own ends; None where nobody knows."""
+    """Length of the whole run in images, the end of schedules that state none; None if unknown."""
 
     @property
     def dtype(self) -> torch.dtype:

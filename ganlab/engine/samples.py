@@ -1,4 +1,4 @@
-"""What a game makes with its averaged networks: images by number, each the same whatever is asked for."""
+"""Sampling with a game's averaged network: image i of a seed is always the same."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,15 @@ from ganlab.seeding import Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents, UserError
 
 SAMPLE_BATCH = 64
-"""Samples are always made this many at a time, so that image i of a seed is the same whatever is asked for."""
+"""Samples are always made in batches of this size, so that image i of a seed does not depend on how many are made."""
 
 
 class Sampling(pl.LightningModule):
-    """A module whose average `ema` makes images of latents and labels.
+    """A module whose average `ema` maps latents and labels to images.
 
     Args:
-        image: what its images are.
-        dtype: of latents and images.
+        image: shape of its images.
+        dtype: dtype of latents and images.
     """
 
     ema: nn.Module
@@ -36,7 +36,7 @@ class Sampling(pl.LightningModule):
 
     @property
     def classes(self) -> int:
-        """Classes that samples may be asked for; 0 where they have none."""
+        """Number of classes that samples can be conditioned on; 0 for none."""
         return int(self.ema.classes)  # type: ignore[arg-type]
 
     @torch.no_grad()
@@ -75,7 +75,7 @@ class Sampling(pl.LightningModule):
         return images, classes
 
     def averaged(self, latents: Latents, labels: Labels) -> Images:
-        """Run the averaged network: images of the full size, whatever size the steps are at."""
+        """Run the averaged network; images have the full size, even while training is at a smaller one."""
         return self.ema(latents, labels)  # type: ignore[no-any-return]
 
     def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:

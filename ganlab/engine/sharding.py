@@ -1,12 +1,12 @@
-"""Networks whose weights are spread over the ranks between steps: less memory for each, the same game.
+"""Networks whose weights are sharded over the ranks between steps: less memory per rank, the same results.
 
-A rank keeps its share of every parameter, and with it of the average and of the optimizer's state. For a step both
-networks are made whole, as plain tensors: what is done with those (a penalty's second backward, a compiled loss) needs
-to know nothing of shares, and no call path can miss the reduction. So a step still needs memory for both networks and
-for the gradient of the one that moves.
+A rank keeps its share of every parameter, of the average and of the optimizer's state. For a step all networks are
+gathered as plain tensors, so that a penalty's second backward or a compiled loss sees ordinary weights, and no call
+path can bypass the reduction. A step therefore still needs memory for all networks and for the gradients of those
+that it moves.
 
-Torch's own `fully_shard` works by hooks on a network's inputs and outputs, which a `torch.func.grad` around it hides:
-torch 2.11 fails, and 2.15 leaves the reduction out, in silence, where no logit is computed outside of one.
+Torch's `fully_shard` hooks a network's inputs and outputs, which a `torch.func.grad` around it hides: torch 2.11
+fails, and 2.15 silently skips the reduction if no logit is computed outside of it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -29,13 +29,13 @@ class Whole(Parameter):
 
     share: DTensor
     gathered: int
-    """How often, less how often released: who needs it whole for long may use what gathers it for a moment."""
+    """Number of gathers minus number of releases, so that gathers can be nested."""
 
 
 def shard(network: nn.Module, mesh: DeviceMesh) -> None:
-    """Keep of each parameter this rank's slice of its first dimension; what has none stays on every rank.
+    """Keep this rank's slice of each parameter along its first dimension; scalars stay whole on every rank.
 
-    Shares lie in rows, whole weights with their channels last: what a fused optimizer steps must lie alike.
+    Shares are contiguous, whole weights channels-last: a fused optimizer needs the same layout in weights and states.
     """
 
     def cut(parameter: Parameter) -> Parameter:
@@ -46,7 +46,7 @@ def shard(network: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def gather(*networks: nn.Module) -> None:
-    """Make sharded networks whole; to be called on all ranks."""
+    """Gather the parameters of sharded networks; to be called on all ranks."""
 
     def gathered(share: Parameter) -> Parameter:
         if isinstance(share, Whole):
@@ -62,7 +62,7 @@ def gather(*networks: nn.Module) -> None:
 
 
 def release(*networks: nn.Module) -> None:
-    """Undo a `gather`: after the last one the shares are the network's parameters again."""
+    """Undo a `gather`: after the outermost one the shares are the network's parameters again."""
 
     def released(whole: Parameter) -> Parameter | DTensor:
         assert isinstance(whole, Whole)
@@ -74,7 +74,7 @@ def release(*networks: nn.Module) -> None:
 
 
 def replace_parameters(network: nn.Module, change: Callable[[Parameter], Any]) -> None:
-    """Put another parameter in the place of each; one that stands in two places does so afterwards."""
+    """Replace every parameter; one that is shared by two modules stays shared."""
     made: dict[Parameter, Parameter] = {}
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -84,36 +84,36 @@ def replace_parameters(network: nn.Module, change: Callable[[Parameter], Any]) -
 
 
 def channels_last(tensor: Tensor) -> Tensor:
-    """Return a tensor as the networks have it: images and the weights of convolutions with their channels last."""
+    """Return images and weights of convolutions (4 dimensions) channels-last, other tensors unchanged."""
     return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 def is_sharded(network: nn.Module) -> bool:
-    """Tell whether the parameters are shares, or whole for a while; all of them are, or none."""
+    """Tell whether a network is sharded, gathered or not."""
     return isinstance(next(network.parameters(), None), DTensor | Whole)
 
 
 def local(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Return what this rank holds of each tensor: all of it, unless it is sharded."""
+    """Return this rank's part of each tensor: the whole tensor, unless it is sharded."""
     return [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
 
 
 class ShardedGradients:
-    """As `Gradients`, of a sharded player: each rank is left with its share of the averages."""
+    """`Gradients` of a sharded player: each rank ends with its share of the averages."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network, self.shares = network, list(network.parameters())
 
     def clear(self) -> None:
-        """Forget the last step's gradients."""
+        """Clear the last step's gradients."""
         for share in self.shares:
             share.grad = None
 
     def arm(self) -> None:
-        """Do nothing: no gradient is sent before the last one is there."""
+        """Do nothing: gradients are reduced only after the whole backward pass."""
 
     def finish(self) -> None:
-        """Average over the ranks, parameter by parameter, and let go of the whole gradients."""
+        """Average over the ranks, parameter by parameter, and free the whole gradients."""
         for whole in self.network.parameters():
             if isinstance(whole, Whole) and whole.grad is not None:
                 mesh, placements = whole.share.device_mesh, whole.share.placements
@@ -132,12 +132,12 @@ class ShardedGradients:
 
 
 def gradients_of(network: nn.Module) -> Gradients | ShardedGradients:
-    """Return who averages a player's gradients over the ranks."""
+    """Return the object that averages a player's gradients over the ranks."""
     return ShardedGradients(network) if is_sharded(network) else Gradients(network.parameters())
 
 
 def whole_values(values: dict[str, Any]) -> dict[str, Any]:
-    """Gather the shares in nested dicts and lists, one tensor at a time, onto rank 0's CPU; the others get none."""
+    """Gather the shares in nested dicts and lists, one tensor at a time, onto rank 0's CPU; others get nothing."""
 
     def gathered(share: DTensor) -> Tensor:
         whole = share.full_tensor()
@@ -148,7 +148,7 @@ def whole_values(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def share_of(state: Mapping[str, Any], share: DTensor) -> dict[str, Any]:
-    """Cut what an optimizer remembers of a parameter as the parameter itself is cut."""
+    """Shard an optimizer's state of a parameter like the parameter itself."""
     return {
         name: distribute_tensor(
             value.to(share.device).contiguous(), share.device_mesh, share.placements, src_data_rank=None

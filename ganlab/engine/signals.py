@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: noted when they come, agreed on by all ranks at a step's end."""
+"""Signals that ask a run to stop: recorded when they arrive, agreed on by all ranks at the end of a round."""
 
 import os
 import signal
@@ -14,18 +14,19 @@ from ganlab import distributed
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 POLL_SECONDS = 1.0
-"""Aimed at between two looks at the other ranks' signals: a look is a reduction and, on a GPU, a sync."""
+"""Target seconds between two polls of the other ranks' signals: a poll is a reduction and, on a GPU, a sync."""
 
 
 class Signals:
-    """Takes the stopping signals over while it is entered.
+    """A context that handles the stopping signals.
 
-    A handler only notes the number: what saves or communicates inside of one hangs. A second signal ends the process.
+    The handler only records the number: saving or communicating in a handler would hang. A second signal ends the
+    process.
     """
 
     def __init__(self) -> None:
         self.number = 0
-        """Of the signal that came to this process, or that the ranks agreed on; 0 for none."""
+        """The signal that this process received, or that the ranks agreed on; 0 for none."""
         self.alone = distributed.world_size() == 1
         self.steps, self.every = 0, 1
         self.polled = time.monotonic()
@@ -38,14 +39,14 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Put back the handlers that were there."""
+        """Restore the previous handlers."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
     def agreed(self, device: torch.device) -> int:
-        """Return the signal to stop for, 0 for none: the same on all ranks, which must ask after every step.
+        """Return the signal to stop for, 0 for none: the same on all ranks, which must call this after every round.
 
-        The ranks look every so many steps, as many as the slowest one makes in a second.
+        The ranks poll every so many rounds, as many as the slowest one makes in a second.
         """
         if self.alone:
             return self.number

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a module, and how a module is put on its device to be trained."""
+"""A module's part of a checkpoint, and putting a module on its device for training."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -16,17 +16,17 @@ from ganlab.engine import sharding
 from ganlab.engine.game import Game
 
 LOSS_SCALES = "loss_scales."
-"""What the names of float16's loss scales begin with in a state dict: they find their level in a few steps, so that a
-run may go on in another precision."""
+"""Prefix of float16's loss scales in a state dict. They adapt within a few steps, so a run may resume in another
+precision."""
 
 
 def seat(module: Game, device: torch.device, saved: Mapping[str, Any] | None = None, *, shard: bool) -> None:
     """Put a module on its device, the same on all ranks, and seat its players; to be called on all ranks.
 
     Args:
-        module: on the CPU, with whole weights.
-        device: where it is to be trained.
-        saved: a checkpoint to go on from. None of its memory is kept.
+        module: on the CPU, not sharded.
+        device: device to train on.
+        saved: a checkpoint to resume from. None of its memory is kept.
         shard: spread the weights over the ranks.
     """
     if saved is not None:
@@ -48,7 +48,7 @@ def seat(module: Game, device: torch.device, saved: Mapping[str, Any] | None = N
 
 
 def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
-    """Take over copies of a saved state, or of this rank's share of it."""
+    """Load copies of a saved state, or of this rank's share of it."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state = {}
     for at, values in saved["state"].items():
@@ -59,16 +59,16 @@ def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
 
 
 def with_own_scales(weights: Mapping[str, Tensor], module: Game) -> dict[str, Tensor]:
-    """Return saved weights with the loss scales that the module has, whichever the checkpoint holds."""
+    """Return saved weights, with the module's loss scales where the checkpoint has none and without extra ones."""
     own = {name: value for name, value in module.state_dict().items() if name.startswith(LOSS_SCALES)}
     there = {name: value for name, value in weights.items() if name in own or not name.startswith(LOSS_SCALES)}
     return {**own, **there}
 
 
 def state_of(module: Game) -> dict[str, Any]:
-    """Return what a checkpoint holds of a module; to be called on all ranks, for rank 0, which gets whole weights.
+    """Return a module's part of a checkpoint; to be called on all ranks. Only rank 0 gets the whole weights.
 
-    The keys are Lightning's, so that a Trainer takes them too.
+    The keys are Lightning's, so that a Trainer can load it too.
     """
     state: dict[str, Any] = {
         "pytorch-lightning_version": version("pytorch-lightning"),

@@ -1,4 +1,4 @@
-"""Means of what the moves leave behind, gathered on the device and read once a tick."""
+"""Means of what steps record, accumulated on the device and read once a tick."""
 
 import torch
 from torch import Tensor

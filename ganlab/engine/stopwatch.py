@@ -1,4 +1,4 @@
-"""What the time goes to, by name."""
+"""Where the time of training goes, by name."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -8,10 +8,10 @@ import torch
 
 
 class Stopwatch:
-    """Seconds of each of `names`; what is timed inside of something else is not counted twice.
+    """Seconds spent in each of `names`; nested times are not counted twice.
 
-    On a GPU they are its own, from event to event: waiting for data is the time for which it had nothing to do, and
-    nothing waits for a figure until they are all read, once a tick. Before somebody starts it, nothing is kept.
+    On a GPU the times are between CUDA events: `data` is the time for which the GPU was idle, and the host syncs only
+    when all times are read, once a tick. Before `start`, nothing is recorded.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -21,12 +21,12 @@ class Stopwatch:
         self.inside: list[str] = []
 
     def start(self, device: torch.device) -> None:
-        """Begin to time what is done on a device."""
+        """Start timing work on a device."""
         self.device, self.spans = device, []
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Time what is done here."""
+        """Time the enclosed work under `name`."""
         if self.device is None:
             yield
             return
@@ -40,7 +40,7 @@ class Stopwatch:
             self.spans.append((name, outer, start, self._now()))
 
     def read(self) -> dict[str, float]:
-        """Return the seconds since the last call of what has ended; the device's work must be done by now."""
+        """Return the seconds of finished spans since the last call; the device must have finished its work."""
         seconds = dict.fromkeys(self.names, 0.0)
         for name, outer, start, end in self.spans:
             if isinstance(start, float) and isinstance(end, float):

@@ -1,4 +1,4 @@
-"""A discriminator as an extractor: how much of the classes has it found out by itself?"""
+"""A discriminator as an extractor, to measure what it has learned about the classes."""
 
 import torch
 from torch import Tensor
@@ -13,12 +13,12 @@ GRID = 4
 
 
 class DiscriminatorFeatures(Extractor):
-    """The maps of all its convolutions, each max-pooled to 4x4 (Radford et al. 2016, section 5.1).
+    """The maps of all convolutions, each max-pooled to 4x4 (Radford et al. 2016, section 5.1).
 
-    A conditional discriminator is told class 0 of every image.
+    A conditional discriminator gets class 0 for every image.
     """
 
-    piece = BLOCK  # its batch statistics are of the images beside it
+    piece = BLOCK  # batch norm couples the images of a block
 
     def __init__(self, model: Game) -> None:
         network = model.networks["discriminator"]

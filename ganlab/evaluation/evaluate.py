@@ -25,9 +25,9 @@ from ganlab.pictures.tiles import save_png
 from ganlab.types import UserError
 
 SEED = 0
-"""Of the samples: the same for every evaluation, so that their noise does not hide a difference."""
+"""Seed of the samples: the same for every evaluation, so that their noise does not hide a difference."""
 LEAST = 16
-"""Images on each side, below which nothing can be said."""
+"""Least number of images on each side."""
 ALIKE = frozenset({"swd", "neighbours"})
 """Metrics that need fakes and reals of one shape."""
 QUERIES = 10
@@ -45,19 +45,19 @@ def evaluate(
     pictures: Path | None = None,
     going_on: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return a row of results for each value, on rank 0; to be called on all ranks, with a settled generator.
+    """Return one row of results per value, on rank 0; to be called on all ranks, with a settled generator.
 
-    UserError, on all ranks, where something cannot be measured.
+    Raises `UserError` on all ranks if something cannot be measured.
 
     Args:
-        fakes: what is judged.
-        reals: what it is judged by.
+        fakes: the images to evaluate.
+        reals: the images to compare them with.
         metrics: names of `METRICS`.
         extractor: on `device`; None where no metric needs one.
-        device: where features are made and compared.
+        device: where features are computed and compared.
         about: `circumstances`, for every row.
         pictures: folder for the picture of nearest neighbours; None draws none.
-        going_on: a metric that fails has a row without a value and with the reason, instead of ending all.
+        going_on: a metric that fails gets a row with the reason and no value, instead of raising.
     """
     check(metrics, fakes, reals, extractor)
     start = time.monotonic()
@@ -81,7 +81,7 @@ def evaluate(
 def measured(
     metrics: Mapping[str, Metric], fakes: Side, judges: Mapping[str, Side], pictures: Path | None, going_on: bool
 ) -> list[dict[str, Any]]:
-    """Measure, each metric by the side that judges for it, and draw; `judges` are by what the metric is of."""
+    """Compute each metric against its side of `judges`, by the metric's `of`, and draw nearest neighbours."""
     rows = []
     for name, metric in metrics.items():
         try:
@@ -96,12 +96,12 @@ def measured(
 
 
 def needs_of(metrics: Iterable[Metric], *of: str) -> frozenset[str]:
-    """Return what some metrics need."""
+    """Return the needs of the metrics whose `of` is given."""
     return frozenset().union(*(metric.needs for metric in metrics if metric.of in of))
 
 
 def rows_of(metric: Metric, fakes: Side, reals: Side) -> list[dict[str, Any]]:
-    """Measure, and return a row for each value; UserError where one is no number."""
+    """Compute a metric, and return one row per value; UserError if one is not finite."""
     protocol, rows = protocol_of(metric, fakes, reals), []
     for key, found in metric.measure(fakes, reals).items():
         if not math.isfinite(found.value):
@@ -111,7 +111,7 @@ def rows_of(metric: Metric, fakes: Side, reals: Side) -> list[dict[str, Any]]:
 
 
 def make_extractor(part: Any, trust: Sequence[str]) -> Extractor | None:
-    """Make the extractor of a config; UserError where it is none, or its files are not there."""
+    """Make the extractor of a config; UserError if the part is invalid or its files are missing."""
     if part is None:
         return None
     if complaints := list(check_value(part, Extractor, "evaluation.extractor", trust)):
@@ -124,13 +124,13 @@ def make_extractor(part: Any, trust: Sequence[str]) -> Extractor | None:
 
 
 def check_names(metrics: Sequence[str]) -> None:
-    """Refuse metrics that there are not."""
+    """Refuse unknown metrics."""
     if not metrics or (unknown := [name for name in metrics if name not in METRICS]):
         raise UserError(f"metrics: {', '.join(unknown) if metrics else 'none'}; choose from {', '.join(METRICS)}")
 
 
 def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: Extractor | None) -> None:
-    """Refuse what cannot be measured, before anything is: on every rank."""
+    """Refuse what cannot be measured, before measuring, on every rank."""
     check_names(metrics)
     for name in metrics:
         needs, probing = METRICS[name].needs, METRICS[name].of == "discriminator"
@@ -167,7 +167,7 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
 
 
 def draw_neighbours(fakes: Side, reals: Side, path: Path) -> None:
-    """Write a picture: the first fakes, one a row, and to the right of each the reals nearest to it."""
+    """Write a picture with one row per fake, for the first fakes: the fake, then its nearest reals."""
     queries = fakes.features()[:QUERIES]
     _, numbers = nearest(queries, reals.features(), NEIGHBOURS)
     cells = []

@@ -1,4 +1,4 @@
-"""What is measured: shards, image files, or what a generator makes; all by number, in blocks."""
+"""Sets of images to evaluate: shards, image files or a generator's samples, by number, in blocks."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -26,17 +26,17 @@ from ganlab.pictures.grids import to_uint8
 from ganlab.types import Labels, Pixels, UserError
 
 BLOCK = SAMPLE_BATCH
-"""Images are always made, and handed to an extractor, so many at a time.
+"""Images are always generated, and passed to an extractor, in blocks of this size.
 
-Rounding depends on the size of a batch, and a number must not depend on what machine it was made on, so nobody can
-choose it: 64 images of 1024 px are 0.8 GB of floats, less than what generates them needs.
+Rounding depends on the batch size, and values must not depend on the machine, so it is fixed: 64 images of 1024 px are
+0.8 GB of floats, less than their generator needs.
 """
 THREADS = 2
-"""That decode, one block ahead of its use."""
+"""Decoding threads, one block ahead of use."""
 
 
 class ImageSet(ABC):
-    """Images [0, n), each the same whoever asks for it."""
+    """Images [0, n), the same on every rank and in every call."""
 
     name: str
     fingerprint: str
@@ -44,9 +44,9 @@ class ImageSet(ABC):
     classes: int
     """0 without labels."""
     total: int
-    """As many as there are to choose from."""
+    """Number of images that `n` was chosen from."""
     origin: Mapping[str, Any]
-    """How they were made: part of the protocol."""
+    """How the images were made: part of the protocol."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -57,16 +57,14 @@ class ImageSet(ABC):
 
 
 class Samples(ImageSet):
-    """What the averaged generator makes of a seed's latents: the first `n` of as many as there are numbers.
-
-    To be made on all ranks.
+    """The first `n` samples of the averaged generator for a seed; to be constructed on all ranks.
 
     Args:
-        model: settled, so that all ranks hold the same; whole, where the ranks are to make different images.
-        n: how many.
-        seed: of latents and labels; evaluation and sampling draw different ones.
-        name: for people.
-        exported: nothing of the model but its averaged generator is trained.
+        model: settled, so that all ranks hold the same weights; gathered, if ranks make different images.
+        n: number of images.
+        seed: seed of latents and labels; evaluation and sampling draw different ones.
+        name: name in messages.
+        exported: only the model's averaged generator is trained.
     """
 
     def __init__(self, model: Game, n: int, seed: int = 0, name: str = "samples", exported: bool = False) -> None:
@@ -78,7 +76,7 @@ class Samples(ImageSet):
         running = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
         self.origin = {
             "weights": "ema",
-            "batch_norm": "live" if running else "none",  # the average has the live generator's running statistics
+            "batch_norm": "live" if running else "none",  # running statistics are the live generator's
             "truncation": None,
             "labels": "uniform" if model.classes else None,
         }
@@ -87,7 +85,7 @@ class Samples(ImageSet):
         return self.n
 
     def block(self, start: int) -> tuple[Pixels, Labels]:
-        """Make them; UserError for a generator whose images are not numbers."""
+        """Generate a block; UserError if images are not finite."""
         with full_float32():
             images, labels = self.model.synthesize(start, self.seed, "evaluation")
         if not images.isfinite().all():
@@ -96,7 +94,7 @@ class Samples(ImageSet):
 
 
 class Decoded(ImageSet):
-    """Images that are read, by threads, a block ahead."""
+    """Images that threads read, one block ahead."""
 
     def __init__(self, n: int | None, total: int, name: str) -> None:
         if n is not None and n > total:
@@ -113,7 +111,7 @@ class Decoded(ImageSet):
         """Decode one image, uint8 [h, w, c], and return its label, -1 for none."""
 
     def block(self, start: int) -> tuple[Pixels, Labels]:
-        """Return what was read ahead, and begin the next."""
+        """Return the block that was read ahead, and start reading the next one."""
         ahead = self.ahead.get(start) or self._begin(start)
         self.ahead = {start + BLOCK: self._begin(start + BLOCK)}
         found = [future.result() for future in ahead]
@@ -126,13 +124,13 @@ class Decoded(ImageSet):
 
 
 class Shards(Decoded):
-    """A packed dataset, in the order of its shards, which was shuffled when it was packed.
+    """A packed dataset, in the shuffled order of its shards.
 
     Args:
         url: as `ShardDataset` reads it.
-        n: the first so many images; None takes all.
-        cache: of shards that lie elsewhere.
-        max_pixels: an image of more is bad.
+        n: number of images, the first ones; None is all.
+        cache: cache of remote shards.
+        max_pixels: images with more pixels count as bad.
     """
 
     def __init__(
@@ -146,14 +144,14 @@ class Shards(Decoded):
         self.origin = {"files": "shards"}
 
     def read(self, i: int) -> tuple[np.ndarray, int]:
-        """Decode one; a bad one is an error, since its replacement would be counted twice."""
+        """Decode one image; a bad one is an error, since its replacement would be counted twice."""
         image = self.dataset.image
         out = np.empty((image.height, image.width, image.channels), np.uint8)
         return out, self.dataset.read(i, out)
 
 
-class Files(Decoded):
-    """A folder or zip of images, an idx file or an array; all of one size."""
+class ImageFiles(Decoded):
+    """A folder or zip of images, an idx file or an array; all images must have one size."""
 
     def __init__(self, path: Path, n: int | None = None) -> None:
         self.source = open_source(path)
@@ -164,7 +162,7 @@ class Files(Decoded):
         self.shape = self._pixels(0).shape
 
     def read(self, i: int) -> tuple[np.ndarray, int]:
-        """Decode one."""
+        """Decode one image."""
         pixels = self._pixels(i)
         if pixels.shape != self.shape:
             raise UserError(
@@ -196,17 +194,17 @@ def hash_of_weights(network: nn.Module) -> str:
 
 
 def open_reals(config: Config) -> Decoded:
-    """Open what a run is judged by: `evaluation.data`, else its training data; the first `evaluation.reals` of them."""
+    """Open the reals of a run: `evaluation.data`, else its training data; the first `evaluation.reals` of them."""
     evaluation, data = config.evaluation, config.data
     return open_images(evaluation.data or data.url, evaluation.reals, data)
 
 
 def open_images(path: str, n: int | None = None, data: Data | None = None) -> Decoded:
-    """Open a dataset of shards, or images by file; the first `n` of them. UserError if there are fewer, or none.
+    """Open the first `n` images of a dataset of shards or of image files; UserError if there are fewer, or none.
 
-    `data` says where shards are cached, and how large an image may be.
+    `data` has the cache of shards and the largest size of an image.
     """
     folder = Path(path).parent if path.endswith(".tar") else Path(path)
     if not ("://" in path or (folder / "index.json").is_file() or any(Path(path).glob("*.tar"))):
-        return Files(Path(path), n)
+        return ImageFiles(Path(path), n)
     return Shards(path, n, data.cache, data.max_pixels) if data else Shards(path, n)

@@ -1,4 +1,4 @@
-"""What each metric needs of the two sides, and the values that it gives."""
+"""The metrics: what each needs of the two sides, and the values that it returns."""
 
 import math
 import re
@@ -23,20 +23,20 @@ from ganlab.types import UserError
 
 @dataclass(frozen=True)
 class Value:
-    """One number."""
+    """One value of a metric."""
 
     value: float
     standard_error: float | None = None
-    """None where it is not cheap to have."""
+    """None if it is not cheap to compute."""
     floor: float | None = None
-    """The same of reals against reals: of their two halves, the images of even and of odd number."""
+    """The same metric between two halves of the reals, the images of even and of odd number."""
     biased: bool = False
     """The images are too few for their dimensions."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that a person can ask for.
+    """A metric that can be chosen by name.
 
     `needs` are moments, features, logits, patches or pairs of both sides, and labels.
     """
@@ -45,9 +45,9 @@ class Metric:
     """Fakes and reals to values by name."""
     needs: frozenset[str]
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """What else decides the values: part of the protocol."""
+    """Parameters of the metric: part of the protocol."""
     of: Literal["both", "fakes", "discriminator"] = "both"
-    """Whom it looks at: the discriminator's own features of reals are no fake's business."""
+    """What it evaluates: both sides, only the fakes, or the discriminator by its features of reals."""
 
 
 def fid(fakes: Side, reals: Side) -> dict[str, Value]:
@@ -116,14 +116,14 @@ def swd(fakes: Side, reals: Side) -> dict[str, Value]:
 
 
 def msssim(fakes: Side, reals: Side) -> dict[str, Value]:
-    """Mean similarity of pairs of fakes of a class (Odena et al. 2017, section 4.2), and as its floor that of reals."""
+    """Mean similarity of pairs of fakes of a class (Odena et al. 2017, section 4.2); the floor is that of reals."""
     fake, real = (side.read("pairs", "similarity") for side in (fakes, reals))
     fake, real = fake[fake >= 0], real[real >= 0]
     return {"msssim": Value(float(fake.mean()), float(fake.std() / math.sqrt(len(fake))), float(real.mean()))}
 
 
 def memory(fakes: Side, reals: Side) -> dict[str, Value]:
-    """Median distance of a fake to its nearest real; far below the floor, fakes are copies."""
+    """Median distance of a fake to its nearest real; far below the floor, the fakes are copies."""
     real = reals.features()
     distance, _ = nearest(fakes.features(), real, 1)
     floor, _ = nearest(real[0::2], real[1::2], 1)
@@ -167,27 +167,27 @@ METRICS = {
 }
 
 VALUES = {"prdc": ("precision", "recall", "density", "coverage")}
-"""Names of a metric's values, where they are other than its own."""
+"""Names of a metric's values, if they differ from its own."""
 
 
 def values_of(metrics: Iterable[str]) -> list[str]:
-    """Return the names of the values that metrics give."""
+    """Return the names of the values of some metrics."""
     return [value for metric in metrics for value in VALUES.get(metric, (metric,))]
 
 
 def value_in(name: str, values: Iterable[str]) -> str | None:
-    """Return which of some values a name is of, a short one (`fid`) or a full one (`biased-fid50k_...`); None: none."""
+    """Return the value among `values` that a short (`fid`) or full name (`biased-fid50k_...`) is of, or None."""
     rest = name.removeprefix("biased-")
     return next((value for value in values if re.fullmatch(rf"{value}(_level\d+)?([-_\d].*)?", rest)), None)
 
 
 def higher_is_better(name: str | None) -> bool:
-    """Tell whether the highest value of a name is the best: of a metric as it says itself, of a loss never."""
+    """Tell whether higher values of a name are better; for losses they never are."""
     return name is not None and value_in(name, HIGHER_IS_BETTER) is not None
 
 
 def check_best(name: str | None, metrics: Iterable[str]) -> None:
-    """Refuse to keep the best checkpoint by what is no value of these metrics; a player's terms are not known yet."""
+    """Refuse a `keep_best` that is no value of these metrics; a player's terms are not known yet."""
     if name is None or "/" in name:
         return
     values = [value for value in values_of(metrics) if value not in NEITHER]

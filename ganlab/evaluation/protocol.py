@@ -1,4 +1,4 @@
-"""What was done, beside every number: names that are derived from it, and rows that hold all of it."""
+"""Protocols: how a value was computed, the name derived from it, and the rows that hold both."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ PACKAGES = ("ganlab", "torch", "torchvision", "numpy", "pytorch-lightning")
 
 
 def protocol_of(metric: Metric, fakes: Side, reals: Side) -> dict[str, Any]:
-    """Return all that two values must share to be comparable."""
+    """Return everything that two values must share to be comparable."""
     patches = "patches" in metric.needs
     about: dict[str, Any] = {"pixels": "uint8, clipped and rounded", **metric.parameters}
     if metric.of != "discriminator":
@@ -37,13 +37,13 @@ def protocol_of(metric: Metric, fakes: Side, reals: Side) -> dict[str, Any]:
         }
     if metric.needs & {"moments", "features"} and reals.extractor is not None:
         about |= reals.extractor.protocol
-        if metric.of == "discriminator":  # it is what is judged
+        if metric.of == "discriminator":  # here the extractor is what is evaluated
             del about["weights_sha256"]
     return about
 
 
 def name_of(value: str, biased: bool, protocol: Mapping[str, Any]) -> str:
-    """Return the name of a value: what, of how many fakes, against which reals, seen by whom, made how.
+    """Return the name of a value: metric, number of fakes, reals, extractor, weights of the generator.
 
     `fid50k_cifar10-full50k_inceptionv3.6726825d_ema_bn-live`: by averaged weights, with the running statistics of the
     live generator's batch norms; `biased-` is put before it where the images are too few for their dimensions.
@@ -66,7 +66,7 @@ def short(count: int) -> str:
 
 
 def row_of(name: str, key: str, found: Value, protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a line of `results.jsonl` says of one value."""
+    """Return the row of `results.jsonl` for one value."""
     return {
         "format": FORMAT,
         "name": name,
@@ -81,13 +81,13 @@ def row_of(name: str, key: str, found: Value, protocol: Mapping[str, Any]) -> di
 
 
 def failed_row(metric: str, error: Exception) -> dict[str, Any]:
-    """Return what a line says of a metric that could not be had."""
+    """Return the row for a metric that failed."""
     reason = " ".join(f"{error}".split()) or type(error).__name__
     return row_of(metric, metric, Value(math.nan), {}) | {"value": None, "error": reason}
 
 
 def circumstances(device: torch.device, nimg: int | None, config: Config | None) -> dict[str, Any]:
-    """Return what else it says: of which moment of which run it is, made by what, and where."""
+    """Return the rest of a row: time and config of the run, commit, versions and hardware."""
     text = None if config is None else json.dumps(config.as_dict(), sort_keys=True)
     return {
         "nimg": nimg,

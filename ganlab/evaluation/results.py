@@ -1,4 +1,4 @@
-"""The file of a run's results, `results.jsonl`: a line for each value, and what is the best of them."""
+"""A run's `results.jsonl`, one line per value, and the best values in it."""
 
 import json
 import logging
@@ -10,11 +10,11 @@ log = logging.getLogger(__name__)
 
 HIGHER_IS_BETTER = frozenset({"is", "precision", "recall", "density", "coverage", "cas", "probe"})
 NEITHER = frozenset({"msssim", "neighbours"})
-"""Read beside their floors."""
+"""Metrics to be read beside their floors, without a best value."""
 
 
 def read(run: Path) -> list[dict[str, Any]]:
-    """Read a run's results, oldest first, without evaluations that failed; lines that a kill cut short are told of."""
+    """Read a run's results, oldest first, without failed evaluations; incomplete lines are reported."""
     file, rows, torn = run / "results.jsonl", [], []
     for number, line in enumerate(file.read_bytes().splitlines() if file.exists() else (), start=1):
         try:
@@ -27,7 +27,7 @@ def read(run: Path) -> list[dict[str, Any]]:
 
 
 def best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
-    """Return the best of a run's results under a row's protocol, for people; nothing where none is better."""
+    """Return the best of a run's results under a row's protocol, as text; empty for metrics in `NEITHER`."""
     same = [other for other in rows if other["metric"] == row["metric"] and other["protocol"] == row["protocol"]]
     if row["metric"] in NEITHER:
         return ""
@@ -37,5 +37,5 @@ def best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
 
 
 def error(row: Mapping[str, Any]) -> str:
-    """Return the standard error as a person reads it."""
+    """Return the standard error as text."""
     return "" if row["standard_error"] is None else f"± {row['standard_error']:.3g}"

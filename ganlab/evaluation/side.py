@@ -1,4 +1,4 @@
-"""One side of a comparison: a set of images, and what the metrics want of it."""
+"""One side of a comparison: a set of images with its features, patches and pairs."""
 
 from collections.abc import Set
 
@@ -14,20 +14,20 @@ from ganlab.metrics.msssim import ms_ssim, scales_of
 from ganlab.types import UserError
 
 PATCH_IMAGES = 16_384
-"""Images whose patches are taken, at most (Karras et al. 2018, section 5)."""
+"""Largest number of images for patches (Karras et al. 2018, section 5)."""
 
 
 class Side:
-    """The features, patches and pairs of a set of images, made on all ranks before they are read on one.
+    """The features, patches and pairs of a set of images, computed on all ranks before they are read on one.
 
-    A context, on all ranks: at its end what will not be asked for again is deleted.
+    It is a context on all ranks; at its end, files that are not needed again are deleted.
 
     Args:
-        images: the set.
-        extractor: None where no metric asks for features.
+        images: the set of images.
+        extractor: None if no metric needs features.
         device: where features are used.
-        patch_images: the first so many images have their patches taken.
-        passing: nobody will ask for any of it again.
+        patch_images: number of images for patches, the first ones.
+        passing: nothing of it will be needed again.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Side:
         return len(self.images)
 
     def prepare(self, needs: Set[str]) -> None:
-        """Make what is missing of the stores that are needed; of "moments" alone, no features are kept."""
+        """Compute what is missing in the needed stores; for "moments" alone, no features are kept."""
         for name in sorted(needs & self.stores.keys()):
             self.stores[name].fill()
         if "moments" in needs:
@@ -73,7 +73,7 @@ class Side:
         return self.stores[store].load(name).to(self.device)
 
     def features(self) -> Tensor:
-        """Return the features of all images [n, d]; UserError where all are the same."""
+        """Return the features of all images [n, d]; UserError if all are the same."""
         found = self.read("features", "features")
         variance, mean = torch.var_mean(found, 0)
         self.stores["features"].refuse_alike(variance.sum(), mean)

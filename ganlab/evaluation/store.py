@@ -1,13 +1,13 @@
-"""Tensors made of many images, on all ranks, kept on disk: a killed pass goes on, and a dataset is measured once.
+"""A cache on disk of tensors computed from many images on all ranks: killed passes resume, datasets are measured once.
 
-A store is a folder named by the hash of its key, which holds everything that decides the tensors; each file in it
-carries the whole key, and one that carries another is never used. Chunk c belongs to rank c modulo their number, so a
-pass may go on with more or fewer ranks. The folder must be one that all ranks see.
+A store is a folder named by the hash of its key, which holds everything that decides the tensors; each file contains
+the whole key, and files with another key are never used. Chunk c belongs to rank c modulo the number of ranks, so a
+pass can resume with more or fewer ranks. All ranks must see the folder.
 
-Jobs share these folders. Whoever uses one holds a lock on it that all may hold together and that the kernel takes from
-a dead process; files are deleted only by a job that gets the lock alone. So the cache holds, for each dataset,
-extractor and number of images, the moments, and the features where a metric has asked for them or two jobs have met;
-and what killed jobs have left, until a job of the same key ends. It may be emptied when no evaluation runs.
+Jobs share these folders. A job that uses one holds a shared lock on it, which the kernel releases if the process dies;
+only a job that gets the exclusive lock deletes files. So the cache holds, for each dataset, extractor and number of
+images, the moments, and the features if a metric needed them or two jobs ran at once; and the files of killed jobs,
+until a job with the same key ends. The cache may be deleted when no evaluation runs.
 """
 
 import fcntl
@@ -36,18 +36,18 @@ from ganlab.types import UserError
 
 FORMAT = 1
 CHUNK = 16 * BLOCK
-"""Images in a file: what a killed pass makes again."""
+"""Images per file, the unit that a killed pass repeats."""
 PARTS = 4
-"""Moments are kept of so many interleaved parts: for the floor between two halves, and for a standard error."""
+"""Moments are kept for this many interleaved parts, for the floor between two halves and for a standard error."""
 ROUNDING = 3e-5
-"""Relative: features of one image differ by less, whatever stands beside it."""
+"""Relative rounding: features of one image differ by less, whatever else is in the batch."""
 
 Tensors = dict[str, Tensor]
 T = TypeVar("T")
 
 
 def on_all(work: Callable[[], T]) -> T:
-    """Do this rank's part, and wait for the others'; what is wrong on one of them is raised on all, as a UserError."""
+    """Do this rank's work, and wait for the others; an error on one rank is raised on all, as a UserError."""
     failure, done = None, list[T]()
     try:
         done.append(work())
@@ -63,9 +63,9 @@ class Store:
     """The tensors of `count` images, in chunks.
 
     Args:
-        what: is being made, for the line of progress.
-        key: all that decides the tensors.
-        compute: the tensors of the block of images that begins at a number.
+        what: name of the work in the progress line.
+        key: everything that decides the tensors.
+        compute: returns the tensors of the block of images that starts at a number.
     """
 
     def __init__(self, what: str, key: Mapping[str, Any], count: int, compute: Callable[[int], Tensors]) -> None:
@@ -79,7 +79,7 @@ class Store:
         self.descriptor: int | None = None
 
     def fill(self) -> None:
-        """Make what is missing; return on all ranks when all is there, or raise on all what any of them met."""
+        """Compute what is missing; return on all ranks when everything is there, or raise the errors of any on all."""
         self.hold()
         on_all(lambda: deque(self._share(), maxlen=0))
         if missing := [path for path in self.chunks if not path.exists()]:
@@ -97,19 +97,19 @@ class Store:
         return torch.cat(found)
 
     def names(self) -> list[str]:
-        """Return the names of its tensors."""
+        """Return the names of the tensors."""
         return sorted(self._read(self.chunks[0]))
 
     def moments(self, device: torch.device, *, keep: bool) -> list[Moments]:
         """Return the moments of the features of images i with i % 4 = 0, 1, 2 and 3, over all ranks.
 
-        Without `keep`, `close` deletes the features they were made of.
+        Without `keep`, `close` deletes the features.
 
         Raises `UserError` for features that are all the same.
         """
         self.hold()
         there = torch.tensor(float(self._is_ours(self.total)), device=device)
-        if distributed.average(there) == 1:  # another process may just be writing it
+        if distributed.average(there) == 1:  # another process may be writing it
             total = self._read(self.total)["total"].to(device)
         else:
             total = self._sum(device)
@@ -140,11 +140,11 @@ class Store:
             self.descriptor = None
 
     def close(self) -> None:
-        """Let go, on all ranks, and delete what is not to be kept, unless another job holds the files."""
+        """Release on all ranks, and delete files that are not kept, unless another job holds them."""
         held = self.descriptor is not None
         self.release()
         if held and self.kept is not None:
-            distributed.barrier()  # all ranks have let go
+            distributed.barrier()  # all ranks have released
             if distributed.rank() == 0:
                 self._delete(self.kept)
 
@@ -160,7 +160,7 @@ class Store:
                 os.close(descriptor)
 
     def _share(self) -> Iterator[Tensors]:
-        """Yield this rank's chunks: read where they are there, else made."""
+        """Yield this rank's chunks, read if they exist, else computed."""
         own = range(distributed.rank(), len(self.chunks), distributed.world_size())
         images = sum(min(CHUNK, self.count - number * CHUNK) for number in own)
         with Progress(self.what, max(images, 1)) if distributed.rank() == 0 else nullcontext() as progress:
@@ -206,7 +206,7 @@ class Store:
         self.refuse_alike(moments.covariance.trace(), moments.mean)
 
     def refuse_alike(self, variance: Tensor, mean: Tensor) -> None:
-        """Raise UserError for features whose variance, summed over the dimensions, is but that of rounding."""
+        """Raise UserError for features whose variance, summed over the dimensions, is within rounding."""
         if variance <= ROUNDING**2 * mean.square().sum():
             raise UserError(f"{self.what}: the same for all {self.count:,} images: are they constant, or one picture?")
 

@@ -1,4 +1,4 @@
-"""Objects from a checked config: its dataset, its model, the arithmetic that torch does."""
+"""Objects of a checked config: its dataset, its model, and torch's settings."""
 
 import ctypes
 
@@ -9,8 +9,8 @@ from ganlab.data import ShardDataset
 from ganlab.engine.game import Game
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment.frame import Config, Machine
+from ganlab.experiment.limits import Work, count
 from ganlab.experiment.parts import build
-from ganlab.experiment.selfcheck import Work, count
 from ganlab.layers.recompute import recompute_blocks
 from ganlab.seeding import seed_everything
 
@@ -33,7 +33,7 @@ def open_dataset(config: Config) -> ShardDataset:
 
 
 def build_model(config: Config, attempt: int = 0) -> Game:
-    """Make the module, its initial weights a function of the seed."""
+    """Make the module; its initial weights are a function of the seed."""
     runtime = Runtime(
         seed=config.seed,
         attempt=attempt,
@@ -42,7 +42,7 @@ def build_model(config: Config, attempt: int = 0) -> Game:
         group=config.train.group,
         total_nimg=config.train.total_nimg,
     )
-    with torch.random.fork_rng(devices=[]):  # the caller's own generator is none of our business
+    with torch.random.fork_rng(devices=[]):  # leave the caller's generator unchanged
         seed_everything(config.seed)
         model: Game = build(
             config.model,
@@ -59,12 +59,12 @@ def build_model(config: Config, attempt: int = 0) -> Game:
 
 
 def on_gpu(machine: Machine) -> bool:
-    """Say whether a run takes a GPU here."""
+    """Tell whether a run uses a GPU here."""
     return machine.device != "cpu" and torch.cuda.is_available()
 
 
 def speed_up(model: Game, machine: Machine) -> None:
-    """Let a model that nobody has seated yet be compiled and recorded as the machine's keys say."""
+    """Set up compilation and CUDA graphs of a model that is not seated yet, as the machine's keys say."""
     if machine.compile:
         model.compile()
     model.cuda_graphs = machine.cuda_graphs
@@ -73,9 +73,9 @@ def speed_up(model: Game, machine: Machine) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep the memory that a move frees: the next one would get it from the kernel again, page by page.
+    """Make glibc keep the memory that a step frees, instead of getting it from the kernel again, page by page.
 
-    That is some 6 % of a move on a CPU. Other C libraries have no such option.
+    That saves some 6 % of a step on a CPU. Other C libraries have no such option.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
@@ -83,14 +83,14 @@ def keep_freed_memory() -> None:
 
 
 def count_work(config: Config, model: Game) -> dict[int, Work]:
-    """Count what an image asks of one process, by the first image of its phase; the model is not seated yet."""
+    """Count the work per image of one process, by the first image of each phase; the model is not seated yet."""
     processes = distributed.world_size()
     return {p.from_nimg: count(model, p, (config.train.batch or p.batch or 0) // processes) for p in model.phases}
 
 
 def set_arithmetic(machine: Machine) -> None:
-    """Tell torch how many threads and which matrix products it may take."""
-    # Left alone, torch lets cuDNN round to TF32 and cuBLAS not.
+    """Set torch's number of threads and the precision of its matrix products."""
+    # By default torch lets cuDNN round to TF32, but not cuBLAS.
     torch.backends.cudnn.allow_tf32 = machine.precision == "tf32"
     torch.set_float32_matmul_precision("high" if machine.precision == "tf32" else "highest")
     if machine.threads is not None:

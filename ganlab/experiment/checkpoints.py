@@ -1,7 +1,7 @@
-"""Checkpoint files: whole or not there, with their sha256 beside them, written behind the game's back.
+"""Checkpoint files: written atomically on a thread while training goes on, with their sha256 beside them.
 
-`nimg-000000064000.ckpt` is what `torch.save` makes of plain values and tensors, and `nimg-000000064000.json` holds its
-sha256, its size and the metrics of its moment. The second is written first: a checkpoint is never without it.
+`nimg-000000064000.ckpt` is `torch.save` of plain values and tensors, and `nimg-000000064000.json` holds its sha256 and
+the metrics at that time. The .json is written first, so that a checkpoint never lacks it.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def path_at(folder: Path, nimg: int) -> Path:
-    """Return where the checkpoint at `nimg` images lies."""
+    """Return the path of the checkpoint at `nimg` images."""
     return folder / f"nimg-{nimg:012d}.ckpt"
 
 
@@ -43,7 +43,7 @@ def found(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Choice:
-    """The checkpoint that a run goes on from: what all ranks must find alike."""
+    """The checkpoint that a run resumes from; all ranks must see the same one."""
 
     path: str
     sha256: str
@@ -55,9 +55,9 @@ class Choice:
 
 
 def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Read the newest checkpoint that is whole; None where there is none at all.
+    """Read the newest undamaged checkpoint; None if there is none at all.
 
-    A damaged one is reported and the one before it is taken. Raises `UserError` if all of them are damaged.
+    A damaged one is reported and the one before it is used. Raises `UserError` if all of them are damaged.
     """
     complaints = []
     for path in reversed(found(folder)):
@@ -67,26 +67,26 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             complaints.append(str(error))
             continue
         for complaint in complaints:
-            log.warning("%s; going on from %s", complaint, path.name)
+            log.warning("%s; resuming from %s", complaint, path.name)
         return path, checkpoint
     if complaints:
-        raise UserError("; ".join(complaints) + "; delete them to begin anew")
+        raise UserError("; ".join(complaints) + "; delete them to start over")
     return None
 
 
 def choice_of(path: Path, saved: dict[str, Any]) -> Choice:
-    """Return what is to be known of a checkpoint that has been read."""
+    """Return the identity of a checkpoint that has been read."""
     ours = saved["ganlab"]
     return Choice(str(path), facts_of(path)["sha256"], ours["clock"]["nimg"], ours["attempt"])
 
 
 def read_agreed(choice: Choice | None, folder: Path, fingerprint: str) -> dict[str, Any] | None:
-    """Read on every rank the checkpoint that rank 0 has chosen and verified; None where it found none.
+    """Read on every rank the checkpoint that rank 0 has chosen and verified; None if it found none.
 
     Args:
-        choice: rank 0's.
-        folder: of checkpoints, as this rank sees it.
-        fingerprint: of the dataset, as this rank sees it.
+        choice: rank 0's choice.
+        folder: folder of checkpoints, as this rank sees it.
+        fingerprint: fingerprint of the dataset, as this rank sees it.
 
     Raises:
         UserError: on all ranks, if one of them cannot see that file, or sees another dataset.
@@ -105,20 +105,20 @@ def read_agreed(choice: Choice | None, folder: Path, fingerprint: str) -> dict[s
             if (own := choice_of(Path(choice.path), saved)) != choice:
                 failure = f"{here}: sees {own}, and rank 0 {choice}; give all one folder with run=PATH"
         except (UserError, KeyError) as error:
-            failure = f"{here}: cannot go on from rank 0's checkpoint: {error}; give all one folder with run=PATH"
+            failure = f"{here}: cannot resume from rank 0's checkpoint: {error}; give all one folder with run=PATH"
     distributed.agree(failure)
     return saved
 
 
 def read(path: Path, *, verified: bool = False) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU, mapped; anything but plain values and tensors in it is refused.
+    """Read a checkpoint onto the CPU, memory-mapped; anything but plain values and tensors in it is refused.
 
     Args:
         path: the file.
-        verified: it need not be hashed again.
+        verified: skip the check of its sha256.
 
     Raises:
-        UserError: it is damaged, incomplete, or not one of ours.
+        UserError: it is damaged, incomplete, or not a checkpoint of ganlab.
     """
     try:
         if not verified:
@@ -139,7 +139,7 @@ def read(path: Path, *, verified: bool = False) -> dict[str, Any]:
 
 
 def facts_of(path: Path) -> dict[str, Any]:
-    """Return what stands beside a checkpoint; nothing where that is missing or torn."""
+    """Return the facts in the .json beside a checkpoint; empty if that is missing or damaged."""
     try:
         facts = json.loads(path.with_suffix(".json").read_text())
     except (OSError, ValueError):
@@ -148,13 +148,13 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 
 class Writer:
-    """Writes one checkpoint at a time on a thread of its own: the game waits for a copy of the tensors, no longer.
+    """Writes one checkpoint at a time on its own thread: training waits only for a copy of the tensors.
 
     Args:
-        keep: the newest so many checkpoints are kept.
-        best: a metric; the checkpoint with the best value of it is kept too.
+        keep: number of newest checkpoints to keep.
+        best: a metric; the checkpoint with its best value is kept too.
         highest: the best value is the highest one.
-        events: where each checkpoint is told of.
+        events: record of each checkpoint.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class Writer:
         self.warned = False
 
     def submit(self, checkpoint: dict[str, Any], path: Path) -> None:
-        """Copy the tensors and begin to write; waits for the one before, and raises what went wrong with it."""
+        """Copy the tensors and start writing; first waits for the checkpoint before, and raises its error."""
         self.wait()
         copy = apply_to_collection(
             checkpoint, Tensor, lambda tensor: torch.empty_like(tensor, device="cpu").copy_(tensor)
@@ -175,7 +175,7 @@ class Writer:
         self.writing = self.pool.submit(self._write, copy, path)
 
     def judge(self, path: Path, values: Mapping[str, float]) -> None:
-        """Put what a checkpoint was judged to be worth beside it, once it is written."""
+        """Add the values of an evaluation to the .json beside a checkpoint, once it is written."""
         self.wait()
         self.look_for_best(values)
         if path.exists():
@@ -184,7 +184,7 @@ class Writer:
             self._prune(path.parent)
 
     def look_for_best(self, names: Iterable[str]) -> None:
-        """Warn, once, where the metric that is to be kept by is of the kind of these names, and none of them."""
+        """Warn once if `keep_best` is a metric of the same kind as these names, but none of them."""
         there = list(names)
         if self.best is None or self.warned or self.best in there:
             return
@@ -193,7 +193,7 @@ class Writer:
             self.warned = True
 
     def wait(self) -> None:
-        """Return when nothing is being written. Raises `UserError` if the last one could not be."""
+        """Wait until nothing is being written. Raises `UserError` if the last checkpoint could not be written."""
         writing, self.writing = self.writing, None
         if writing is not None:
             try:
@@ -209,10 +209,10 @@ class Writer:
             hashing = Hashing(file)
             try:
                 torch.save(checkpoint, hashing)  # type: ignore[arg-type]
-            except RuntimeError as error:  # what torch says when the file below it cannot be written
+            except RuntimeError as error:  # torch's error if the file cannot be written
                 raise error.__context__ or error from None
             file.flush()
-            os.fsync(file.fileno())  # a full disk shows here, before anything is said of the file
+            os.fsync(file.fileno())  # a full disk raises here, before the .json is written
             facts = {"sha256": hashing.sha256.hexdigest(), "metrics": checkpoint.get("metrics", {})}
             self._describe(path, facts)
         self._prune(path.parent)
@@ -239,7 +239,7 @@ class Writer:
 
 
 class Hashing:
-    """A file that hashes what passes into it."""
+    """A file that hashes what is written to it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.sha256 = file, hashlib.sha256()
@@ -250,5 +250,5 @@ class Hashing:
         return self.file.write(data)
 
     def flush(self) -> None:
-        """Flush the file below."""
+        """Flush the file."""
         self.file.flush()

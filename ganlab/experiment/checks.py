@@ -1,4 +1,4 @@
-"""Every refusal of a run before anything of it is written: what its objects say that its config alone does not."""
+"""Checks of a run that need its objects, all made before anything is written."""
 
 import fnmatch
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ from ganlab.types import ImageSpec, UserError
 
 
 def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
-    """Return what the index says the images are, if the config says the same or nothing."""
+    """Return the image spec of the index, if the config declares the same or none."""
     declared = config.data.image
     if declared is not None and declared != found:
         raise UserError(
             f"{config.data.url}: its images are {found}, but the config declares data.image as {declared}; "
-            "pack the data anew, or change data.image"
+            "pack the data again, or change data.image"
         )
     return found
 
 
 def check_labels(config: Config, model: Game, dataset: ShardDataset) -> None:
-    """Refuse samples without a class where the networks ask for one."""
+    """Refuse samples without a class if the model is conditional."""
     if model.conditional and (missing := int((dataset.index.samples["label"] < 0).sum())):
         raise UserError(
             f"{config.data.url}: {missing:,} of {len(dataset):,} samples have no class, but the model is conditional; "
@@ -40,7 +40,7 @@ def check_labels(config: Config, model: Game, dataset: ShardDataset) -> None:
 
 
 def check_batch(config: Config, model: Game) -> None:
-    """Refuse a batch, of any phase and player, that the processes cannot share equally, in whole groups."""
+    """Refuse a batch, of any phase and player, that the processes cannot share equally in whole groups."""
     processes, group = distributed.world_size(), config.train.group
     step = processes * group
     shared = f"cannot be shared by {processes} process{'es' * (processes > 1)} in groups of {group} (train.group)"
@@ -63,7 +63,7 @@ def check_batch(config: Config, model: Game) -> None:
 
 
 def check_optimizers(model: Game) -> None:
-    """Refuse numbers that torch's optimizers refuse, before they get their parameters."""
+    """Refuse arguments that torch's optimizers refuse, before they get their parameters."""
     for name, player in model.players.items():
         try:
             make_optimizer(player.optimizer, [torch.zeros(1)])
@@ -72,7 +72,7 @@ def check_optimizers(model: Game) -> None:
 
 
 def check_shard(config: Config, model: Game) -> None:
-    """Refuse to shard what torch's fused optimizers cannot step in shares."""
+    """Refuse to shard with optimizers that have no fused form for sharded weights."""
     if config.machine.shard and distributed.world_size() > 1:
         for name, optimizer in optimizers_of(model):
             if not issubclass(optimizer, Adam):
@@ -88,7 +88,7 @@ def optimizers_of(model: Game) -> list[tuple[str, type[Optimizer]]]:
 
 
 def check_compile(config: Config, model: Game) -> None:
-    """Refuse to compile a reduction: inside of a compiled penalty torch gives it a wrong gradient, in silence."""
+    """Refuse to compile a batch norm over ranks: torch silently computes a wrong gradient inside a compiled penalty."""
     norms = [layer for layer in model.modules() if isinstance(layer, Standardization)]
     if config.machine.compile and distributed.world_size() > 1 and any(norm.group is None for norm in norms):
         raise UserError(
@@ -98,26 +98,26 @@ def check_compile(config: Config, model: Game) -> None:
 
 
 def check_cuda_graphs(config: Config, model: Game) -> None:
-    """Refuse to record steps where there is no one GPU to record them on."""
+    """Refuse CUDA graphs on a CPU, on several processes, and with optimizers that cannot be captured."""
     if not config.machine.cuda_graphs:
         return
     if not on_gpu(config.machine):
         raise UserError("machine.cuda_graphs: true, but the run is on the CPU; write machine.cuda_graphs=false")
     if (processes := distributed.world_size()) > 1:
         raise UserError(
-            f"machine.cuda_graphs: true, but {processes} processes take part, and their reductions are not recorded; "
+            f"machine.cuda_graphs: true, but {processes} processes take part, and their reductions cannot be captured; "
             "write machine.cuda_graphs=false"
         )
     for name, optimizer in optimizers_of(model):
         if not issubclass(optimizer, Adam):
             raise UserError(
-                f"machine.cuda_graphs: true, but torch cannot record {optimizer.__name__} "
+                f"machine.cuda_graphs: true, but torch cannot capture {optimizer.__name__} "
                 f"(model.optimizers.{name}); take torch.optim.Adam or AdamW, or write machine.cuda_graphs=false"
             )
 
 
 def check_device(config: Config) -> None:
-    """Refuse a GPU that is not there."""
+    """Refuse a GPU that does not exist."""
     if config.machine.device == "cuda" and not torch.cuda.is_available():
         raise UserError("machine.device: cuda, but torch sees no GPU here; write machine.device=cpu, or auto")
     here, gpus = distributed.processes_here(), torch.cuda.device_count()
@@ -131,7 +131,7 @@ def check_device(config: Config) -> None:
 def check_resume(
     path: Path, saved: dict[str, Any], config: Config, fingerprint: str, allow_change: Sequence[str]
 ) -> None:
-    """Refuse a checkpoint that is of another config, or of a dataset that has been packed anew."""
+    """Refuse a checkpoint of another config, or of another dataset."""
     before, now = (
         {**values, "data.fingerprint": of}
         for values, of in (
@@ -153,7 +153,7 @@ def check_resume(
 
 
 def check_shapes(path: Path, saved: dict[str, Any], model: Game) -> None:
-    """Refuse a checkpoint whose tensors are not the model's: what --allow-change cannot bridge."""
+    """Refuse a checkpoint whose tensors do not fit the model, which --allow-change cannot fix."""
     theirs = {name: tuple(tensor.shape) for name, tensor in saved["state_dict"].items()}
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if changed := [

@@ -1,7 +1,7 @@
 """From text to a checked config: base chains, overlays, overrides, the defaults of the model's classes.
 
-The frame is checked as parts are, by the code of `ganlab.experiment.parts`; every complaint is collected, and all are
-raised at once. What runs have saved is read here too: `from_saved`, `saved_values`.
+The frame is checked like parts, by the code of `ganlab.experiment.parts`; all errors are collected and raised at once.
+The configs that runs have saved are read here too: `from_saved`, `saved_values`.
 """
 
 import functools
@@ -31,10 +31,10 @@ def load(
 ) -> Config:
     """Read a config with its `base:` chain, a machine file and `key=value` overrides, and check all of it.
 
-    Only those are trusted whom `trust` names now. Raises `UserError` with every complaint at once: key, value, and the
-    nearest right name.
+    Only packages in `trust` are trusted. Raises `UserError` with all errors at once: key, value, and the nearest valid
+    name.
     """
-    from ganlab.experiment.former import with_new_names  # it knows the models, which not everybody needs who reads this
+    from ganlab.experiment.former import with_new_names  # imports the models, which most readers do not need
 
     path = Path(path)
     layers = [_without_trust(values, at, trust) for at, values in _read_chain(path, ())]
@@ -58,7 +58,7 @@ def load(
 
 
 def _without_trust(values: dict[str, Any], path: Path, trust: Sequence[str]) -> dict[str, Any]:
-    """Read a run's own config as any other one: it names whom the run trusted, and nobody takes its word for it."""
+    """Read a run's own config like any other one, but ignore its `trust`, with a warning."""
     from ganlab.experiment.former import upgrade
 
     if "trust" not in values:
@@ -70,19 +70,18 @@ def _without_trust(values: dict[str, Any], path: Path, trust: Sequence[str]) -> 
 
 
 def _dataset_name(url: str) -> str:
-    """Name a dataset by its folder, without what may be secret."""
+    """Name a dataset by its folder, without the parts of a URL that may be secret."""
     path = Path(urlsplit(url).path)
     return (path.parent if path.suffix == ".tar" else path).name
 
 
 def from_dict(values: dict[str, Any], place: str, sent: bool = False) -> Config:
-    """Lay plain values over the defaults of the model's classes, check them all, and make the frame.
+    """Merge plain values over the defaults of the model's classes, check them all, and make the frame.
 
     Args:
         values: a mapping of keys.
-        place: begins the error message.
-        sent: somebody may have sent it, and did not ask for anything to be evaluated: its extractor, which may be any
-            program, is not looked at.
+        place: start of the error message.
+        sent: the config may come from somebody else: its extractor, which may be any program, is not checked.
     """
     from ganlab.engine.game import Game
     from ganlab.metrics.features import Extractor
@@ -138,9 +137,9 @@ def from_yaml(path: Path, trust: Sequence[str] = ()) -> Config:
 
 
 def from_saved(values: dict[str, Any], place: str, trust: Sequence[str] = ()) -> Config:
-    """Check what a run of this edition or the first one has saved. Somebody may have sent it.
+    """Check a config that a run of this edition or the first one has saved. It may come from somebody else.
 
-    What it says of trust is not believed: the caller says it anew.
+    Its own `trust` is ignored: the caller gives `trust`.
     """
     from ganlab.experiment.former import upgrade
 
@@ -148,7 +147,7 @@ def from_saved(values: dict[str, Any], place: str, trust: Sequence[str] = ()) ->
 
 
 def saved_values(values: dict[str, Any], trust: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a saved config as a run of today would save it: with all of today's keys, to be compared with another."""
+    """Return a saved config with all keys of this edition, to be compared with another."""
     from ganlab.experiment.former import upgrade
 
     config: Config = _make(Config, _with_defaults({**upgrade(values, trust, "checkpoint"), "trust": list(trust)}))
@@ -156,9 +155,9 @@ def saved_values(values: dict[str, Any], trust: Sequence[str] = ()) -> dict[str,
 
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return {key: (saved value, value now)} for every leaf that differs; None stands for an absent one.
+    """Return {key: (saved value, value now)} for every leaf that differs; None stands for an absent key.
 
-    Both hold all defaults, so that an absent key means nothing but null. An empty mapping is a value of its own.
+    Both hold all defaults, so an absent key means null. An empty mapping is a value of its own.
     """
     old, new = dict(_leaves(saved)), dict(_leaves(now))
     return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
@@ -196,14 +195,14 @@ def _plain(tree: Any, place: str) -> dict[str, Any]:
     values = OmegaConf.to_container(tree, resolve=False)
     if not isinstance(values, dict):
         raise UserError(f"{place}: a list; a config is a mapping of keys to values")
-    # Interpolation would bring the environment, and the secrets in it, into what is saved and logged.
+    # Interpolation could write secrets of the environment into files and logs.
     if found := [f"{key}: {value}" for key, value in _leaves(values) if "${" in str(value)]:
         raise UserError(f"{place}: ${{...}} is not supported; write the value itself: {'; '.join(found)}")
     return _with_string_keys(values)
 
 
 def _with_string_keys(values: dict[Any, Any]) -> dict[str, Any]:
-    """Undo what YAML makes of keys such as 1, yes or null."""
+    """Convert keys such as 1, yes or null, which YAML does not read as text."""
     return {str(key): _with_string_keys(value) if isinstance(value, dict) else value for key, value in values.items()}
 
 

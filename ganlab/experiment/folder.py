@@ -1,4 +1,4 @@
-"""The folder of a run. It is made once every check has passed."""
+"""The folder of a run, made after every check has passed."""
 
 from pathlib import Path
 

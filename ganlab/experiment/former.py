@@ -1,4 +1,4 @@
-"""Configs of the first edition: its names of keys, and what its saved configs mean today."""
+"""Configs of the first edition: its names of keys, and the meaning of its saved configs."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,23 +18,23 @@ RENAMED = {
     "discriminator_moves": "model.discriminator_steps",
     "group": "train.group",
 }
-"""Arguments of the model, with the keys that took their places."""
+"""Arguments of the model in the first edition, with the keys that replaced them."""
 SNGAN_NIMG = 16_000_000
-"""Where SN-GAN's learning rate ended, however long the run was."""
+"""The images at which SN-GAN's learning rate reached 0, whatever the run's length."""
 
 log = logging.getLogger(__name__)
 
 
 def with_new_names(layers: Sequence[dict[str, Any]], model: Any, trust: Sequence[str], place: str) -> list[Any]:
-    """Return the layers of a config with the keys of today; warn once of each former one.
+    """Return the layers of a config with the new keys; warn once of each former one.
 
     Raises `UserError` where one layer has a key under both names.
 
     Args:
         layers: mappings of keys, the lowest first.
-        model: what they say of the model, all together.
+        model: the merged model section.
         trust: prefixes of targets.
-        place: begins a message.
+        place: start of a message.
     """
     names = renamed_in(model, trust)
     found = {name for layer in layers for name in names if name in _section(layer, "model")}
@@ -44,13 +44,13 @@ def with_new_names(layers: Sequence[dict[str, Any]], model: Any, trust: Sequence
 
 
 def renamed_in(model: Any, trust: Sequence[str]) -> dict[str, str]:
-    """Return the former names that a model's class no longer has: somebody's own class may have such an argument."""
+    """Return the former names that a model's class does not have; a user's own class may have such an argument."""
     target = target_of(model, trust)
     return {} if target is None else {old: new for old, new in RENAMED.items() if old not in parameters_of(target)}
 
 
 def target_of(model: Any, trust: Sequence[str]) -> type | None:
-    """Return the class of a model, None where it cannot be had: another one complains of that."""
+    """Return the class of a model; None if it cannot be resolved, which the checks report."""
     try:
         return resolve(str(model["_target_"]), Game, trust) if is_part(model) else None
     except UserError:
@@ -76,10 +76,10 @@ def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def upgrade(values: dict[str, Any], trust: Sequence[str], place: str) -> dict[str, Any]:
-    """Return what a config that the first edition saved would be, had today's written it; today's is returned as it is.
+    """Convert a config that the first edition saved; a config of this edition is returned unchanged.
 
-    Then null stood for the paper's own choice, regularizers that were given replaced the paper's, a learning rate
-    beside optimizers meant nothing, and SN-GAN's fell to 0 over 16 million images.
+    In the first edition null stood for the paper's own choice, given regularizers replaced the paper's, a learning rate
+    beside optimizers had no effect, and SN-GAN's fell to 0 over 16 million images.
     """
     if "group" in _section(values, "train") or (target := target_of(values.get("model"), trust)) is None:
         return values

@@ -1,4 +1,4 @@
-"""How a process finds out who it is among many, and joins them: launcher, device, process group."""
+"""Launchers: the rank of this process, its device, and the process group."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from ganlab.experiment.frame import Machine
 from ganlab.types import UserError
 
 GRACE_SECONDS = 30
-"""From the heartbeat's timeout to that of torch, which also bounds how long processes wait for each other to start."""
+"""Seconds by which torch's timeout exceeds the heartbeat's; processes also wait that long for each other to start."""
 
 EQUAL = "every node must run equally many processes: state nodes and processes per node, not their product"
 
@@ -29,7 +29,7 @@ TORCHRUN_NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 @dataclass(frozen=True)
 class Launch:
-    """Which of how many processes this one is, as its launcher says."""
+    """The rank and the number of processes, as the launcher says."""
 
     launcher: str = "python"
     rank: int = 0
@@ -40,15 +40,15 @@ class Launch:
 
     @property
     def nodes(self) -> int:
-        """How many hosts take part."""
+        """Number of hosts."""
         return self.world_size // self.processes_per_node
 
 
 def read_launch(environment: Mapping[str, str]) -> Launch:
-    """Return what torchrun says, else what srun says to a step of several tasks; without them it is one process.
+    """Read torchrun's variables, else those of an srun step with several tasks; without them it is one process.
 
-    A batch script or an interactive shell knows of an allocation with many tasks, and is still one process.
-    Raises `UserError` for half a launch, and for nodes that run unequally many processes.
+    A batch script or an interactive shell in an allocation with many tasks is still one process. Raises `UserError` for
+    incomplete variables, and for nodes that run different numbers of processes.
     """
     given = {name: environment[name] for name in TORCHRUN_NAMES if name in environment}
     if len(given) == len(TORCHRUN_NAMES):
@@ -72,9 +72,9 @@ def read_launch(environment: Mapping[str, str]) -> Launch:
 
 
 def join(machine: Machine) -> Launch:
-    """Find out who this process is, refuse what `machine` does not expect, and tell torch and Lightning.
+    """Read the launcher's variables, refuse what `machine` does not expect, and set torch's variables.
 
-    All that a run needs of its launcher is then in torch's own environment variables, whoever the launcher was.
+    Afterwards torch's environment variables describe the job, whatever the launcher.
     """
     launch = read_launch(os.environ)
     for name in ("nodes", "processes_per_node"):
@@ -97,24 +97,24 @@ def join(machine: Machine) -> Launch:
 
 
 def environment() -> TorchElasticEnvironment | LightningEnvironment:
-    """Return what Lightning is to believe: after `join`, torch's variables.
+    """Return Lightning's cluster environment, which after `join` reads torch's variables.
 
-    Left to itself it would find SLURM, requeue the job inside a signal handler, and hang.
+    By default Lightning would detect SLURM, requeue the job inside a signal handler, and hang.
     """
     return TorchElasticEnvironment() if distributed.world_size() > 1 else LightningEnvironment()
 
 
 def open_group(machine: Machine) -> torch.device:
-    """Start the process group, where there are several processes, and return this one's device.
+    """Start the process group if there are several processes, and return this one's device.
 
-    The group is never destroyed here: after an error the others may be inside a collective.
+    The group is not destroyed here: after an error the other ranks may be inside a collective.
     """
-    for name in ("pytorch_lightning", "lightning_fabric"):  # remarks about hardware that our users know they have
+    for name in ("pytorch_lightning", "lightning_fabric"):  # hints about available hardware
         logging.getLogger(name).setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", module=name)
-    torch.backends.cudnn.benchmark = True  # shapes stay the same within a phase, and cuDNN tries its ways for each once
+    torch.backends.cudnn.benchmark = True  # shapes are constant within a phase, so each is benchmarked once
     world_size, here = distributed.world_size(), distributed.processes_here()
-    # A collective's own timeout comes later than the heartbeat's, which can say who is missing.
+    # Collectives time out later than the heartbeat, which can name the missing rank.
     timeout = timedelta(seconds=machine.timeout_seconds + GRACE_SECONDS)
     fabric = Fabric(
         accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[machine.device],

@@ -1,4 +1,4 @@
-"""`ganlab.load`: the model of a run's folder or of an exported one, which somebody may have sent."""
+"""`ganlab.load`: the model of a run's folder or of an exported one, which may come from somebody else."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,23 +16,22 @@ GENERATOR = "generator.safetensors"
 
 
 def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
-    """Load a run's newest checkpoint, or what `ganlab export` made of one, onto the CPU, ready to `sample`.
+    """Load a run's newest checkpoint, or an exported generator, onto the CPU, ready to `sample`.
 
     `ganlab.load("runs/digits-dcgan").sample(16, seed=0)` gives uint8 images [16, c, h, w].
 
     Args:
         run: a run's folder, or an exported one.
-        trust: packages whose classes the run may name besides ganlab's and torch's: a folder that somebody sent you
-            cannot grant itself trust.
+        trust: packages whose classes the run may name besides ganlab's and torch's; a folder cannot grant itself trust.
 
-    Nothing is made but the model, and its parts are of the kinds that a model has: none of them reads a file.
+    Only the model is built, and only from the kinds of parts that a model has: none of them reads a file.
     """
     run = Path(run)
     if (run / GENERATOR).exists():
         model = build_model(from_yaml(run / "config.yaml", trust))
         with safe_open(run / GENERATOR, "pt") as file:
             model.ema.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no dict)
-            model.clock.nimg = int(file.metadata()["nimg"])  # a generator that grows works at the size of its time
+            model.clock.nimg = int(file.metadata()["nimg"])  # a growing generator runs at the size of that time
         return model.eval()
     checkpoint = newest_checkpoint(run)
     model = build_model(from_saved(checkpoint["config"], str(run), trust))

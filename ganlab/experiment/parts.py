@@ -1,7 +1,7 @@
 """Open parts: `{_target_: dotted.path, **arguments}` names a class, whose typed signature is its schema.
 
-A part's life: `with_defaults` lays it over what its class says of itself, `check_value` says what is wrong with it
-without making it, `build` makes it. `ganlab.experiment.targets` says which class may stand where.
+`with_defaults` merges a part over the defaults of its class, `check_value` reports what is wrong with it without making
+it, `build` makes it. `ganlab.experiment.targets` decides which class may stand where.
 """
 
 import inspect
@@ -23,21 +23,21 @@ from ganlab.types import UserError
 SUPPLIED = frozenset({"image", "runtime", "total_nimg", "params"})
 """Arguments of parts that the run supplies and no YAML may."""
 CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-"""What `*args` and `**kwargs` would take cannot be checked, so a config may not give it."""
+"""Arguments for `*args` and `**kwargs` cannot be checked, so a config may not give them."""
 FRAMES = ("ganlab.experiment.frame", "ganlab.types")
-"""Where the dataclasses are that a config writes as plain mappings, without a `_target_`."""
+"""Modules of the dataclasses that a config writes as plain mappings, without a `_target_`."""
 
 
 def parameters_of(target: type) -> dict[str, inspect.Parameter]:
-    """Return the arguments that a class names."""
+    """Return the named arguments of a class."""
     return {name: p for name, p in inspect.signature(target).parameters.items() if p.kind not in CATCH_ALL}
 
 
 def hints_of(target: type) -> dict[str, Any]:
-    """Return the types of a class's arguments, Any where there is none.
+    """Return the types of a class's arguments, Any for those without.
 
-    An optimizer's numbers may be schedules: the engine evaluates them at every step. A foreign class whose annotations
-    do not resolve is not type-checked.
+    An optimizer's numbers may be schedules: the engine evaluates them at every step. A class whose annotations do not
+    resolve is not type-checked.
     """
     hints = dict.fromkeys(parameters_of(target), Any)
     with suppress(NameError, TypeError):
@@ -53,11 +53,11 @@ def _or_schedule(hint: Any) -> Any:
     return hint | Schedule if float in options_of(hint) else hint
 
 
-# --- what a class says of itself
+# --- defaults of classes
 
 
 def as_part(value: Any) -> Any:
-    """Write one of our frozen dataclasses as a config does, and what is inside of it; TypeError for other objects."""
+    """Write one of ganlab's frozen dataclasses as a config does, recursively; TypeError for other objects."""
     if is_dataclass(value) and not isinstance(value, type):
         given = {item.name: getattr(value, item.name) for item in fields(value) if item.name not in SUPPLIED}
         return {"_target_": public_path(type(value)), **as_part(given)}
@@ -71,7 +71,7 @@ def as_part(value: Any) -> Any:
 
 
 def public_path(target: type) -> str:
-    """Return the shortest path that leads to a class: what saved runs name stays where it is found by people."""
+    """Return the shortest import path of a class, its public name, which saved runs use."""
     parts = target.__module__.split(".")
     for length in range(1, len(parts)):
         package = ".".join(parts[:length])
@@ -83,8 +83,8 @@ def public_path(target: type) -> str:
 def defaults_of(target: type) -> dict[str, Any]:
     """Return a class's arguments with their defaults, as a config would write them.
 
-    Torch's classes keep their own, which change with its versions, and so does an argument whose default is neither
-    plain nor one of our parts.
+    It leaves out torch's classes, whose defaults change with its versions, and arguments whose default is neither a
+    plain value nor one of ganlab's parts.
     """
     if inside(target.__module__, ("torch",)):
         return {}
@@ -97,7 +97,7 @@ def defaults_of(target: type) -> dict[str, Any]:
 
 
 def with_defaults(value: Any, hint: Any, trust: Sequence[str]) -> Any:
-    """Lay a part over the defaults of its class, and every part inside of it likewise."""
+    """Merge a part over the defaults of its class, recursively."""
     if isinstance(value, list):
         inner_hints = item_hints(hint, len(value))
         return [with_defaults(item, inner, trust) for item, inner in zip(value, inner_hints, strict=True)]
@@ -108,7 +108,7 @@ def with_defaults(value: Any, hint: Any, trust: Sequence[str]) -> Any:
     try:
         target = resolve(str(value["_target_"]), hint, trust)
     except UserError:
-        return value  # `check_value` says what is wrong
+        return value  # `check_value` reports it
     hints, laid = hints_of(target), dict(value)
     for name, default in defaults_of(target).items():
         laid[name] = over(default, value[name]) if name in value else default
@@ -119,7 +119,7 @@ def with_defaults(value: Any, hint: Any, trust: Sequence[str]) -> Any:
 
 
 def over(default: Any, given: Any) -> Any:
-    """Lay a value over a default. Parts and mappings of named parts are merged; a table of numbers is one value."""
+    """Merge a value over a default. Parts and mappings of named parts are merged; a table of numbers is one value."""
     if given == {}:
         return default
     if isinstance(given, dict) and (is_part(default) or is_map_of_parts(default)):
@@ -128,7 +128,7 @@ def over(default: Any, given: Any) -> Any:
 
 
 def merge(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
-    """Lay `child` over `parent`; a part whose `_target_` changes is replaced whole: its arguments are others."""
+    """Merge `child` over `parent`; a part whose `_target_` changes is replaced, since its arguments differ."""
     merged = dict(parent)
     for name, value in child.items():
         below = parent.get(name)
@@ -140,22 +140,22 @@ def merge(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
 
 
 def keeps_target(parent: Mapping[str, Any], child: Mapping[str, Any]) -> bool:
-    """Say whether the child leaves the class as it is, or names none."""
+    """Tell whether the child keeps the parent's class."""
     return bool(child.get("_target_", parent.get("_target_")) == parent.get("_target_"))
 
 
 def is_part(value: Any) -> typing.TypeGuard[dict[str, Any]]:
-    """Say whether a value names a class."""
+    """Tell whether a value names a class."""
     return isinstance(value, dict) and "_target_" in value
 
 
 def is_map_of_parts(value: Any) -> bool:
-    """Say whether a value holds parts by name."""
+    """Tell whether a value is a mapping of named parts."""
     return isinstance(value, dict) and bool(value) and all(map(is_part, value.values()))
 
 
 def replaced_in(target: type, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return the arguments that mean nothing beside others that are given, each with the other one."""
+    """Return the arguments that have no effect beside given ones, each with the one that replaces it."""
     replaces: Mapping[str, Sequence[str]] = getattr(target, "REPLACES", {})
     return {name: by for by, names in replaces.items() if given.get(by) for name in names}
 
@@ -166,7 +166,7 @@ def replaced_in(target: type, given: Mapping[str, Any]) -> dict[str, str]:
 def check_arguments(
     target: type, given: Mapping[str, Any], where: str, supplied: frozenset[str], trust: Sequence[str]
 ) -> Iterator[str]:
-    """Check arguments by the signature of a frame's dataclass or of a part's class."""
+    """Check arguments against the signature of a frame's dataclass or of a part's class."""
     parameters, hints = parameters_of(target), hints_of(target)
     for name, value in given.items():
         key = f"{where}{name}"
@@ -178,14 +178,14 @@ def check_arguments(
             yield from check_value(value, hints[name], key, trust)
     for name, by in replaced_in(target, given).items():
         if given.get(name) is not None:
-            yield f"{where}{name}: means nothing beside {where}{by}; remove one of the two"
+            yield f"{where}{name}: has no effect beside {where}{by}; remove one of the two"
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in given and name not in supplied:
             yield f"{where}{name}: missing"
 
 
 def check_value(value: Any, hint: Any, key: str, trust: Sequence[str]) -> Iterator[str]:
-    """Check one value, and what is inside it, against the type that its place asks for."""
+    """Check one value, recursively, against the type of its place."""
     options = options_of(hint)
     frame = next((option for option in options if is_dataclass(option) and option.__module__ in FRAMES), None)
     if isinstance(value, dict) and isinstance(frame, type):
@@ -221,12 +221,12 @@ def _is_mapping(hint: Any) -> bool:
 
 
 def inner_hint(hint: Any) -> Any:
-    """Return the type of what a mapping of this type holds; Any where it is none."""
+    """Return the type of a mapping's values; Any if the type is no mapping."""
     return next((typing.get_args(option)[1] for option in options_of(hint) if _is_mapping(option)), Any)
 
 
 def item_hints(hint: Any, length: int) -> list[Any]:
-    """Return the types of the items of a list in a tuple's place; Any where the type says nothing of one."""
+    """Return the types of the items of a list in a tuple's place; Any for items without one."""
     for option in options_of(hint):
         if typing.get_origin(option) is tuple:
             items = typing.get_args(option)
@@ -236,7 +236,7 @@ def item_hints(hint: Any, length: int) -> list[Any]:
 
 
 def _takes_items(hint: Any, value: Sequence[Any]) -> bool:
-    """Say whether a list of so many items may stand in a place; what they are is checked one by one."""
+    """Tell whether a place takes a list of this length; the items are checked one by one."""
     if hint is Any:
         return True
     items = [typing.get_args(option) for option in options_of(hint) if typing.get_origin(option) is tuple]
@@ -245,7 +245,7 @@ def _takes_items(hint: Any, value: Sequence[Any]) -> bool:
 
 def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool) and bool not in options_of(hint) and hint is not Any:
-        return False  # a bool is an int to Python, not to a person
+        return False  # to Python a bool is an int
     return is_bearable(value, hint)
 
 
@@ -259,7 +259,7 @@ def _written(value: Any, hint: Any) -> str:
 
 
 def coerce(value: Any, hint: Any) -> Any:
-    """Make an int a float and a list a tuple where the type asks for it: YAML has one way to write each."""
+    """Convert an int to float and a list to tuple where the type asks for it: YAML does not distinguish them."""
     options = options_of(hint)
     if isinstance(value, int) and not isinstance(value, bool) and float in options and int not in options:
         return float(value)
@@ -274,8 +274,8 @@ def coerce(value: Any, hint: Any) -> Any:
 def build(part: Any, hint: Any, trust: Sequence[str] = (), **supplied: Any) -> Any:
     """Make the object of a checked part, and of the parts inside it, innermost first.
 
-    `supplied` holds what the run supplies; every part gets those of them that its signature names. An optimizer becomes
-    a `functools.partial` that awaits its parameters. In a mapping of named parts, null removes one.
+    `supplied` holds what the run supplies; each part gets those that its signature names. An optimizer becomes a
+    `functools.partial` that takes the parameters. In a mapping of named parts, null removes one.
     """
     make: Callable[..., Any] = partial(build, trust=trust, **supplied)
     if isinstance(part, list):

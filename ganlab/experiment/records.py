@@ -1,7 +1,7 @@
-"""The records of a run: files of lines of JSON, each line whole on disk before the next.
+"""The records of a run: JSON Lines files, each line on disk before the next.
 
-`metrics.jsonl` and `results.jsonl` tell of the run as it is: going on from a checkpoint cuts off what came after it.
-`events.jsonl` tells of what happened to it, and is never cut.
+`metrics.jsonl` and `results.jsonl` describe the run's current history: resuming from a checkpoint cuts off later lines.
+`events.jsonl` is the log of what happened, and is never cut.
 """
 
 import json
@@ -18,7 +18,7 @@ CUT = ("metrics.jsonl", "results.jsonl")
 
 
 def append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add lines to a file, after what a kill may have left of one: in one write, on disk before it returns."""
+    """Append lines to a file in one write, on disk before it returns; an incomplete last line is ended first."""
     text = "".join(json.dumps(row) + "\n" for row in rows).encode()
     descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
@@ -31,7 +31,7 @@ def append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Read a file, where it is there, without the lines that a kill cut short."""
+    """Read a file without incomplete lines, which a kill may leave; empty if there is no file."""
     rows = []
     for line in file.read_text().splitlines() if file.exists() else ():
         try:
@@ -42,14 +42,14 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def cut_after(nimg: int, file: Path) -> None:
-    """Keep the lines of a file of up to `nimg` images, or of no moment at all, as they are."""
+    """Remove the lines of a file that are later than `nimg` images; lines without a time are kept."""
     if not file.exists():
         return
     lines = []
     for line in file.read_text().splitlines():
         try:
             at = json.loads(line)["nimg"]
-        except ValueError:  # a kill cut it short
+        except ValueError:  # incomplete
             continue
         if at is None or at <= nimg:
             lines.append(line + "\n")
@@ -58,13 +58,13 @@ def cut_after(nimg: int, file: Path) -> None:
 
 
 class Events:
-    """What happens to a run: starts, stops, failures, checkpoints. Rank 0 writes."""
+    """The log of a run's starts, stops, failures and checkpoints. Rank 0 writes it."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def add(self, event: str, nimg: int, attempt: int, **facts: Any) -> None:
-        """Add an event: its name, images shown by then, UTC time, attempt, and what else is to be said of it."""
+        """Add an event: its name, images shown, UTC time, attempt, and other facts."""
         if distributed.rank() == 0:
             time = datetime.now(UTC).isoformat(timespec="milliseconds")
             append(self.file, [{"event": event, "nimg": nimg, "time": time, "attempt": attempt, **facts}])

@@ -1,8 +1,8 @@
-"""Which class a `_target_` may name: the type of its place says from which modules one may come.
+"""Which classes a `_target_` may name: the type of its place decides from which modules.
 
-A config that somebody sent can name any class, so a place takes what is made for it and nothing else: a network's place
-takes networks, an optimizer's optimizers. Besides those, a place takes classes of its type from the packages that the
-command line of now trusts. Where an argument has no type, only they may stand.
+A config that somebody sent can name any class, so a place takes only classes made for it: a network's place takes
+networks, an optimizer's optimizers. A place also takes classes of its type from packages that the current command line
+trusts. An argument without a type takes only those.
 """
 
 import difflib
@@ -22,22 +22,22 @@ from ganlab.types import UserError
 
 NETWORKS, OPTIMIZERS = ("ganlab.networks", "torch.nn"), ("torch.optim",)
 GAMES = ("ganlab.models", "ganlab.engine")
-"""Where a game comes from: the second holds the classes that games are made of."""
+"""Packages of games; the second holds their base classes."""
 HOMES = {"torch.nn": "torch.nn.modules"}
-"""Where the classes that a package offers are defined, if that is narrower than the package."""
+"""Where a package defines the classes that it offers, if that is narrower than the package."""
 UNFIT = {
-    "LBFGS": "needs a closure that computes the loss anew, and a step has one loss",
-    "SparseAdam": "takes sparse gradients alone, and networks have dense ones",
-    "Muon": "moves matrices alone, and networks have convolutions and biases",
+    "LBFGS": "needs a closure that recomputes the loss, which a step does not have",
+    "SparseAdam": "takes only sparse gradients, and networks have dense ones",
+    "Muon": "updates only matrices, and networks have convolutions and biases",
 }
-"""Optimizers of torch that cannot move a player, and why."""
+"""Torch's optimizers that cannot update a player, and why."""
 
 
 def resolve(path: str, hint: Any, trust: Sequence[str] = ()) -> type:
     """Import the class that a `_target_` names in a place of type `hint`.
 
-    The dotted path is checked before anything is imported, the module that defines the class because an allowed path
-    may lead to a foreign class, and the class against the type. Raises `UserError`.
+    It checks the dotted path before importing anything, then the module that defines the class, since an allowed path
+    may lead to a foreign class, then the class against the type. Raises `UserError`.
     """
     rooms = sorted({room for option in options_of(hint) for room in rooms_of(option)})
     module_name, _, name = path.rpartition(".")
@@ -58,16 +58,16 @@ def resolve(path: str, hint: Any, trust: Sequence[str] = ()) -> type:
     if not any(_fills(target, option, trust) for option in options_of(hint)):
         raise UserError(f"{path!r} is not {name_of(hint)}")
     if inspect.isabstract(target) or getattr(target, "_is_protocol", False):
-        raise UserError(f"{path!r} is a kind, and no one of its kind; name a class that is made of it")
+        raise UserError(f"{path!r} is abstract; name one of its subclasses")
     if issubclass(target, Optimizer) and target.__name__ in UNFIT:
         raise UserError(f"{target.__name__} {UNFIT[target.__name__]}; write for example torch.optim.Adam")
     return target
 
 
 def rooms_of(option: Any) -> tuple[str, ...]:
-    """Return the packages whose classes may stand in a place of this type, one of ours or torch's; none for others.
+    """Return the packages whose classes a place of this type takes; none for types of other packages.
 
-    One of our own types may be filled from the package that defines it: a regularizer comes from `ganlab.regularizers`.
+    A type of ganlab takes classes of the package that defines it: a regularizer comes from `ganlab.regularizers`.
     """
     if is_optimizer(option):
         return OPTIMIZERS
@@ -80,12 +80,12 @@ def rooms_of(option: Any) -> tuple[str, ...]:
 
 
 def is_optimizer(option: Any) -> bool:
-    """Say whether a place takes what makes an optimizer of parameters."""
+    """Tell whether a place takes an optimizer's factory."""
     return typing.get_origin(option) is Callable and typing.get_args(option)[-1] is Optimizer
 
 
 def _fills(target: type, option: Any, trust: Sequence[str]) -> bool:
-    """Say whether a class is of a place's type, and from where that type may come."""
+    """Tell whether a class is of a place's type, and from a package that the type takes."""
     homes = [HOMES.get(room, room) for room in rooms_of(option)]
     wanted = Optimizer if is_optimizer(option) else option
     if not inside(target.__module__, (*homes, *trust)):
@@ -97,7 +97,7 @@ def _fills(target: type, option: Any, trust: Sequence[str]) -> bool:
 
 
 def inside(module: str, prefixes: Iterable[str]) -> bool:
-    """Say whether a module is one of some packages, or below one."""
+    """Tell whether a module is one of some packages, or inside one."""
     return any(f"{module}.".startswith(f"{prefix.rstrip('.')}.") for prefix in prefixes)
 
 
@@ -115,7 +115,7 @@ def _remedy(rooms: Sequence[str], package: str = "") -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return a half-sentence with the nearest of some names, or nothing."""
+    """Return a suggestion of the nearest of some names, or an empty text."""
     close = difflib.get_close_matches(name, [n for n in names if not n.startswith("_")], n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -126,7 +126,7 @@ def options_of(hint: Any) -> tuple[Any, ...]:
 
 
 def name_of(hint: Any) -> str:
-    """Name a type as a person would write it."""
+    """Return a readable name of a type."""
     return " or ".join(_names(hint))
 
 

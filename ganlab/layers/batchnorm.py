@@ -1,6 +1,6 @@
-"""Batch norm whose meaning does not change with the number of processes.
+"""Batch norm whose result does not depend on the number of processes.
 
-Torch's own normalises over what one process happens to hold, and its SyncBatchNorm refuses CPU tensors.
+Torch's BatchNorm normalises over one process's share of the batch, and its SyncBatchNorm refuses CPU tensors.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 class SumOverRanks(torch.autograd.Function):
-    """Sum a tensor over the ranks, and its gradients over the ranks in turn: differentiable as often as needed."""
+    """Sum a tensor over the ranks, and its gradients too: differentiable any number of times."""
 
     @staticmethod
     def forward(values: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ class SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        """Keep nothing; this form is what `torch.func.grad` asks for."""
+        """Save nothing; `torch.func.grad` requires this form."""
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
@@ -38,28 +38,28 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def gather_over_ranks(values: Tensor) -> Tensor:
-    """Return every rank's values [ranks, ...], differentiably, by one reduction: the others' rows are zeros here.
+    """Return every rank's values [ranks, ...], differentiably, by one sum in which a rank's other rows are zeros.
 
-    A sum with zeros is exact, so the ranks hold the same bits.
+    A sum with zeros is exact, so all ranks hold the same bits.
     """
     rows = torch.arange(dist.get_world_size(), device=values.device) == dist.get_rank()
     return sum_over_ranks(torch.where(rows.view(-1, *[1] * values.ndim), values, values.new_zeros(())))
 
 
 class Standardization(nn.Module):
-    """Channels of images [n, c, h, w] with mean 0 and variance 1 (Ioffe & Szegedy 2015): what batch norms begin with.
+    """Normalise channels of images [n, c, h, w] to mean 0 and variance 1 (Ioffe & Szegedy 2015); base of batch norms.
 
     Args:
         channels: c.
-        group: None takes the statistics of the batch of all ranks; a number those of so many consecutive samples, as in
-            papers whose statistics were those of one GPU. It must divide every rank's share of the batch.
-        running: keep averages of the statistics for evaluation. Without them (in a discriminator, where nothing reads
-            them) the layer is a pure function, as penalties ask.
+        group: None takes the statistics of the batch of all ranks, a number those of so many consecutive samples, as in
+            papers with per-GPU statistics. It must divide every rank's share of the batch.
+        running: keep running averages of the statistics for evaluation. Without them (in a discriminator, which does
+            not use them) the layer is a pure function, as penalties require.
         eps: added to the variance.
-        momentum: weight of the newest statistics in the averages.
+        momentum: weight of the newest statistics in the running averages.
 
-    With fixed groups each rank averages its own groups' statistics: `gather_statistics` makes the ranks agree.
-    Micro-batches change a batch norm over the whole batch, and do not change one over groups that divide them.
+    With groups each rank averages its own groups' statistics; `gather_statistics` averages them over the ranks.
+    Micro-batches change a batch norm over the whole batch, but not one over groups that divide them.
     """
 
     running_mean: Tensor | None
@@ -93,7 +93,7 @@ class Standardization(nn.Module):
         wide = images.to(torch.promote_types(images.dtype, torch.float32))
         var, mean = torch.var_mean(wide, (0, 2, 3), correction=0)
         vars_, means = gather_over_ranks(torch.stack([var, mean])).unbind(1)  # ranks c
-        # Chan et al. 1979, eq. 2.1 for equal shares: the mean of the squares less the square of the mean would cancel.
+        # Chan et al. 1979, eq. 2.1 for equal shares: E[x^2] - E[x]^2 would cancel.
         var_of_means, mean = torch.var_mean(means, 0, correction=0)
         var = vars_.mean(0) + var_of_means
         self._remember(mean, var, wide.numel() // wide.shape[1] * len(means))
@@ -150,7 +150,7 @@ class ConditionalBatchNorm(Standardization):
 def gather_statistics(network: nn.Module) -> None:
     """Average the running statistics of batch norms over groups across the ranks.
 
-    They are linear in the groups' statistics, so averaging when somebody reads them equals averaging at every step.
+    They are linear in the groups' statistics, so averaging them before they are read equals averaging at every step.
     """
     if dist.is_initialized() and dist.get_world_size() > 1:
         layers = (

@@ -1,8 +1,8 @@
 """Layers with an equalised learning rate, and pixel norm (Karras et al. 2018, sections 4.1 and 4.2).
 
-An equalised weight is drawn from N(0, 1) and multiplied by `gain / sqrt(fan in)` whenever it is used, not when it is
-drawn: under Adam, whose steps are all of one size, every weight then moves at the same pace. Biases begin at 0. An
-input of variance 1 gives an output of variance `gain ** 2`; the default makes up for a ReLU.
+An equalised weight is drawn from N(0, 1) and multiplied by `gain / sqrt(fan in)` when it is used, not when it is drawn:
+under Adam, whose step size does not depend on the gradient's scale, all weights then learn at the same speed. Biases
+start at 0. An input of variance 1 gives an output of variance `gain ** 2`; the default compensates for a ReLU.
 """
 
 import math
@@ -28,7 +28,7 @@ class EqualizedConv2d(nn.Conv2d):
 
 
 class EqualizedConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution of a single pixel: a dense layer with one bias for each channel of what it makes."""
+    """A transposed convolution of a single pixel: a dense layer with one bias per output channel."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, *, gain: float = GAIN) -> None:
         super().__init__(channels_in, channels_out, kernel)
@@ -54,19 +54,19 @@ class EqualizedLinear(nn.Linear):
 
 
 def draw(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
-    """Draw an equalised layer's weights from N(0, 1); its bias begins at 0."""
+    """Draw an equalised layer's weights from N(0, 1); its bias starts at 0."""
     assert layer.bias is not None
     nn.init.normal_(layer.weight)
     nn.init.zeros_(layer.bias)
 
 
 class PixelNorm(nn.Module):
-    """Give the features of every pixel, or of every latent, a mean square of 1 (Karras et al. 2018, section 4.2)."""
+    """Normalise the features of each pixel or latent to a mean square of 1 (Karras et al. 2018, section 4.2)."""
 
     EPS = 1e-8
 
     def forward(self, features: Tensor) -> Tensor:
         """[n, c, ...] to the same; computed in float32 at least."""
-        # With the channels last, the gradient of the mean is spread in their order too.
+        # The mean over the last dimension keeps the gradient channels-last too.
         wide = features.movedim(1, -1).to(torch.promote_types(features.dtype, torch.float32))
         return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.EPS)).movedim(-1, 1).to(features.dtype)

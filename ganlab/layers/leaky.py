@@ -6,8 +6,8 @@ from torch import nn
 class LeakyReLU(nn.LeakyReLU):
     """Leaky ReLU with a slope of 0.2 below 0, in place.
 
-    Its backward pass then reads its result, which the next layer keeps anyway. Not in place it would keep its input,
-    which is as large again; compiled, a mask of bytes, which torch writes to a CPU's memory one by one.
+    The backward pass then needs only the output, which the next layer saves anyway. Out of place, it would save its
+    input too; compiled, a byte mask, which is slow on a CPU.
     """
 
     def __init__(self) -> None:

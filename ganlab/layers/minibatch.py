@@ -8,7 +8,7 @@ class MinibatchStd(nn.Module):
     """Append a channel that holds the standard deviation over each group (Karras et al. 2018, section 3).
 
     Groups are `group` consecutive samples; the paper's code takes strided ones, which is the same up to the order of
-    the batch, and depends on the number of processes. The variance is biased. `group` must divide every batch.
+    the batch, but would depend on the number of processes. The variance is biased. `group` must divide every batch.
     """
 
     def __init__(self, group: int = 4) -> None:

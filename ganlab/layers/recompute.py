@@ -1,4 +1,4 @@
-"""Blocks that keep nothing of what is inside of them, and compute it anew in the backward pass: less memory, more time.
+"""Activation checkpointing of blocks: less memory for more time.
 
 (Chen et al. 2016, "Training deep nets with sublinear memory cost".)
 """
@@ -19,11 +19,11 @@ _keeping = False
 
 
 def recompute_blocks(name: str, network: nn.Module) -> None:
-    """Let every one of a network's `blocks` be computed anew in the backward pass."""
+    """Recompute each of a network's `blocks` in the backward pass."""
     blocks = getattr(network, "blocks", None)
     if not isinstance(blocks, nn.Module):
         raise UserError(
-            f"train.checkpoint_blocks: true, but the {name} has no blocks to compute anew; write "
+            f"train.checkpoint_blocks: true, but the {name} has no blocks to recompute; write "
             "train.checkpoint_blocks=false, and a train.micro_batch for less memory"
         )
     for block in blocks.children():
@@ -31,22 +31,22 @@ def recompute_blocks(name: str, network: nn.Module) -> None:
 
 
 def recomputed(block: nn.Module, forward: Any, *inputs: Any) -> Any:
-    """Run a block, and keep no more than its inputs."""
+    """Run a block, saving only its inputs."""
     if _keeping:
         return forward(*inputs)
-    # A compiler sees to it by itself that nothing is written twice.
+    # The compiler itself keeps buffers from being updated twice.
     contexts: dict[str, Any] = {} if torch.compiler.is_compiling() else {"context_fn": partial(passes, block)}
     return checkpoint(forward, *inputs, use_reentrant=False, preserve_rng_state=False, **contexts)
 
 
 def passes(block: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-    """Return what the first pass and the second are made in."""
+    """Return the contexts of the first pass and of the second, which must not update running statistics again."""
     return nullcontext(), still(block)
 
 
 @contextmanager
 def still(block: nn.Module) -> Iterator[None]:
-    """Leave running statistics as they are."""
+    """Keep running statistics unchanged."""
     norms = [layer for layer in block.modules() if isinstance(layer, Standardization)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -60,7 +60,7 @@ def still(block: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def keeping() -> Iterator[None]:
-    """Keep everything after all: torch computes nothing anew inside of `torch.func.grad`, where penalties are made."""
+    """Turn recomputation off: torch does not support it inside `torch.func.grad`, which penalties use."""
     global _keeping
     before, _keeping = _keeping, True
     try:

@@ -1,7 +1,7 @@
-"""Spectral norm as a pure forward, with the power iteration as a step of its own.
+"""Spectral norm with a pure forward pass and a separate power iteration.
 
-Torch's parametrization iterates at every access of a weight in training: the result then depends on how often a network
-was run, and drifts apart between ranks. Here the vectors change once per step of their player, on every rank alike.
+Torch's parametrization iterates at every access of a weight in training: the result depends on how often a network is
+run, and diverges between ranks. Here the vectors change once per step of their player, equally on every rank.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -13,21 +13,21 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 ITERATIONS_AT_START = 50
-"""Fifteen leave a small embedding's sigma, two of whose singular values are close, 7 % short."""
+"""With fifteen, sigma of a small embedding with two close singular values is 7 % too small."""
 EPS = 1e-12
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def in_full(weight: Tensor) -> AbstractContextManager[Any]:
-    """Keep autocast away; the meta device, on which networks are only shown, has none."""
+    """Disable autocast; the meta device has none."""
     return nullcontext() if weight.is_meta else torch.autocast(weight.device.type, enabled=False)
 
 
 def as_matrix(weight: Tensor, transposed: bool = False) -> Tensor:
-    """See a weight as [out, everything else]: a view of one that is channels-last.
+    """Return a weight as a matrix [out, everything else], a view if it is channels-last.
 
-    That of a transposed convolution is [in, out, ...].
+    The weight of a transposed convolution is [in, out, ...].
     """
     last = weight.movedim(1, -1)
     return last.flatten(0, -2).T if transposed else last.flatten(1)
@@ -36,12 +36,12 @@ def as_matrix(weight: Tensor, transposed: bool = False) -> Tensor:
 class SpectralNorm(nn.Module):
     """Divides a weight by its largest singular value (Miyato et al. 2018, eq. 8), estimated as u' W v.
 
-    The weight is seen as the matrix [out, everything else]; u and v are no parameters, and the gradient does not flow
-    through them. Sigma is computed in float32 at least.
+    The weight is taken as the matrix [out, everything else]; u and v are not parameters, and no gradient flows through
+    them. Sigma is computed in at least float32.
 
     Args:
         weight: [out, in, ...].
-        transposed: it is [in, out, ...].
+        transposed: the weight is [in, out, ...].
     """
 
     u: Tensor
@@ -57,7 +57,7 @@ class SpectralNorm(nn.Module):
 
     @torch.no_grad()
     def iterate(self, weight: Tensor, times: int = 1) -> None:
-        """Improve u and v."""
+        """Make `times` power iterations of u and v."""
         with in_full(weight):
             matrix = as_matrix(weight, self.transposed)
             for _ in range(times):
@@ -80,7 +80,7 @@ def spectral_norm(layer: Layer) -> Layer:
 
 
 def iterate_power(network: nn.Module) -> None:
-    """Make one power iteration of every spectrally normalised weight: once a step of its player, on all ranks."""
+    """Make one power iteration of each spectrally normalised weight: once per step of its player, on all ranks."""
     for layer in network.modules():
         if isinstance(layer, parametrize.ParametrizationList) and isinstance(layer[0], SpectralNorm):
             layer[0].iterate(layer.original)

@@ -1,1 +1,1 @@
-"""How far generated images are from real ones: pure functions of their features, each with its citation."""
+"""Metrics of generated images: pure functions of their features, each with its citation."""

@@ -1,4 +1,4 @@
-"""Extractors: what turns images into the features that distances are measured in. Nothing is downloaded unasked."""
+"""Feature extractors, the networks behind distances. Nothing is downloaded unless asked for."""
 
 import hashlib
 import importlib
@@ -24,8 +24,8 @@ class Extractor(nn.Module, ABC):
     """Images to features, in evaluation mode and full float32.
 
     Args:
-        name: of the network, for people.
-        sha256: of its weights.
+        name: name of the network.
+        sha256: hash of its weights.
         protocol: what else decides the features: resize, range of the input, layer.
     """
 
@@ -35,13 +35,13 @@ class Extractor(nn.Module, ABC):
         self.name = f"{name}.{sha256[:8]}"
 
     classifies = False
-    """It returns logits."""
+    """Whether it returns logits."""
     piece = 8
-    """Images that a CPU takes at once: their maps stay in its caches, which makes it several times as fast."""
+    """Images per pass on a CPU: their maps fit its caches, which makes it several times as fast."""
 
     @property
     def fingerprint(self) -> str:
-        """Changes when anything does that decides the features."""
+        """A hash that changes with everything that decides the features."""
         return hashlib.sha256(json.dumps(self.protocol, sort_keys=True).encode()).hexdigest()
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Extractor(nn.Module, ABC):
 
     @torch.no_grad()
     def forward(self, images: Pixels) -> tuple[Features, Tensor | None]:
-        """Return features [n, d], and logits [n, k] where there are any, of grey or RGB images."""
+        """Return features [n, d], and logits [n, k] if it is a classifier, of grey or RGB images."""
         if images.shape[1] not in (1, 3):
             raise UserError(f"{self.name}: images of {images.shape[1]} channels; extractors take grey or RGB ones")
         images, size = images.expand(-1, 3, -1, -1), len(images)
@@ -77,7 +77,7 @@ class TorchScriptFeatures(Extractor):
     too. A TorchScript file is a program: name only what you trust.
 
     Args:
-        path: of the file.
+        path: path of the file.
     """
 
     def __init__(self, *, path: str) -> None:
@@ -102,8 +102,8 @@ class InceptionV3(Extractor):
     """The Inception-v3 of the published distances, as torch-fidelity holds it (weights-inception-2015-12-05).
 
     Args:
-        path: of torch-fidelity's weights.
-        download: fetch them from where torch-fidelity does, if the file is not there.
+        path: path of torch-fidelity's weights.
+        download: download them from torch-fidelity's source if the file does not exist.
     """
 
     classifies = True
@@ -157,12 +157,12 @@ class ImageNetNetwork(Extractor):
 
 
 class TorchvisionFeatures(ImageNetNetwork):
-    """A classifier of torchvision: features are what goes into its last linear layer.
+    """A classifier of torchvision; features are the inputs of its last linear layer.
 
     Args:
         model: name in torchvision.models, for example resnet50.
-        path: of its weights.
-        size: height and width it is given, px.
+        path: path of its weights.
+        size: height and width of its input, px.
     """
 
     classifies = True
@@ -196,9 +196,9 @@ class TimmFeatures(ImageNetNetwork):
     Distances are usually taken at size 224 in the features of the large one (Stein et al. 2023).
 
     Args:
-        model: timm's name of it.
-        path: of its weights: timm's own file, or the authors' where timm can read it (DINOv2's it can).
-        size: height and width it is given, px; None is what it was trained at.
+        model: its name in timm.
+        path: path of its weights: timm's file, or the authors' if timm can read it (it can for DINOv2).
+        size: height and width of its input, px; None is the size that it was trained at.
     """
 
     def __init__(self, *, model: str, path: str, size: int | None = None) -> None:
@@ -230,7 +230,7 @@ class TimmFeatures(ImageNetNetwork):
 
 
 def hash_of(path: str, name: str) -> str:
-    """Return the sha256 of a file of weights; UserError says what to put where."""
+    """Return the sha256 of a file of weights; UserError if it is missing."""
     if not Path(path).is_file():
         raise UserError(
             f"{path}: no such file; put the weights of {name} there, or name where they are "
@@ -240,7 +240,7 @@ def hash_of(path: str, name: str) -> str:
 
 
 def optional(module: str, package: str) -> ModuleType:
-    """Import what only some extractors need."""
+    """Import a package that only some extractors need."""
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -248,7 +248,7 @@ def optional(module: str, package: str) -> ModuleType:
 
 
 def read_weights(path: str) -> dict[str, Tensor]:
-    """Read a state dict, of safetensors or PyTorch's: tensors, and nothing that could run."""
+    """Read a state dict of safetensors or PyTorch: only tensors, nothing that could run code."""
     try:
         weights: dict[str, Tensor] = (
             load_file(path)
@@ -261,13 +261,13 @@ def read_weights(path: str) -> dict[str, Tensor]:
 
 
 def not_weights_of(name: str, path: str, error: Exception) -> UserError:
-    """Say that a file is another network's."""
+    """Return the error for weights of another network."""
     return UserError(f"{path}: not weights of {name}: {' '.join(str(error).split())[:300]}")
 
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Keep GPUs from rounding to TensorFloat-32, which shows in a distance's third figure."""
+    """Keep GPUs from rounding to TensorFloat-32, which changes the third digit of a distance."""
     convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:

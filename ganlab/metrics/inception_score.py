@@ -1,4 +1,4 @@
-"""The inception score: images that are each of one class, and together of all."""
+"""The inception score: high if each image is clearly of one class and all classes occur."""
 
 import math
 

@@ -23,8 +23,8 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Return the mean of the squared MMD over random subsets of `size` of each, and its standard error.
 
-    A side with fewer than `size` features is taken whole. The standard error is that of the subsets: it does not know
-    of the images that both sides lack.
+    A side with fewer than `size` features is used completely. The standard error is over the subsets: it does not cover
+    the choice of the images themselves.
     """
     draw = torch.Generator().manual_seed(key(seed, "kernel distance"))
     values = []

@@ -1,4 +1,4 @@
-"""Mean and covariance of any number of features, in memory that does not grow with their number."""
+"""Mean and covariance of any number of features, in constant memory."""
 
 import torch
 import torch.distributed as dist
@@ -16,7 +16,7 @@ class Moments:
 
     def __init__(self, total: Tensor) -> None:
         self.total = total
-        """[1 + d, 1 + d]."""
+        """`total` is [1 + d, 1 + d]."""
 
     @classmethod
     def of(cls, features: Features) -> "Moments":
@@ -36,15 +36,15 @@ class Moments:
 
     @property
     def n(self) -> int:
-        """How many features."""
+        """Number of features."""
         return int(self.total[0, 0].item())
 
     @property
     def mean(self) -> Tensor:
-        """[d]."""
+        """Mean [d]."""
         return self.total[0, 1:] / self.n
 
     @property
     def covariance(self) -> Tensor:
-        """[d, d], unbiased."""
+        """Unbiased covariance [d, d]."""
         return (self.total[1:, 1:] - self.n * torch.outer(self.mean, self.mean)) / (self.n - 1)

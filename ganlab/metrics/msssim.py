@@ -1,11 +1,11 @@
-"""Multi-scale structural similarity: samples of a class that resemble each other show a lack of variety."""
+"""Multi-scale structural similarity: samples of a class that resemble each other show a lack of diversity."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of the scales, from the finest (Wang et al. 2003, section 3)."""
+"""Weights of the scales, from the finest (Wang et al. 2003, section 3)."""
 WINDOW = 11
 SIGMA = 1.5
 
@@ -18,8 +18,8 @@ def scales_of(size: int) -> int:
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """Return the similarity [n] of images [n, c, h, w] in 0..255 (Wang et al. 2003, eq. 7).
 
-    Images too small for five scales have those they have room for, their weights brought to a sum of 1. Odena et al.
-    2017 take the mean over pairs of samples of a class: higher is less diverse.
+    Images too small for five scales use those that fit, with weights normalised to a sum of 1. Odena et al. 2017 take
+    the mean over pairs of samples of a class: higher is less diverse.
     """
     a, b = a.double(), b.double()
     scales = scales_of(min(a.shape[-2:]))

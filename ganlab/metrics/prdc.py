@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: fidelity and variety told apart, by nearest neighbours."""
+"""Precision, recall, density and coverage: fidelity and diversity separately, by nearest neighbours."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ ELEMENTS = 2**24
 def precision_recall_density_coverage(
     fake: Features, real: Features, *, neighbours: int = 3, neighbours_dc: int = 5
 ) -> dict[str, float]:
-    """Compare two sets by balls around each sample that reach its k-th nearest neighbour.
+    """Compare two sets by balls around each sample, with the distance to its k-th nearest neighbour as radius.
 
     Precision: the share of fakes in some real's ball; recall: of reals in some fake's (Kynkäänniemi et al. 2019, eq. 1
     and 2; k = 3). Density: how many reals' balls a fake lies in, over k; coverage: the share of reals whose ball holds
@@ -38,7 +38,7 @@ def precision_recall_density_coverage(
 
 
 def radii_of(features: Features, k: int) -> Tensor:
-    """Return each sample's distance to its k-th nearest neighbour, itself left out [n]."""
+    """Return each sample's distance [n] to its k-th nearest neighbour other than itself."""
     radii = []
     for start, distances in distances_in_rows(features, features):
         rows = torch.arange(len(distances), device=distances.device)

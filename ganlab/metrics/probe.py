@@ -1,4 +1,4 @@
-"""A small fixed classifier on features: how much of the classes they hold."""
+"""A linear probe: how well features separate the classes."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from ganlab.types import Features
 
 PENALTY = 1e-3
-"""On the squared weights; the features have mean 0 and deviation 1."""
+"""Weight of the squared weights; the features have mean 0 and deviation 1."""
 
 
 def probe_accuracy(
@@ -16,7 +16,7 @@ def probe_accuracy(
     """Train a logistic regression on features [n, d] and return its accuracy on others; labels [n].
 
     Trained on fakes and tested on reals it is a classification accuracy score in the sense of Ravuri & Vinyals 2019,
-    with a linear probe on an extractor's features in the place of their ResNet: values compare among themselves, not
+    with a linear probe on an extractor's features instead of their ResNet: values are comparable among themselves, not
     with the paper's. On a discriminator's features it is the probe of Radford et al. 2016, section 5.1.
     """
     deviation, mean = torch.std_mean(train.double(), 0)

@@ -1,4 +1,4 @@
-"""The sliced Wasserstein distance between patches of two sets of images, level by level: needs no trained network."""
+"""The sliced Wasserstein distance between patches of two sets of images, per level, without a trained network."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from ganlab.keys import key
 
 PATCH = 7
 PATCHES = 128
-"""Patches taken of each image and level."""
+"""Patches per image and level."""
 DIRECTIONS = 512
-"""On which patches are projected: four repeats of 128."""
+"""Directions of projection: four repeats of 128."""
 SMALLEST = 16
 """Pixels of the coarsest level."""
 BLUR = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 COLUMNS = 16
-"""Projections held and sorted at once, of all patches."""
+"""Directions whose projections of all patches are sorted at once."""
 
 
 def laplacian_pyramid(images: Tensor) -> list[Tensor]:
@@ -54,8 +54,8 @@ def descriptors(images: Tensor, seed: int) -> list[Tensor]:
 def sliced_wasserstein(a: Tensor, b: Tensor, *, seed: int = 0) -> float:
     """Return 1000 times the mean distance of sorted projections of patches [n, c, 7, 7], equally many on both sides.
 
-    Karras et al. 2018, section 5: each side's channels are brought to mean 0 and deviation 1, and the one-dimensional
-    Wasserstein-1 distance is averaged over random directions.
+    Karras et al. 2018, section 5: each side's channels are normalised to mean 0 and deviation 1, and the
+    one-dimensional Wasserstein-1 distance is averaged over random directions.
     """
     assert len(a) == len(b), (len(a), len(b))
     draw = torch.Generator().manual_seed(key(seed, "directions"))

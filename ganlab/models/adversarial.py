@@ -1,4 +1,4 @@
-"""The adversarial game of two players (Goodfellow et al. 2014): both losses, with any objective and penalties."""
+"""The two-player adversarial game (Goodfellow et al. 2014): both losses, with any objective and penalties."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,22 +25,22 @@ from ganlab.types import Images, ImageSpec, Labels, Logits, UserError
 
 
 class GANModule(Game):
-    """A generator against a discriminator; every part is given.
+    """A generator against a discriminator; the caller gives every part.
 
     A round is a discriminator step, followed in every `discriminator_steps`-th round by a generator step.
 
     Args:
         generator: `network(latents [n, network.latent], labels [n]) -> images [n, c, h, w]` in [-1, 1].
         discriminator: `network(images, labels) -> logits [n]`. Both networks have `classes`: 0 ignores the labels.
-        optimizers: of "generator" and "discriminator"; `lr_schedule` is a factor on both learning rates.
+        optimizers: by "generator" and "discriminator"; `lr_schedule` is a factor on both learning rates.
         regularizers, generator_regularizers: penalties of the discriminator and of the generator, by name.
         constraints: on the discriminator's weights, by name.
         augment: applied to the reals and the fakes of both players.
         discriminator_steps: discriminator steps per generator step; or a function of the generator's steps so far.
         generator_batch: the generator's batch as a ratio to the discriminator's.
-        ema_half_life: of the generator's average, in reals shown; or `ema`, another average.
-        fake_labels: drawn uniformly over the classes, or those of the reals.
-        image, dequantize, dynamics, runtime: as `Game` has them.
+        ema_half_life: half-life of the generator's average, in reals shown; `ema` replaces it by another average.
+        fake_labels: drawn uniformly over the classes, or the labels of the reals.
+        image, dequantize, dynamics, runtime: see `Game`.
     """
 
     generator: nn.Module
@@ -100,7 +100,7 @@ class GANModule(Game):
         )
 
     def discriminator_loss(self, batch: Batch) -> Loss:
-        """L_D(D(x), D(G(z))) of the objective (Goodfellow et al. 2014, eq. 1), and the due penalties; logits beside."""
+        """L_D(D(x), D(G(z))) of the objective (Goodfellow et al. 2014, eq. 1), due penalties; records the logits."""
         with torch.no_grad():
             fake = self.generate(batch.latents, batch.fake_labels)
         real, fake = self.augmented(batch, "real", batch.real), self.augmented(batch, "fake", fake)
@@ -112,7 +112,7 @@ class GANModule(Game):
         return {"loss": loss, **penalties}, {f"{at}_logit": logits[at] for at in ("real", "fake")}
 
     def generator_loss(self, batch: Batch) -> Loss:
-        """L_G(D(G(z))) of the objective, perhaps beside D(x), and the due penalties."""
+        """L_G(D(G(z))) of the objective, or L_G(D(G(z)), D(x)) if it sees reals, and the due penalties."""
         penalties, made = judge(self.generate, {"latents": (batch.latents, batch.fake_labels)}, batch)
         fake = self.score(self.augmented(batch, "fake", made["latents"]), batch.fake_labels)
         if not self.objective.sees_reals:
@@ -129,13 +129,13 @@ class GANModule(Game):
         return self.call(self.discriminator, images, labels, full=full)  # type: ignore[no-any-return]
 
     def augmented(self, batch: Batch, kind: str, images: Images) -> Images:
-        """Augment images as was drawn for reals or fakes."""
+        """Augment images with what was drawn for `kind`, "real" or "fake"."""
         return augmented(self.augment, images, batch.tensors, kind)
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
-        """Draw latents and labels of the fakes, what augments both, and where interpolates lie [n, 1, 1, 1]."""
+        """Draw latents and labels of the fakes, augmentation, and mixing weights of interpolates [n, 1, 1, 1]."""
         found = super().draw(player, n, noise, labels)
-        if self.fake_labels == "data":  # each real's repeated in place: the same for sample i on any number of ranks
+        if self.fake_labels == "data":  # repeated in place: sample i has the same label on any number of ranks
             found["fake_labels"] = labels.repeat_interleave(n // len(labels))
         if any(penalty.at == "interpolates" for penalty in self.players[player].regularizers.values()):
             found["interpolates"] = noise.uniform("between", n, 1, 1, 1)

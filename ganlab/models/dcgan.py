@@ -20,9 +20,9 @@ from ganlab.types import ImageSpec
 class DCGAN(GANModule):
     """Convolutions, batch norm, Adam: the defaults are those of the paper and of PyTorch's 64 px reference.
 
-    Reals and fakes are normalised in separate batches; each step draws fresh latents, unlike the reference's. Average,
-    penalties and schedule are ours. `width`: channels next to the image, 128 the paper's, 64 the reference's;
-    `batch_norm_group`: consecutive images of a batch norm, None for the batch of all processes; others: `GANModule`'s.
+    Reals and fakes are normalised in separate batches. Unlike the reference, each step draws fresh latents; average,
+    penalties and schedule are ours. `width`: channels next to the image, 128 in the paper, 64 in the reference;
+    `batch_norm_group`: consecutive images per batch norm, None for the batch of all processes; others: `GANModule`.
     """
 
     BATCH = 128

@@ -29,30 +29,30 @@ REGULARIZERS = MappingProxyType({"gradient_penalty": GradientPenalty(weight=10.0
 
 
 class ProgressiveGAN(GANModule):
-    """Both networks begin at 4 px and double: `fade_nimg` images fade a size in, `train_nimg` more train it.
+    """Both networks start at 4 px and double: `fade_nimg` images fade a size in, `train_nimg` more train it.
 
-    Growth is a function of the images seen, evaluated at the start of a step, so a run resumes in the middle of a fade.
-    The reals are faded with the networks, and Adam begins anew at both ends of each fade, as in the paper's code. The
-    defaults are that code's for one GPU and 1024 px, in 12 M images; `configs/celeba_hq` has its schedule for eight.
-    Deviations: the schedule is evaluated at every step instead of every fourth; both players' images may be mirrored,
-    where the code mirrors reals; and the batches of the paper's own runs (16 down to 3, the deviation over the whole
-    batch) are no whole groups of 4, so its first schedule is not offered.
+    Growth is a function of the images shown, evaluated at the start of a step, so a run can resume during a fade. The
+    reals are faded with the networks, and Adam is reset at both ends of each fade, as in the paper's code. The defaults
+    are that code's for one GPU and 1024 px, in 12 M images; `configs/celeba_hq` has its schedule for eight GPUs.
+    Deviations: growth is evaluated at every step instead of every fourth; `augment` may mirror both players' images,
+    where the code mirrors only reals; and the batches of the paper's own runs (16 down to 3, with the deviation over
+    the whole batch) are not multiples of 4, so its first schedule is not offered.
 
     Args:
         image: square, 4, 8, 16, ... 1024 px.
-        width_base: channels at a size are `2 * width_base / size`,
-        width_max: but at most so many.
+        width_base: channels at a size are `2 * width_base / size`, at most `width_max`.
+        width_max: largest number of channels.
         latent: dimensions of the latent.
-        conditional: tell the networks the class.
-        train_nimg: images at a size once it is there. The last one's training ends with the run.
-        fade_nimg: images over which a size is faded in; 4 px is there from the start.
-        batches: reals in a discriminator step, by size in px: each holds from that size on.
-        lr, betas: Adam's, of both players, unless `optimizers` are given.
+        conditional: condition both networks on the class.
+        train_nimg: images at a size after its fade. The last size is trained until the end of the run.
+        fade_nimg: images over which a size is faded in; 4 px has no fade.
+        batches: reals in a round, by size in px: each holds from that size on.
+        lr, betas: Adam's, for both players, unless `optimizers` are given.
         lr_factors: factors on the learning rate, by size: each holds from that size on; 1 before the first.
-        ema_decay: what the average keeps at each discriminator step, which comes before the generator's.
+        ema_decay: decay of the average per discriminator step, as in the paper's code.
 
-    Groups of `train.group` consecutive samples are also those over which the discriminator takes the deviation. The
-    other arguments are `GANModule`'s.
+    The discriminator takes the minibatch deviation over groups of `train.group` consecutive samples. The other
+    arguments are `GANModule`'s.
     """
 
     def __init__(
@@ -106,17 +106,17 @@ class ProgressiveGAN(GANModule):
 
     @property
     def phases(self) -> Sequence[Phase]:
-        """One for each size, from the beginning of its fade on."""
+        """One phase per size, from the start of its fade on."""
         return self._phases
 
     def level(self, nimg: int) -> tuple[int, float]:
-        """Return the size at `nimg`, and the share of it that has been faded in, in [0, 1]."""
+        """Return the size at `nimg`, and how far it has been faded in, in [0, 1]."""
         phase = self.plan(nimg)
         share = (nimg - phase.from_nimg) / self.fade_nimg if phase.from_nimg else 1.0
         return phase.image.height, min(share, 1.0)
 
     def step(self, name: str, reals: Mapping[str, Tensor]) -> None:
-        """Make one step at the level of its start."""
+        """Make one step at the level of the clock when it starts."""
         size, alpha = self._grow()
         super().step(name, reals)
         new_size, new_alpha = self.level(self.clock.nimg)
@@ -124,7 +124,7 @@ class ProgressiveGAN(GANModule):
             self.renew()
 
     def prepare(self, player: str, batch: Batch) -> Batch:
-        """Shrink reals that are larger than the size of now, by averages, and fade them as the networks are."""
+        """Average-pool reals to the current size, and fade them like the networks."""
         if "real" not in batch:
             return batch
         return replace(
@@ -132,7 +132,7 @@ class ProgressiveGAN(GANModule):
         )
 
     def averaged(self, latents: Latents, labels: Labels) -> Images:
-        """Run the averaged generator at the level of now; its pixels are repeated up to the full size."""
+        """Run the averaged generator at the current level; its pixels are repeated up to the full size."""
         self._grow()
         return F.interpolate(super().averaged(latents, labels), size=(self.image.height, self.image.width))
 
@@ -151,12 +151,12 @@ class ProgressiveGAN(GANModule):
 
 
 def by_size(table: Mapping[str, Value], size: int) -> Value:
-    """Return what a table says of a size: its entry for the largest size that is not above this one."""
+    """Return the entry of a table for the largest size that is not above `size`."""
     return table[str(max(int(key) for key in table if int(key) <= size))]
 
 
 def check_tables(batches: Mapping[str, int], lr_factors: Mapping[str, float]) -> None:
-    """Refuse sizes that there are not, and batches that begin nowhere."""
+    """Refuse unknown sizes, numbers that are not positive, and batches without an entry for 4 px."""
     known = [str(2**power) for power in range(2, 11)]
     for name, table in (("batches", batches), ("lr_factors", lr_factors)):
         if wrong := [size for size in table if size not in known]:
@@ -164,4 +164,4 @@ def check_tables(batches: Mapping[str, int], lr_factors: Mapping[str, float]) ->
         if wrong := [f"{size}: {value}" for size, value in table.items() if value <= 0]:
             raise UserError(f"model.{name}.{wrong[0]}: must be more than 0")
     if "4" not in batches:
-        raise UserError("model.batches: says nothing of 4 px, where growth begins; write for example 4: 128")
+        raise UserError("model.batches: has no entry for 4 px, where growth starts; write for example 4: 128")

@@ -20,19 +20,19 @@ from ganlab.types import ImageSpec
 class SNGAN(GANModule):
     """Residual networks, spectral norm, hinge loss: the defaults are those of the authors' code for CIFAR-10.
 
-    Departures from that code: one power iteration per discriminator step (theirs iterates in every forward pass,
-    eleven times per generator step), with which sigma may lag by a tenth while two singular values cross; the
-    generator steps after the discriminator's five steps, not before them. As there, the generator normalises the fakes
-    of both players by their own batch, so that all of them enter its running statistics. The paper has no average of
-    the generator: ours forgets half within about thirty of its steps, and is what samples are made with.
+    Deviations from that code: one power iteration per discriminator step (theirs iterates in every forward pass, eleven
+    times per generator step), with which sigma may be off by a tenth while two singular values cross; the generator
+    steps after the discriminator's five steps, not before them. As in that code, the generator normalises the fakes of
+    both players by their own batch, so that all of them enter its running statistics. The paper has no average of the
+    generator; ours has a half-life of about thirty of its steps and makes the samples.
 
     Args:
         image: square, 16, 32, 48, 64 or 128 px.
         generator_width: channels of the generator next to the image; None is the paper's for that size.
-        discriminator_width: likewise.
+        discriminator_width: the same for the discriminator.
         latent: dimensions of the latent.
-        batch_norm_group: normalise over so many consecutive images; None over the whole batch, of all processes.
-        lr, betas: Adam's, of both players, unless `optimizers` are given.
+        batch_norm_group: consecutive images per batch norm; None is the batch of all processes.
+        lr, betas: Adam's, for both players, unless `optimizers` are given.
         lr_schedule: falls from 1 to 0 over the run; the paper's has 16 million images, 50,000 generator steps of five
             batches of 64 each.
         generator_batch: 2 for 32 and 128 px, in the papers 1 for 48 and 64 px.

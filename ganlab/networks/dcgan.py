@@ -15,7 +15,7 @@ from ganlab.layers.leaky import LeakyReLU
 from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
 
 WIDEST = 8
-"""In widths: the 64 px network's deepest layer. Larger networks repeat it instead of doubling on."""
+"""Channels of the deepest layer, in widths: that of the 64 px network. Larger networks repeat it."""
 
 
 def stage_widths(image: ImageSpec, width: int) -> list[int]:
@@ -31,7 +31,7 @@ def stage_widths(image: ImageSpec, width: int) -> list[int]:
 
 
 def classes_of(image: ImageSpec, conditional: bool) -> int:
-    """Return the number of classes a network tells apart: none unless it is conditional."""
+    """Return the number of classes that a network is conditioned on; 0 unless it is conditional."""
     if conditional and not image.classes:
         raise UserError(
             "a conditional model needs labels and the data have none; "
@@ -60,7 +60,7 @@ def initialize(network: nn.Module) -> None:
 class Generator(nn.Module):
     """Latents to images in [-1, 1]: transposed convolutions from 4 px, batch norm and ReLU between them, tanh last.
 
-    With `conditional`, the class as a one-hot vector stands beside the latent.
+    With `conditional`, the one-hot class is concatenated to the latent.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Generator(nn.Module):
         initialize(self)
 
     def forward(self, latents: Latents, labels: Labels) -> Images:
-        """Make one image of each latent; labels are ignored unless the network is conditional."""
+        """Return one image per latent; labels are ignored unless the network is conditional."""
         if self.classes:
             latents = torch.cat([latents, one_hot(labels, self.classes).to(latents.dtype)], dim=1)
         images: Images = self.layers(latents[:, :, None, None])
@@ -101,8 +101,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images to logits: strided convolutions to 4 px, batch norm (not in the first) and leaky ReLU, then 4x4 valid.
 
-    Batch norm keeps no running statistics, since nothing would read them. With `conditional`, the last convolution
-    has a filter for each class besides the common one (a projection discriminator, Miyato & Koyama 2018, eq. 5).
+    Batch norm keeps no running statistics, since nothing reads them. With `conditional`, the last convolution has one
+    filter per class besides the common one (a projection discriminator, Miyato & Koyama 2018, eq. 5).
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Discriminator(nn.Module):
         initialize(self)
 
     def forward(self, images: Images, labels: Labels) -> Logits:
-        """Give one logit to each image; labels are ignored unless the network is conditional."""
+        """Return one logit per image; labels are ignored unless the network is conditional."""
         logits = self.layers(images)  # b 1+classes
         if not self.classes:
             return logits[:, 0]  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
 """The networks of progressive growing (Karras et al. 2018, table 2), from 4 px to at most 1024 px.
 
-A network holds the layers of all its sizes and works at one of them, `size`, which may still be fading in: see `grow`.
-What it does at a size does not depend on the largest one it was built for.
+A network holds the layers of all its sizes and runs at one of them, `size`, which may still be fading in: see `grow`.
+Its output at a size does not depend on the largest size that it was built for.
 
 The initial weights are those of `ganlab.layers.equalized`: N(0, 1), biases 0, and at run time these gains:
 
@@ -28,7 +28,7 @@ SMALLEST, LARGEST = 4, 1024
 
 
 def sizes_of(image: ImageSpec) -> list[int]:
-    """Return the sizes that lead to an image's: 4 px, 8 px, ..."""
+    """Return the sizes up to the image's: 4 px, 8 px, ..."""
     size = image.height
     if image.width != size or not SMALLEST <= size <= LARGEST or size & (size - 1):
         raise UserError(
@@ -39,12 +39,12 @@ def sizes_of(image: ImageSpec) -> list[int]:
 
 
 class Growing(nn.Module):
-    """What both networks share: the size they work at, and how far it has been faded in.
+    """Base of both networks: the size that they run at, and how far it has been faded in.
 
     Args:
-        image: of the full size, at which a new network works.
-        width_base: channels are `2 * width_base / size`,
-        width_max: but at most so many.
+        image: of the full size, at which a new network runs.
+        width_base: channels are `2 * width_base / size`, at most `width_max`.
+        width_max: largest number of channels.
     """
 
     alpha: Tensor
@@ -62,23 +62,23 @@ class Growing(nn.Module):
         self.register_buffer("alpha", torch.ones(()), persistent=False)
 
     def grow(self, size: int, alpha: float) -> None:
-        """Work at `size`, of which `alpha` has been faded in: at 0 what is seen is half the size, at 1 nothing of it.
+        """Run at `size`, faded in by `alpha`: 0 shows only half the size, 1 only `size`.
 
-        The share lies on the device, so that nothing waits, and a compiled fade is compiled once.
+        `alpha` is on the device: setting it needs no sync, and a compiled fade is compiled once.
         """
         self.size, self.fading = size, alpha < 1
         self.alpha.fill_(alpha)
 
     def fade(self, old: Tensor, new: Tensor) -> Tensor:
-        """Mix what half the size says with what this size says."""
+        """Interpolate between the output of half the size and that of this size."""
         return old + self.alpha * (new - old)
 
 
 class Generator(Growing):
     """Latents to images: nearest upsampling, pairs of 3x3 convolutions, leaky ReLU and pixel norm, a linear RGB layer.
 
-    While a size fades in, its image is mixed with the upsampled one of half the size. With `conditional`, the class as
-    a one-hot vector stands beside the latent; both are pixel-normalised together.
+    While a size fades in, its image is mixed with the upsampled one of half the size. With `conditional`, the one-hot
+    class is concatenated to the latent; both are pixel-normalised together.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Generator(Growing):
         )
 
     def forward(self, latents: Latents, labels: Labels) -> Images:
-        """Make one image of the present size of each latent; labels are ignored unless the network is conditional."""
+        """Return one image of the current size per latent; labels are ignored unless the network is conditional."""
         if self.classes:
             latents = torch.cat([latents, F.one_hot(labels, self.classes).to(latents.dtype)], dim=1)
         before = features = self.blocks[str(SMALLEST)](latents)
@@ -125,11 +125,10 @@ class Generator(Growing):
 class Discriminator(Growing):
     """Images to logits: pairs of 3x3 convolutions, the second one averaged over 2x2 pixels, and leaky ReLU.
 
-    As in the paper's code the average comes before the activation; in its table 2, after it. The last block sees the
-    standard deviation over `group` consecutive images. While a size fades in, its features are mixed with those that
-    half the size makes of the averaged image. With `conditional`, the last layer has weights for each class besides
-    the common ones (a projection, Miyato & Koyama 2018, eq. 5): the paper's code has the same layer, and lets it guess
-    the class instead.
+    The average comes before the activation as in the paper's code, not after it as in its table 2. The last block gets
+    the standard deviation over `group` consecutive images. While a size fades in, its features are mixed with those of
+    half the size for the averaged image. With `conditional`, the last layer has weights per class besides the common
+    ones (a projection, Miyato & Koyama 2018, eq. 5); the paper's code uses the same layer to predict the class.
     """
 
     def __init__(
@@ -173,7 +172,7 @@ class Discriminator(Growing):
         )
 
     def forward(self, images: Images, labels: Labels) -> Logits:
-        """Give a logit to each image of the present size; labels are ignored unless the network is conditional."""
+        """Return one logit per image of the current size; labels are ignored unless the network is conditional."""
         features = self.from_rgb[str(self.size)](images)
         for size in self.sizes[self.sizes.index(self.size) : 0 : -1]:
             features = self.blocks[str(size)](features)

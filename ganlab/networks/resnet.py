@@ -1,7 +1,7 @@
 """The residual networks of SN-GAN, of the projection discriminator and of WGAN-GP, for 16, 32, 48, 64 and 128 px.
 
-Miyato et al. 2018, tables 4 to 6; Miyato & Koyama 2018, section 4; Gulrajani et al. 2017 (for CIFAR-10). Where these
-leave something open, the authors' code decides: hidden channels, biases, pooling, gains of the initial weights.
+Miyato et al. 2018, tables 4 to 6; Miyato & Koyama 2018, section 4; Gulrajani et al. 2017 (for CIFAR-10). What these
+leave open follows the authors' code: hidden channels, biases, pooling, gains of the initial weights.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class Plan:
     discriminator: tuple[int, ...]
     """Channels after each block."""
     halvings: int
-    """So many blocks of the discriminator, the first ones, halve the map."""
+    """Number of the discriminator's first blocks that halve the map."""
     output_bias: bool
     """Whether the discriminator's last layer has a bias."""
 
@@ -59,7 +59,7 @@ def plan_of(image: ImageSpec) -> Plan:
 
 
 def scaled(channels: tuple[int, ...], nearest_image: int, width: int | None) -> list[int]:
-    """Give the channels next to the image a width, and the others their ratio to it; None leaves them."""
+    """Scale channels so that those next to the image are `width`; None keeps them."""
     return [c * (width or nearest_image) // nearest_image for c in channels]
 
 
@@ -82,7 +82,7 @@ def initialize(network: nn.Module) -> None:
 class UpBlock(nn.Module):
     """Twice the size: norm, ReLU, nearest upsampling, convolution, norm, ReLU, convolution, beside a shortcut.
 
-    The paper upsamples before the shortcut's 1x1 convolution: the two commute, and this way round costs a quarter.
+    The paper upsamples before the shortcut's 1x1 convolution. The two commute, and this order costs a quarter.
     """
 
     def __init__(self, before: int, after: int, norm: Callable[[int], nn.Module]) -> None:
@@ -119,8 +119,8 @@ class FirstBlock(nn.Module):
 class DownBlock(nn.Module):
     """ReLU, convolution, ReLU, convolution, mean of 2x2 if it halves the size, beside a shortcut.
 
-    Between the convolutions there are as many channels as before them, not after. The paper takes the mean after the
-    shortcut's 1x1 convolution: the two commute, and this way round costs a quarter.
+    The hidden map has `before` channels, not `after`. The paper takes the mean after the shortcut's 1x1 convolution.
+    The two commute, and this order costs a quarter.
     """
 
     def __init__(self, before: int, after: int, halve: bool) -> None:
@@ -146,8 +146,8 @@ class Generator(nn.Module):
         image: square, of a size in `PLANS`.
         width: channels next to the image, the others in proportion; None is the paper's: 256 up to 32 px, 64 above.
         latent: dimensions of the latent.
-        conditional: batch norms but the last have a gain and a bias for each class.
-        norm_group: batch norms are over so many consecutive images; None over the whole batch, of all processes.
+        conditional: batch norms but the last have a gain and a bias per class.
+        norm_group: consecutive images per batch norm; None is the batch of all processes.
     """
 
     def __init__(
@@ -174,8 +174,8 @@ class Generator(nn.Module):
         initialize(self)
 
     def forward(self, latents: Latents, labels: Labels) -> Images:
-        """Make one image of each latent; labels are ignored unless the network is conditional."""
-        features = self.unflatten(self.linear(latents)).permute(0, 3, 1, 2)  # channels last, as they stay
+        """Return one image per latent; labels are ignored unless the network is conditional."""
+        features = self.unflatten(self.linear(latents)).permute(0, 3, 1, 2)  # channels last
         for block in self.blocks:
             features = block(features, labels) if self.classes else block(features)
         return torch.tanh(self.output(F.relu(self.norm(features))))
@@ -225,7 +225,7 @@ class Discriminator(nn.Module):
                     spectral.spectral_norm(layer)
 
     def forward(self, images: Images, labels: Labels) -> Logits:
-        """Give one logit to each image; labels are ignored unless the network is conditional."""
+        """Return one logit per image; labels are ignored unless the network is conditional."""
         features = self.pool(F.relu(self.blocks(images)), (2, 3))  # b c
         logits: Tensor = self.linear(features)[:, 0]
         if self.classes:

@@ -1,1 +1,1 @@
-"""What people look at: grids, PNG files."""
+"""Pictures: grids and PNG files."""

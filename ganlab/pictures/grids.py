@@ -1,4 +1,4 @@
-"""Tensors of images as people see them: bytes, and grids."""
+"""Image tensors as bytes and as grids."""
 
 import torch
 from PIL import Image
@@ -9,7 +9,7 @@ from ganlab.pictures.tiles import picture, tile
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Turn float images in [-1, 1] into bytes: clip, then round, never a stretch to the batch's own range."""
+    """Convert float images in [-1, 1] to bytes: clip and round, without stretching to the batch's range."""
     return images.float().mul(127.5).add(127.5).clamp(0, 255).round().to(torch.uint8)
 
 
@@ -19,11 +19,11 @@ def grid(images: Tensor, columns: int) -> Image.Image:
 
 
 def grid_by_class(images: Tensor, classes: int) -> Image.Image:
-    """Tile uint8 images that take turns in so many classes, a row for each class; white where one has fewer."""
+    """Tile uint8 images whose classes are 0, 1, ..., 0, 1, ...: one row per class, filled up with white."""
     full = pad(images, (0, 0) * 3 + (0, -len(images) % classes), value=255)
     return grid(full.unflatten(0, (-1, classes)).transpose(0, 1).flatten(0, 1), len(full) // classes)
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """Make a picture of one uint8 image [1 or 3 or 4, height, width]."""
+    """Convert one uint8 image [1 or 3 or 4, height, width] to a PIL image."""
     return picture(image.cpu().permute(1, 2, 0).numpy())

@@ -1,4 +1,4 @@
-"""Pictures of arrays of bytes, and PNG files; torch is not needed."""
+"""Pictures of byte arrays, and PNG files, without torch."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from PIL import Image
 from ganlab.files import atomic_write
 
 SMALLEST_CELL = 48
-"""Pixels: smaller images are enlarged by a whole factor, so that a person can see them."""
+"""Pixels; smaller images are enlarged by an integer factor."""
 GAP = 2
 """White pixels between images, and around them."""
 
@@ -31,11 +31,11 @@ def tile(images: NDArray[np.uint8], columns: int) -> Image.Image:
 
 
 def picture(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Make a picture of one image [height, width, 1 or 3 or 4]."""
+    """Convert one image [height, width, 1 or 3 or 4] to a PIL image."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def save_png(picture: Image.Image, path: Path) -> None:
-    """Write a PNG that is whole or not there."""
+    """Write a PNG atomically."""
     with atomic_write(path) as file:
         picture.save(file, format="PNG")

@@ -82,7 +82,7 @@ def test_an_index_is_made_anew_from_whole_shards(photos, layered, damage, cause,
     before, shards = facts(layered), {path: path.read_bytes() for path in layered.glob("*.tar")}
     damage(layered)
     done, names = repair(layered)
-    assert re.search(rf"written anew \({cause}.*: 24 images, 8x8, 3 channels", done)
+    assert re.search(rf"rewritten \({cause}.*: 24 images, 8x8, 3 channels", done)
     assert facts(layered) == before and check(layered).problems == []
     assert {path: path.read_bytes() for path in layered.glob("*.tar")} == shards
     assert Index.open(layered).class_names == (("ant", "bee", "cat") if kept else ("0", "1", "2"))

@@ -27,7 +27,7 @@ def noise(tmp_path):
 
 def test_show_counts_measures_and_draws(noise):
     folder, pixels = noise
-    lines = list(show.show(folder))
+    lines = list(show.describe(folder))
     index = ShardDataset(folder).index
     assert lines[:3] == [f"{folder}: 40 images, 16x16, 1 channel, 2 classes", "  even         20", "  odd          20"]
     total = sum(path.stat().st_size for path in folder.glob("*.tar")) / 1e6
@@ -47,7 +47,7 @@ def test_moments_are_by_channel(tmp_path):
     np.save(tmp_path / "a.npy", pixels)
     pack(tmp_path / "a.npy", tmp_path / "d", size=8)
     mean, deviation = (" ".join(f"{v:.1f}" for v in f((0, 1, 2))) for f in (pixels.mean, pixels.std))
-    assert f"mean {mean}, deviation {deviation} of 255, by channel, of 9 images" in list(show.show(tmp_path / "d"))
+    assert f"mean {mean}, deviation {deviation} of 255, by channel, of 9 images" in list(show.describe(tmp_path / "d"))
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def served(noise):
 def test_shards_on_a_web_server_are_shown_and_checked(noise, served, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    here = [line for line in show.show(noise[0]) if "contact" not in line]
-    there = [line for line in show.show(served) if "contact" not in line]
+    here = [line for line in show.describe(noise[0]) if "contact" not in line]
+    there = [line for line in show.describe(served) if "contact" not in line]
     assert here[1:] == there[1:] and (tmp_path / "contact-sheet.png").is_file()
     report = check(served)
     assert report.problems == [] and report.samples == 40 and report.counts == {"even": 20, "odd": 20}

@@ -167,7 +167,7 @@ def test_some_of_the_shards_are_a_dataset(server, root):
 
 @pytest.fixture(scope="module")
 def processes():
-    """Where processes come from that share nothing with this one, and need not import anything anew."""
+    """Where processes come from that share nothing with this one, and need not import anything again."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["launched.streamed"])
     with pytest.MonkeyPatch.context() as patch:

@@ -11,7 +11,7 @@ from PIL import Image
 from test_evaluate import done, fake_pixels, real_pixels, results, write_pictures
 from web import serve
 
-from ganlab.evaluation.images import Files, open_images
+from ganlab.evaluation.images import ImageFiles, open_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -99,8 +99,8 @@ def test_what_cannot_be_opened_is_one_clear_error(
 
 def test_files_notice_that_they_have_changed(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures", torch.zeros(20, 1, 16, 16, dtype=torch.uint8))
-    before = Files(folder).fingerprint
-    assert Files(folder).fingerprint == before
+    before = ImageFiles(folder).fingerprint
+    assert ImageFiles(folder).fingerprint == before
     Image.new("L", (16, 16), 9).save(folder / "00003.png")
-    assert Files(folder).fingerprint != before
+    assert ImageFiles(folder).fingerprint != before
     assert open_images(str(folder)).classes == 0

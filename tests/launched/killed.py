@@ -84,9 +84,9 @@ def kills(arguments: list[str], run: Path, log: Path, number: int, seed: int) ->
     """Kill so often, at moments drawn over the run, every third one while a checkpoint is written; then let it end."""
     draw, train = random.Random(seed), load(Path(arguments[0]), arguments[1:]).train
     last = train.total_nimg // train.batch - 20  # so that the process does not end by itself before it is killed
-    for count, move in enumerate(sorted(draw.choices(range(1, last), k=number))):
+    for count, step in enumerate(sorted(draw.choices(range(1, last), k=number))):
         delay = draw.uniform(0, 0.05)
-        yield kill(arguments, run, log, move * train.batch, None if count % 3 == 0 else delay)
+        yield kill(arguments, run, log, step * train.batch, None if count % 3 == 0 else delay)
     to_the_end(arguments, log)
 
 

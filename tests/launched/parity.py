@@ -52,7 +52,7 @@ def residual(model: str, **arguments: object) -> dict[str, object]:
 
     Biases before a batch norm have rounding as their gradients, of which Adam in float32 makes steps: small ones here.
     """
-    return part(f"ganlab.models.{model}", generator_width=4, discriminator_width=4, rate=5e-5, **arguments)
+    return part(f"ganlab.models.{model}", generator_width=4, discriminator_width=4, lr=5e-5, **arguments)
 
 
 SLOW_ADAM = part("torch.optim.Adam", lr=5e-5, betas=[0.0, 0.9])
@@ -63,7 +63,7 @@ WGAN_GP = part(
     objective=part("ganlab.objectives.Wasserstein"),
     regularizers=penalty("GradientPenalty", weight=10.0),
     optimizers={"generator": SLOW_ADAM, "discriminator": SLOW_ADAM},
-    discriminator_moves=5,
+    discriminator_steps=5,
     generator_batch=2.0,
     dequantize=True,
 )
@@ -81,7 +81,7 @@ CASES: dict[str, dict[str, object]] = {
     },
     "batch norm over groups": {"model": game({"norm_kind": "4"}, {"norm_kind": "2"})},
     "minibatch deviation": {"model": game(None, {"minibatch_std": 4}, regularizers=penalty("R1", weight=1.0))},
-    "unequal players": {"model": game(discriminator_moves=3, generator_batch=2.0)},
+    "unequal players": {"model": game(discriminator_steps=3, generator_batch=2.0)},
     "micro-batches": {"model": game(regularizers=penalty("R1", weight=1.0)), "micro_batch": 4},
     "SN-GAN": {"model": residual("SNGAN")},
     "projection, labels of the data, groups": {
@@ -121,7 +121,7 @@ def play(config: Config) -> GANModule:
     set_arithmetic(config.machine)
     device = open_group(config.machine)
     seat(model, device, shard=config.machine.shard)
-    loop.play(model, data.loader(model, device), Signals(), total_nimg=config.train.total_nimg, tasks=[])
+    loop.fit(model, data.loader(model, device), Signals(), total_nimg=config.train.total_nimg, tasks=[])
     model.settle()
     return model
 

@@ -1,6 +1,6 @@
 """Two ranks of plain Lightning strategies and of our loop: `torchrun --nproc-per-node 2 plain_ddp.py OUT SHARDS`.
 
-Rank r writes `OUT/<case>-<r>.pt`: the weights, and the bytes that each move sent.
+Rank r writes `OUT/<case>-<r>.pt`: the weights, and the bytes that each step sent.
 """
 
 import sys
@@ -30,12 +30,12 @@ GAME = {
     "regularizers": {"r1": R1(weight=2.0, every=2), "r2": R2(weight=1.0)},
     "augment": MirrorFlip(),
     "generator_batch": 2.0,
-    "discriminator_moves": 2,
+    "discriminator_steps": 2,
 }
 
 
 class Stream:
-    """Batches as they are: a bare list would be a list of loaders, and a DataLoader would be sampled anew."""
+    """Batches as they are: a bare list would be a list of loaders, and a DataLoader would be sampled again."""
 
     def __init__(self, batches):
         self.batches = list(batches)
@@ -67,9 +67,9 @@ CASES = {
 
 @contextmanager
 def counted(module) -> Iterator[list[tuple[str, int, int]]]:
-    """Note of every move the player, the bytes it sent and the calls they went in."""
-    sent, moves = [], []
-    all_reduce, move = dist.all_reduce, module.move
+    """Record the player of every step, the bytes it sent and the number of calls."""
+    sent, steps = [], []
+    all_reduce, step = dist.all_reduce, module.step
 
     def counting(tensor, *args, **kwargs):
         sent.append(tensor.numel() * tensor.element_size())
@@ -77,15 +77,15 @@ def counted(module) -> Iterator[list[tuple[str, int, int]]]:
 
     def noted(name, *args):
         sent.clear()
-        move(name, *args)
-        moves.append((name, sum(sent), len(sent)))
+        step(name, *args)
+        steps.append((name, sum(sent), len(sent)))
 
-    dist.all_reduce, module.move = counting, noted
+    dist.all_reduce, module.step = counting, noted
     try:
-        yield moves
+        yield steps
     finally:
         dist.all_reduce = all_reduce
-        del module.move
+        del module.step
 
 
 def fit(module, data, strategy) -> None:
@@ -117,7 +117,7 @@ def play(
     stream = Stream((images[share], labels[share]) for images, labels in tiny.batches(STEPS, BATCH))
     if bad and rank == 1:
         stream.batches[4][0][1, 0, 3, 3] = float("inf")
-    with counted(module) as moves:
+    with counted(module) as steps:
         for _ in range(fits):
             data = ShardData(shards, batch=BATCH) if packed else stream
             if strategy is None:
@@ -125,10 +125,10 @@ def play(
                 seat(module, device, shard=False)
                 batches = data.loader(module, device) if packed else data
                 end = module.clock.nimg + STEPS * BATCH
-                loop.play(module, batches, Signals(), total_nimg=end, tasks=[])
+                loop.fit(module, batches, Signals(), total_nimg=end, tasks=[])
             else:
                 fit(module, data, strategy())
-    return {"state": module.state_dict(), "moves": moves, "nimg": module.clock.nimg} | {
+    return {"state": module.state_dict(), "steps": steps, "nimg": module.clock.nimg} | {
         "statistics": module.statistics.read()
     }
 

@@ -1,1 +1,1 @@
-"""What the shards are: tars, their index, and images as bytes."""
+"""The format of shards: tars, their index, and encoded images."""

@@ -1,4 +1,4 @@
-"""Image files to pixels."""
+"""Decoding of image files."""
 
 import io
 
@@ -10,18 +10,18 @@ from PIL import Image
 from ganlab.types import ImageSpec
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-"""PIL's name for pixels of so many channels."""
+"""PIL's mode, by number of channels."""
 JPEG_SPACES = {1: "GRAY", 3: "RGB", 4: "RGBA"}
 FOUR_INKS = ("CMYK", "YCCK")
-"""Colours of a JPEG that are left to PIL."""
+"""Colour spaces of a JPEG that PIL decodes."""
 MAX_PIXELS = 50_000_000
-"""Of one image, unless somebody allows more: some 150 MB once decoded."""
+"""Default limit of one image's pixels: some 150 MB decoded."""
 
 
 def decode(data: bytes, image: ImageSpec) -> NDArray[np.uint8]:
-    """Decode one PNG, JPEG or WebP file to uint8 [height, width, channels]; grey and colour become what `image` says.
+    """Decode one PNG, JPEG or WebP file to uint8 [height, width, channels], converted to the channels of `image`.
 
-    ValueError when it cannot be decoded or is of another size, found before any pixel is decoded.
+    Raises ValueError if it cannot be decoded, or, before decoding, if it has another size.
     """
     pixels = np.empty((image.height, image.width, image.channels), np.uint8)
     decode_into(data, pixels, (image.height, image.width))
@@ -33,9 +33,9 @@ def decode_into(
 ) -> None:
     """Decode one PNG, JPEG or WebP file into `out`, uint8 [height, width, channels], shrunk or enlarged to fit.
 
-    `stored` is the height and width it must have, no less than those of `out`: then it is shrunk by averaging. None
-    takes any, of at most `max_pixels`: its centre is cropped to a square and resized with antialiasing (`out` must then
-    be square). A JPEG is decoded at as few eighths of its size as suffice. ValueError as `decode`.
+    `stored` is the height and width that it must have, at least those of `out`: it is shrunk by averaging. None accepts
+    any size of at most `max_pixels`: the centre is cropped to a square and resized with antialiasing (`out` must then
+    be square). A JPEG is decoded at the fewest eighths of its size that suffice. Raises ValueError like `decode`.
     """
     try:
         if data[:2] == b"\xff\xd8":
@@ -58,17 +58,17 @@ def decode_into(
 
 
 def _fills(out: NDArray[np.uint8], data: bytes) -> bool:
-    """Decode a JPEG of this very size, the usual case, whose header is so read but once; False where it is none."""
+    """Decode a JPEG of exactly this size, the usual case, reading its header only once; False for other files."""
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, JPEG_SPACES[out.shape[2]], buffer=out)
-    except ValueError:  # too large, of four inks, damaged: the header tells
+    except ValueError:  # too large, CMYK or damaged: the header decides
         return False
     return pixels.shape == out.shape
 
 
 def _decode_jpeg(data: bytes, out: NDArray[np.uint8], stored: tuple[int, int] | None) -> None:
     height, width, channels = out.shape
-    spare = 1 if stored else 2  # what Lanczos makes of eighths is worse, the fewer pixels it has to choose from
+    spare = 1 if stored else 2  # Lanczos on a JPEG's eighths needs spare pixels
     pixels = simplejpeg.decode_jpeg(data, JPEG_SPACES[channels], min_height=spare * height, min_width=spare * width)
     if pixels.shape == out.shape:
         out[:] = pixels
@@ -83,7 +83,7 @@ def _fill(out: NDArray[np.uint8], picture: Image.Image, stored: tuple[int, int] 
 
 
 def shrink(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """Average boxes of pixels; where they do not divide the picture, resize it with antialiasing (Lanczos)."""
+    """Average boxes of pixels; if they do not divide the picture, resize it with antialiasing (Lanczos)."""
     if picture.height % height or picture.width % width:
         return picture.resize((width, height), Image.Resampling.LANCZOS)
     return picture.reduce((picture.width // width, picture.height // height))

@@ -1,4 +1,4 @@
-"""Samples that cannot be read: each is counted once, and there may not be too many of them."""
+"""Bad samples, which cannot be read: each is counted once, up to a limit."""
 
 from dataclasses import dataclass
 from threading import Lock
@@ -6,17 +6,17 @@ from threading import Lock
 from ganlab.types import UserError
 
 NAMED_AT_MOST = 20
-"""Bad samples that one message names."""
+"""Largest number of bad samples that a message names."""
 
 
 @dataclass(frozen=True)
 class BadSample:
-    """One sample that is not what the index says, and why."""
+    """One sample that does not match the index, and the reason."""
 
     sample: int
     shard: str
     key: str
-    """The name of its file in the shard, as far as it can be read."""
+    """The name of its file in the shard, if it can be read."""
     offset: int
     cause: str
 
@@ -25,18 +25,18 @@ class BadSample:
 
 
 class BadSampleError(UserError):
-    """A sample cannot be read; others can."""
+    """One sample cannot be read, but others may be."""
 
     def __init__(self, bad: BadSample) -> None:
-        super().__init__(f"{bad}; run `ganlab data check` on the dataset, and pack or copy it anew")
+        super().__init__(f"{bad}; run `ganlab data check` on the dataset, and pack or copy it again")
         self.bad = bad
 
 
 class Faults:
-    """The bad samples of a dataset that have been met, by any thread; other processes' are told to it.
+    """The bad samples of a dataset found by any thread; those of other processes are added with `add`.
 
     Args:
-        allowed: how many there may be.
+        allowed: largest number of bad samples.
     """
 
     def __init__(self, allowed: int) -> None:
@@ -45,7 +45,7 @@ class Faults:
         self.lock = Lock()
 
     def add(self, *found: BadSample) -> None:
-        """Count those not yet counted; UserError, with their list, past the number that is allowed."""
+        """Count those not counted yet; UserError with a list if there are more than allowed."""
         with self.lock:
             for bad in found:
                 self.met.setdefault(bad.sample, bad)
@@ -53,11 +53,11 @@ class Faults:
                 raise UserError(self.too_many(f"more than the {self.allowed:,} that data.max_bad allows"))
 
     def all(self) -> list[BadSample]:
-        """Return what has been met so far."""
+        """Return the bad samples found so far."""
         with self.lock:
             return list(self.met.values())
 
     def too_many(self, why: str) -> str:
-        """Say what has been met."""
+        """List the bad samples as text."""
         lines = "".join(f"\n  {bad}" for bad in [*self.met.values()][-NAMED_AT_MOST:])
-        return f"{len(self.met):,} bad samples, {why}:{lines}\nrun `ganlab data check`, and pack or copy the data anew"
+        return f"{len(self.met):,} bad samples, {why}:{lines}\nrun `ganlab data check`, and pack or copy the data again"

@@ -1,8 +1,8 @@
 """The shard format: WebDataset tars in a folder, with an index beside them.
 
 A dataset is a folder of `shard-000000.tar`, ..., `samples.npy` (where each image lies, over all shards in order),
-`pyramid.npy` (where its smaller copies lie, if there are any) and `index.json`. The last is written last: its presence
-says that the dataset is complete.
+`pyramid.npy` (where its smaller copies lie, if there are any) and `index.json`, which is written last: its presence
+marks the dataset as complete.
 """
 
 import bisect
@@ -24,18 +24,18 @@ from ganlab.types import ImageSpec, UserError
 FORMAT = 1
 NO_MEMBERS = np.empty((0, 0), MEMBER)
 NAMED_AT_MOST = 5
-"""Damaged shards that one message names."""
+"""Largest number of damaged shards that a message names."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file: its size in bytes and sha256 are those of the whole file."""
+    """One tar file; `bytes` and `sha256` are of the whole file."""
 
     name: str
     bytes: int
     samples: int
     sha256: str
-    """Empty where only its headers have been read: then the crc32 of its images are not known either."""
+    """Empty if only its headers were read: then the crc32 of its images are unknown too."""
 
 
 class Place(NamedTuple):
@@ -51,26 +51,26 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """What is in a packed dataset, and where."""
+    """The index of a packed dataset: its images and where they lie."""
 
     folder: Path
     image: ImageSpec
     class_names: tuple[str, ...]
     shards: tuple[Shard, ...]
     samples: NDArray[Any]
-    """A `SAMPLE` for each image [n], shard after shard, mapped from disk."""
+    """One `SAMPLE` per image [n], shard after shard, memory-mapped."""
     fingerprint: str
-    """Changes when any sample or shard does."""
+    """A hash that changes with any sample or shard."""
     pack: Mapping[str, Any]
     """The arguments that the dataset was packed with."""
     pyramid: tuple[int, ...] = ()
-    """Heights, ascending, at which every image lies in its shard besides its own."""
+    """Heights of the smaller copies of every image, ascending."""
     members: NDArray[Any] = field(default_factory=lambda: NO_MEMBERS)
-    """A `MEMBER` for each image at each of these heights [n, levels], mapped from disk."""
+    """One `MEMBER` per image and height [n, levels], memory-mapped."""
     location: str = ""
-    """The URL of the shards, where they are not in `folder`."""
+    """The URL of the shards, if they are not in `folder`."""
     resize: bool = False
-    """The images are of any size, and become `image` as they are decoded."""
+    """The images have any size and are resized to `image` when they are decoded."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -82,7 +82,7 @@ class Index:
         return np.cumsum(counts) - counts
 
     def places(self, samples: NDArray[np.int64], height: int) -> list[Place]:
-        """Say where samples lie: each in its smallest copy that is at least `height` px high, or its own."""
+        """Return where samples lie: the smallest copy of each with at least `height` px, or the image itself."""
         level = bisect.bisect_left(self.pyramid, height)
         own = np.asarray(self.samples)[samples]
         rows = np.asarray(self.members)[samples, level] if level < len(self.pyramid) else own
@@ -91,11 +91,11 @@ class Index:
         return list(map(Place, *(column.tolist() for column in columns)))
 
     def place(self, i: int, height: int) -> Place:
-        """Say where one sample lies."""
+        """Return where one sample lies."""
         return self.places(np.array([i]), height)[0]
 
     def stored(self, height: int) -> tuple[int, int] | None:
-        """Height and width of the pixels that `places` lead to; None where they are of any size."""
+        """Height and width of the images at `places`; None if they have any size."""
         if self.resize:
             return None
         level = bisect.bisect_left(self.pyramid, height)
@@ -103,9 +103,9 @@ class Index:
         return found, self.image.width * found // self.image.height
 
     def only(self, names: Sequence[str]) -> "Index":
-        """Return the index of some of the shards, in this order; UserError for one that it does not have.
+        """Return the index of some of the shards, in this order; UserError for unknown shards.
 
-        Shards that follow each other, `{000..099}`, are views of this index; of any others the rows are copied.
+        Consecutive shards, `{000..099}`, are a view of this index; otherwise the rows are copied.
         """
         numbers = {shard.name: number for number, shard in enumerate(self.shards)}
         if missing := [name for name in names if name not in numbers]:
@@ -113,7 +113,7 @@ class Index:
         shards = tuple(self.shards[numbers[name]] for name in names)
         chosen = [numbers[name] for name in names]
         rows: slice | NDArray[np.int64]
-        if chosen == list(range(chosen[0], chosen[-1] + 1)):  # a range stays on disk, which all processes share
+        if chosen == list(range(chosen[0], chosen[-1] + 1)):  # a range stays memory-mapped and shared by all processes
             rows = slice(int(self.starts[chosen[0]]), int(self.starts[chosen[-1]]) + shards[-1].samples)
         else:
             rows = np.concatenate([self.starts[k] + np.arange(self.shards[k].samples) for k in chosen])
@@ -127,14 +127,14 @@ class Index:
 
     @classmethod
     def open(cls, folder: Path | str) -> "Index":
-        """Read the index and see that every shard is there; UserError says what is missing or does not belong."""
+        """Read the index and check that every shard exists; UserError names what is missing or does not match."""
         index = cls.read(folder)
         index.refuse_damaged()
         return index
 
     @classmethod
     def read(cls, folder: Path | str) -> "Index":
-        """Read the index without a look at the shards; UserErrors as `open`, less those on shards."""
+        """Read the index without checking the shards; UserError as for `open`, except for shards."""
         folder = Path(folder)
         fields = read_json(folder)
         try:
@@ -160,13 +160,13 @@ class Index:
         return cls(folder, image, class_names, shards, arrays[0], fingerprint, pack, pyramid, members, location, resize)
 
     def refuse_damaged(self) -> None:
-        """Raise UserError unless every shard is there."""
+        """Raise UserError unless every shard exists."""
         if damaged := self.damaged_shards():
             more = f", and {len(damaged) - NAMED_AT_MOST} more" if len(damaged) > NAMED_AT_MOST else ""
             raise UserError(f"{self.folder}: {', '.join(damaged[:NAMED_AT_MOST])}{more}; {REMEDY}")
 
     def damaged_shards(self) -> list[str]:
-        """Name each shard that is absent or of another size than when it was packed."""
+        """Name each shard that is missing or whose size differs from the index."""
         damaged = []
         for shard in self.shards:
             path = self.folder / shard.name
@@ -188,9 +188,9 @@ def write_index(
     members: NDArray[Any] = NO_MEMBERS,
     elsewhere: Mapping[str, Any] | None = None,
 ) -> None:
-    """Complete a dataset: write `samples.npy`, `pyramid.npy` where there is a pyramid, then `index.json`.
+    """Complete a dataset: write `samples.npy`, `pyramid.npy` if there is a pyramid, then `index.json`.
 
-    `elsewhere` holds an index's `location` and `resize`, for shards that are not ganlab's own.
+    `elsewhere` holds an index's `location` and `resize`, for shards of other programs.
     """
     fields = {
         "format": FORMAT,
@@ -215,13 +215,13 @@ def _write_array(path: Path, array: NDArray[Any]) -> str:
 
 
 def _signature(fields: Mapping[str, Any]) -> str:
-    """Hash what index.json says, however it is spelled, without its own hash."""
+    """Hash the values of index.json, whatever its formatting, without its own hash."""
     signed = {name: value for name, value in fields.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()
 
 
 def read_json(folder: Path) -> dict[str, Any]:
-    """Read a folder's index.json; UserErrors as `Index.read`, less those on what it should say."""
+    """Read a folder's index.json; UserError as for `Index.read`, except for its contents."""
     path = folder / "index.json"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; pack one with `ganlab data pack SOURCE {folder} --size N`")
@@ -239,7 +239,7 @@ def read_json(folder: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise _malformed(folder, error) from error
     if found != FORMAT:
-        raise UserError(f"{path}: format {found!r}, but this ganlab reads format {FORMAT}; pack the dataset anew")
+        raise UserError(f"{path}: format {found!r}, but this ganlab reads format {FORMAT}; pack the dataset again")
     if fields.get("sha256", _signature(fields)) != _signature(fields):  # the first indexes had none
         raise _malformed(folder, ValueError("changed since it was written: its sha256 is another"))
     return fields

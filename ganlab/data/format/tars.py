@@ -1,4 +1,4 @@
-"""One shard: which images, classes and smaller copies its members are, found without decoding any."""
+"""The members of one shard: images, classes and smaller copies, found without decoding."""
 
 import io
 import os
@@ -21,29 +21,29 @@ SAMPLE = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4"), ("label
 MEMBER = np.dtype([("offset", "<i8"), ("size", "<i4"), ("crc32", "<u4")])
 """The same for a smaller copy of an image."""
 Entry = tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]
-"""Key, suffix, header and a way to the bytes of a file in a tar."""
+"""Key, suffix and header of a file in a tar, and a function that reads its bytes."""
 IMAGE_SUFFIXES = ("png", "jpg", "webp")
 LEVEL = re.compile(r"r(\d{3,})\.(png|jpg|webp)")
-"""How a member `KEY.r032.png` says that it is its image at a height of 32 px."""
-REMEDY = "copy it again from where it was packed, or pack the dataset anew"
+"""Name of a smaller copy: `KEY.r032.png` has a height of 32 px."""
+REMEDY = "copy it again from where it was packed, or pack the dataset again"
 
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What the members of one shard are."""
+    """The members of one shard."""
 
     keys: list[str]
     samples: NDArray[Any]
-    """A `SAMPLE` for each image [n]."""
+    """One `SAMPLE` per image [n]."""
     pyramid: tuple[int, ...]
     members: NDArray[Any]
-    """A `MEMBER` for each image at each height of the pyramid [n, levels]."""
+    """One `MEMBER` per image and height of the pyramid [n, levels]."""
 
 
 def walk(path: Path) -> Contents:
-    """List the images of one shard, decoding none.
+    """List the images of one shard without decoding them.
 
-    UserError, with shard and member, for a damaged tar, one of other things, and images of differing pyramids.
+    Raises UserError, with shard and member, for a damaged tar, unknown members, and images with different pyramids.
     """
     copies: dict[int, dict[str, tuple[int, int, int]]] = {0: {}}  # by height; 0 is the image itself
     labels: dict[str, int] = {}
@@ -73,13 +73,13 @@ def walk(path: Path) -> Contents:
 
 
 def members_of(path: Path) -> Iterator[Entry]:
-    """Yield each member; unlike `tarfile`, to the tar's very end."""
+    """Yield each member up to the end of the tar, which `tarfile` does not for damaged tars."""
     with path.open("rb") as file:
         yield from members_in(file, path)
 
 
 def members_in(file: io.BufferedReader, path: object) -> Iterator[Entry]:
-    """Do the same for an open tar; `path` is its name in messages."""
+    """Yield the members of an open tar; `path` is its name in messages."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     try:
@@ -90,7 +90,7 @@ def members_in(file: io.BufferedReader, path: object) -> Iterator[Entry]:
                 return file.read(member.size)
 
             for member in tar:
-                tar.members = []  # type: ignore[attr-defined]  # it would remember them all
+                tar.members = []  # type: ignore[attr-defined]  # tarfile would keep all of them in memory
                 if member.isdir():
                     continue
                 parts = member.name.split("/")
@@ -100,7 +100,7 @@ def members_in(file: io.BufferedReader, path: object) -> Iterator[Entry]:
                     raise _bad(path, member.name, f"{member.size:,} bytes at {member.offset_data:,}, past the end")
                 stem, _, suffix = parts[-1].partition(".")
                 yield "/".join([*parts[:-1], stem]), suffix, member, read
-            # tarfile takes a damaged header for the end of the archive, and would drop the rest in silence.
+            # tarfile takes a damaged header for the end of the archive, and would silently drop the rest.
             file.seek(tar.offset)
             padded = size - tar.offset >= 2 * tarfile.BLOCKSIZE and not any(
                 map(any, iter(partial(file.read, 2**20), b""))

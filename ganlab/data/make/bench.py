@@ -1,4 +1,4 @@
-"""How fast a dataset becomes batches, against the bare codec on the same bytes, and where the time goes."""
+"""Loading speed of a dataset, compared with the bare codec on the same bytes, and where the time goes."""
 
 import statistics
 import time
@@ -21,17 +21,17 @@ from ganlab.progress import Progress
 from ganlab.types import ImageSpec, Phase, UserError
 
 BATCH, BATCHES, ROUNDS = 64, 32, 5
-"""Images of a batch, batches of a round, and rounds, of which the median counts."""
+"""Images in a batch, batches in a repeat, and repeats, of which the median counts."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast images become pixels."""
+    """Speed of loading or decoding."""
 
     rate: float
-    """Images a second."""
+    """Images per second."""
     cpu: float
-    """Seconds of CPU an image, over all threads of this process."""
+    """CPU seconds per image, over all threads of this process."""
 
     def __str__(self) -> str:
         return f"{self.rate:9,.0f} images/s, {self.cpu * 1e6:7.1f} us of CPU an image"
@@ -59,7 +59,7 @@ class Bench:
         """Let the loader fill batches."""
         phase = Phase(0, self.image, BATCH)
         batches = iter(BatchLoader(self.dataset, plan=lambda _: phase, seed=0, threads=self.threads))
-        for _ in islice(batches, AHEAD + 1):  # from here on as many are waiting at the start as at the end
+        for _ in islice(batches, AHEAD + 1):  # afterwards equally many batches wait at the start and at the end
             pass
         return _timed(lambda: [None for _ in islice(batches, BATCHES)], BATCH * BATCHES)
 
@@ -71,7 +71,7 @@ class Bench:
         return time.perf_counter() - start
 
     def ceiling(self) -> Speed:
-        """Decode the same bytes from memory into the same batch, with as many threads and nothing else."""
+        """Decode the same bytes from memory into the same batch, with the same number of threads and nothing else."""
         batch = _empty(self.image, BATCH)
 
         def decode(first: int) -> None:
@@ -82,7 +82,7 @@ class Bench:
             return _timed(lambda: list(pool.map(decode, range(self.threads))), len(self.data))
 
     def stages(self) -> dict[str, float]:
-        """Seconds that one thread spends on one image: to read it, to check it, to decode it, to resize it."""
+        """Seconds that one thread takes to read, check, decode and resize one image."""
         (out,) = _empty(self.image, 1)
         times = {
             "read": _cpu(self.read, self.places),
@@ -95,12 +95,12 @@ class Bench:
             (native,) = _empty(replace(self.image, height=height, width=width), 1)
             both = times["decode"]
             times["decode"] = _cpu(lambda data: decode_into(data, native, self.stored), self.data)
-            times["resize"] = both - times["decode"]  # below 0 where a JPEG is decoded at a fraction of its size
+            times["resize"] = both - times["decode"]  # below 0 if a JPEG is decoded at a fraction of its size
         return times
 
 
 def bench(url: str, *, size: int | None, threads: int) -> Iterator[str]:
-    """Yield the report line by line; UserError for a dataset that cannot be read, and a size that does not fit it."""
+    """Yield the report line by line; UserError for a dataset that cannot be read, or a size that does not fit it."""
     dataset = ShardDataset(url)
     try:
         runs = Bench(dataset, size, threads)

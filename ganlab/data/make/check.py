@@ -23,12 +23,12 @@ from ganlab.types import ImageSpec, UserError
 Read = Callable[[int, int, int], bytes]
 """Bytes of a shard, given its number, an offset and a size."""
 LINES = 50
-"""Problems that `Report.lines` spells out."""
+"""Largest number of problems that `Report.lines` lists."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found."""
+    """The result of a check."""
 
     url: str
     image: ImageSpec
@@ -36,11 +36,11 @@ class Report:
     counts: dict[str, int]
     """Samples of each class; empty without labels."""
     problems: list[str]
-    """One for each fault, with shard, key, offset and both values."""
+    """One line per fault, with shard, key, offset and both values."""
     contact_sheet: Path
 
     def lines(self) -> list[str]:
-        """Say it to a person."""
+        """Return the report as lines of text."""
         hidden = len(self.problems) - LINES
         return [
             f"{self.url}: {self.samples:,} images, {self.image}",
@@ -62,7 +62,7 @@ def check(url: str | Path, contact_sheet: Path | None = None) -> Report:
     failed: dict[int, UserError] = {}
 
     def read(number: int, offset: int, size: int) -> bytes:
-        """Read of a shard; where it has failed once, say so again and do not wait for it again."""
+        """Read from a shard; after a failure, raise the same error again without another attempt."""
         if number in failed:
             raise failed[number]
         try:
@@ -84,7 +84,7 @@ def check(url: str | Path, contact_sheet: Path | None = None) -> Report:
 
 
 def _open(url: str | Path) -> tuple[Index, Store]:
-    """Find the index and the shards, which may be damaged where they lie in a folder of this machine."""
+    """Find the index and the shards; local shards may be damaged."""
     place, names = parse(str(url))
     if not place.scheme:
         index = Index.read(place.base)
@@ -121,7 +121,7 @@ def _check_shard(index: Index, folder: Path, read: Read, number: int, progress: 
     shard, first = index.shards[number], int(index.starts[number])
     path = folder / shard.name
     try:
-        read(number, 0, 1)  # brings it here, where it lies elsewhere
+        read(number, 0, 1)  # downloads a remote shard
     except UserError as error:
         progress.update(shard.samples)
         return [str(error)]
@@ -130,7 +130,7 @@ def _check_shard(index: Index, folder: Path, read: Read, number: int, progress: 
         problems.append(f"{shard.name} has {size:,} bytes instead of {shard.bytes:,}")
     if shard.sha256 and (found := sha256_of(path)) != shard.sha256:
         problems.append(f"{shard.name}: sha256 {found[:12]}... instead of {shard.sha256[:12]}...")
-    if not index.resize:  # keys and classes of another program's are its own affair
+    if not index.resize:  # keys and classes of other programs are not checked
         try:
             problems += _compare(index, number, walk(path))
         except UserError as error:
@@ -158,7 +158,7 @@ def _check_image(index: Index, read: Read, place: Place, height: int) -> list[st
 
 
 def _compare(index: Index, number: int, found: Contents) -> list[str]:
-    """Compare what the headers of a shard say with the index; the bytes themselves are read elsewhere."""
+    """Compare the headers of a shard with the index, without reading the images."""
     name, first, count = index.shards[number].name, int(index.starts[number]), index.shards[number].samples
     if len(found.keys) != count:
         return [f"{name}: {len(found.keys)} images instead of {count}"]

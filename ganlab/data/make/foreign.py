@@ -1,4 +1,4 @@
-"""Indexing: shards that another program wrote, where they lie, as a dataset."""
+"""Indexing shards of another program in place, as a dataset."""
 
 import io
 import json
@@ -22,14 +22,14 @@ from ganlab.types import ImageSpec, UserError
 
 SUFFIXES = ("png", "jpg", "jpeg", "webp")
 BLOCK = 2**16
-"""Bytes fetched at a header: with small images the next ones are among them."""
+"""Bytes fetched at a header: with small images they include the next headers."""
 AT_ONCE = 16
-"""Shards looked at together."""
+"""Shards that are read in parallel."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """One shard: where its images lie, and their classes as they are written (None: no class)."""
+    """One shard: where its images lie, and their classes as written (None: no class)."""
 
     shard: Shard
     samples: list[tuple[int, int, int]]
@@ -45,7 +45,7 @@ def index(
     labels: str | None = None,
     patience: Patience | None = None,
 ) -> Index:
-    """Index WebDataset tars of images of any size, which will be cropped and resized as they are decoded.
+    """Index WebDataset tars of images of any size, which are cropped and resized when they are decoded.
 
     Shards on this machine are read whole, for their checksums; of others only the headers and labels are, by ranges.
     The index goes beside the shards, or to the folder `out`, whose index then says where the shards lie.
@@ -93,7 +93,7 @@ def _destination(place: Location, out: Path | None) -> Path:
         raise UserError(f"{place}: nothing can be written there; name a folder for the index with --out FOLDER")
     dest = out if out is not None else Path(place.base)
     if (dest / "index.json").exists():
-        raise UserError(f"{dest}: has an index.json; delete it to index anew, or name another folder with --out")
+        raise UserError(f"{dest}: has an index.json; delete it to index again, or name another folder with --out")
     return dest
 
 
@@ -139,7 +139,7 @@ def _field(shard: object, member: tarfile.TarInfo, data: bytes, name: str) -> in
 
 
 def _classes(values: list[int | str | None], place: str) -> tuple[tuple[str, ...], list[int]]:
-    """Number the classes: names in their order, numbers as they are, -1 where there is none."""
+    """Number the classes: names in sorted order, numbers unchanged, -1 for none."""
     given: set[Any] = set(values) - {None}
     if all(isinstance(value, int) for value in given):
         return tuple(map(str, range(max(given, default=-1) + 1))), [-1 if v is None else int(v) for v in values]

@@ -1,4 +1,4 @@
-"""Packing: images of any source into shuffled shards of one size; killed at any point, it goes on where it was."""
+"""Packing: images of any source into shuffled shards of one image size; a killed pack resumes."""
 
 import fcntl
 import json
@@ -22,21 +22,21 @@ from ganlab.types import ImageSpec, UserError
 
 @dataclass(frozen=True)
 class Part:
-    """One shard to be."""
+    """One shard to write."""
 
     path: Path
     first: int
     """Number of its first sample in the dataset."""
     chosen: list[int]
-    """Images of the source."""
+    """Numbers of its images in the source."""
     state: str
-    """Theirs, as `state_of` has it."""
+    """Their hash from `state_of`."""
 
 
 LOOKED_AT = 64
-"""Images, spread over the source, whose modes decide between grey and colour."""
+"""Number of images, spread over the source, whose modes decide between grey and colour."""
 OURS = ("pack.json", "pack.json.tmp", "pack.lock")
-"""What may lie in a folder besides shards before its index does."""
+"""Files besides shards that a folder may contain before it has an index."""
 
 
 def pack(
@@ -93,7 +93,7 @@ def pack(
 
 
 def _look(source: Source) -> int:
-    """Decide between grey and colour."""
+    """Choose grey or colour."""
     modes = {source.image(i).mode for i in range(0, len(source), -(-len(source) // LOOKED_AT))}
     return 1 if modes <= {"1", "L", "LA"} else 3
 
@@ -109,7 +109,7 @@ def _divide(facts: list[Any], dest: Path, shard_samples: int, seed: int) -> list
 
 @contextmanager
 def _claimed(dest: Path, arguments: Mapping[str, Any], parts: list[Part]) -> Iterator[None]:
-    """Keep other packs out of `dest`, and remove the shards whose images have changed since an earlier one.
+    """Lock `dest` against other packs, and remove the shards whose images have changed since an earlier one.
 
     `pack.json` says that the files there are ours, and of which pack.
     """
@@ -120,7 +120,7 @@ def _claimed(dest: Path, arguments: Mapping[str, Any], parts: list[Part]) -> Ite
         raise UserError(f"{dest}: holds other files ({', '.join(foreign[:3])}); choose a new or empty folder")
     with (dest / "pack.lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when its process dies
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it when the process dies
         except BlockingIOError:
             raise UserError(f"{dest}: another `ganlab data pack` is writing to it; wait for it, or end it") from None
         if claim.exists():
@@ -135,7 +135,7 @@ def _claimed(dest: Path, arguments: Mapping[str, Any], parts: list[Part]) -> Ite
 
 
 def _same(dest: Path, found: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-    arguments = json.loads(json.dumps(arguments))  # as they were written: a tuple comes back as a list
+    arguments = json.loads(json.dumps(arguments))  # as JSON returns them: a tuple becomes a list
     if differing := [
         f"{name} {found.get(name)!r} there, {value!r} here"
         for name, value in arguments.items()
@@ -168,10 +168,10 @@ def _pack(
 
 
 def _write_shard(part: Part, labels: list[int] | None, samples: Iterator[dict[str, bytes]], progress: Progress) -> None:
-    """Write the layout of WebDataset: a member KEY.SUFFIX for each file of a sample, suffixes in order."""
-    from webdataset import TarWriter  # with torch: nobody waits for it who has made a mistake
+    """Write the WebDataset layout: one member KEY.SUFFIX per file of a sample, suffixes in order."""
+    from webdataset import TarWriter  # imports torch, so only after all checks
 
-    # Nothing of the moment or the machine goes in: the same pack gives the same bytes.
+    # No time or machine name is written: the same pack gives the same bytes.
     with (
         atomic_write(part.path) as file,
         TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as tar,
@@ -183,7 +183,7 @@ def _write_shard(part: Part, labels: list[int] | None, samples: Iterator[dict[st
 
 
 def _read_back(part: Part, labels: list[int] | None, recipe: Recipe) -> Contents:
-    """Index a shard, and see that it holds the samples that it should: an earlier pack may have written it."""
+    """Index a shard, and check its samples, since an earlier pack may have written it."""
     found = walk(part.path)
     expected = [f"{key:09d}" for key in range(part.first, part.first + len(part.chosen))]
     classes = [-1 if labels is None else labels[i] for i in part.chosen]

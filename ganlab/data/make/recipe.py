@@ -1,4 +1,4 @@
-"""How one picture of a source becomes the members of a shard, by as many processes as there are to spare."""
+"""Encoding: one picture of a source to the members of a shard, in parallel processes."""
 
 import io
 import itertools
@@ -22,19 +22,19 @@ SUFFIX: dict[ImageFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 SMALLEST = 4
 """Height of the smallest copy in a pyramid, px."""
 CHUNK = 8
-"""Images that a worker is given at a time; the next are waiting when it is done."""
+"""Images per task of a worker; the next task waits when it is done."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What every packed image is."""
+    """The format of every packed image."""
 
     size: int
     """Height and width, px."""
     channels: int
     image_format: ImageFormat
     quality: int
-    """1-100, of JPEG."""
+    """JPEG quality, 1-100."""
     pyramid: tuple[int, ...] = ()
     """Heights of the smaller copies: all halvings of `size` down to the first."""
 
@@ -65,7 +65,7 @@ class Recipe:
 
 
 def heights(size: int) -> tuple[int, ...]:
-    """List the heights of a pyramid under images of `size` px; UserError where it cannot be halved down to 4 px."""
+    """List the heights of the pyramid of images of `size` px; UserError if it cannot be halved down to 4 px."""
     if size < 2 * SMALLEST or size & (size - 1):
         raise UserError(f"size {size}: a pyramid needs a power of two from {2 * SMALLEST} px, such as 64 or 256")
     return tuple(SMALLEST << k for k in range((size // (2 * SMALLEST)).bit_length()))
@@ -78,7 +78,7 @@ def halve(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def encode(picture: Image.Image, image_format: ImageFormat, quality: int) -> bytes:
-    """Write a picture as the bytes of a file: JPEG at `quality` in 4:4:4, PNG and WebP without loss."""
+    """Encode a picture as the bytes of a file: JPEG at `quality` in 4:4:4, PNG and WebP lossless."""
     options: dict[ImageFormat, dict[str, Any]] = {
         "png": {},
         "jpeg": {"quality": quality, "subsampling": 0},
@@ -92,7 +92,7 @@ def encode(picture: Image.Image, image_format: ImageFormat, quality: int) -> byt
 
 @contextmanager
 def encoded(source: Source, recipe: Recipe, chosen: list[int], workers: int) -> Iterator[Iterator[dict[str, bytes]]]:
-    """Give the members of each chosen image, in their order, made by `workers` processes; one is this one."""
+    """Yield the members of each chosen image, in order, from `workers` processes, including this one."""
     chunks = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)]
     if workers == 1 or len(chunks) < 2:
         yield (recipe.members(source.image(i)) for i in chosen)
@@ -116,7 +116,7 @@ def encoded(source: Source, recipe: Recipe, chosen: list[int], workers: int) -> 
 
 
 def _turns(ends: list[Connection], chunks: list[list[int]]) -> Iterator[list[dict[str, bytes]]]:
-    """Hand the chunks to the workers in turn, each one ahead, and take the results in the same order."""
+    """Send the chunks to the workers round-robin, one ahead each, and return the results in the same order."""
     turns = itertools.cycle(ends)
     ahead = 2 * len(ends)
     for end, chunk in zip(turns, chunks[:ahead], strict=False):
@@ -135,7 +135,7 @@ def _turns(ends: list[Connection], chunks: list[list[int]]) -> Iterator[list[dic
 
 
 def _work(parent: Connection, recipe: Recipe, source: Source) -> None:
-    """Make what is asked for until the parent is gone, killed or done."""
+    """Encode what the parent sends until it ends or is killed."""
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             chosen = parent.recv()

@@ -1,4 +1,4 @@
-"""Repair: a new index for whole shards whose own is lost, damaged or another dataset's."""
+"""Repair: a new index for undamaged shards whose index is lost, damaged or another dataset's."""
 
 import io
 import json
@@ -18,11 +18,11 @@ from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
 
 CHANNELS = {"1": 1, "L": 1, "LA": 1, "RGBA": 4}
-"""Of PIL's modes; all others are colour."""
+"""Channels by PIL's mode; all other modes have 3."""
 
 
 def repair(folder: Path) -> list[str]:
-    """Write the index of the shards in a folder anew where it does not fit them; return what was done, in words.
+    """Rewrite the index of the shards in a folder if it does not match them; return a report.
 
     The shards are only read, and every image is decoded. UserError where they are not whole: a pack that has not been
     finished, a shard that the index has and the folder has not, one that has changed since, images of unlike sizes.
@@ -50,13 +50,13 @@ def repair(folder: Path) -> list[str]:
     spec = ImageSpec(image.height, image.width, image.channels, len(names))
     write_index(folder, spec, names, shards, samples, old.get("pack", {}), pyramid, members)
     return [
-        f"{folder}: the index was written anew ({cause}): {len(samples):,} images, {spec}; shards: {len(shards)}",
+        f"{folder}: the index was rewritten ({cause}): {len(samples):,} images, {spec}; shards: {len(shards)}",
         "class names and the arguments of the pack: " + ("as in the old index" if old else "lost; classes by number"),
     ]
 
 
 def _old_index(folder: Path, shards: list[Shard]) -> tuple[Mapping[str, Any], str]:
-    """Return what the old index says of these very shards, and why it is of no use; nothing where it may be of some.
+    """Return what the old index says of these shards, and why it cannot be used; nothing if it may be usable.
 
     UserError where the shards are to blame.
     """
@@ -75,7 +75,7 @@ def _old_index(folder: Path, shards: list[Shard]) -> tuple[Mapping[str, Any], st
     try:
         read_json(folder)
     except UserError as error:
-        if len(listed) <= len(found):  # a name or a sha256 in it may be the very damage
+        if len(listed) <= len(found):  # a name or a sha256 in it may be damaged
             return old, f"it was damaged: {error}"
     if changed := [name for name, sha256 in listed.items() if found.get(name) != sha256]:
         raise UserError(f"{folder / changed[0]}: is missing, or has changed since it was packed; {REMEDY}")
@@ -83,7 +83,7 @@ def _old_index(folder: Path, shards: list[Shard]) -> tuple[Mapping[str, Any], st
 
 
 def _difference(folder: Path, shards: list[Shard], samples: NDArray[Any], members: NDArray[Any]) -> str:
-    """Say in what the index differs from the shards; nothing where it fits them."""
+    """Say how the index differs from the shards; nothing if it matches."""
     try:
         index = Index.read(folder)
     except UserError as error:
@@ -96,7 +96,7 @@ def _difference(folder: Path, shards: list[Shard], samples: NDArray[Any], member
 
 
 def _image_of(paths: list[Path], contents: list[Contents]) -> ImageSpec:
-    """Say what the images are, as the first one is; UserError where another differs or cannot be decoded."""
+    """Return the image spec of the first image; UserError if another differs or cannot be decoded."""
     image = None
     with Progress("decoding", sum(len(found.keys) for found in contents)) as progress:
         for path, found in zip(paths, contents, strict=True):
@@ -119,7 +119,7 @@ def _image_of(paths: list[Path], contents: list[Contents]) -> ImageSpec:
 
 
 def _names(folder: Path, labels: Any, old: Any) -> tuple[str, ...]:
-    """Name the classes, as the old index did if there is one."""
+    """Name the classes, as in the old index if there is one."""
     classes = int(labels.max()) + 1
     if classes and labels.min() < 0:
         raise UserError(f"{folder}: image {int(labels.argmin())} has no class, others have; {REMEDY}")

@@ -1,4 +1,4 @@
-"""What is in a dataset: a contact sheet, its classes, and numbers of its bytes and pixels."""
+"""A description of a dataset: a contact sheet, its classes, and statistics of bytes and pixels."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,14 +15,14 @@ from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
 
 SHEET_SAMPLES, SHEET_ROWS, SHEET_COLUMNS = 64, 16, 8
-"""A contact sheet has no more of either."""
+"""Largest number of rows and of columns of a contact sheet."""
 SHEET_PIXELS = 2048
-"""A larger contact sheet is made smaller."""
+"""Largest side of a contact sheet, px; larger ones are shrunk."""
 LOOKED_AT = 4096
-"""Images, the first ones, whose pixels the mean and deviation are of."""
+"""Number of images, the first ones, for mean and deviation."""
 
 
-def show(url: str | Path, contact_sheet: Path | None = None) -> Iterator[str]:
+def describe(url: str | Path, contact_sheet: Path | None = None) -> Iterator[str]:
     """Describe a dataset line by line, and draw a few of its images at `contact_sheet`; UserError as `ShardDataset`."""
     dataset = ShardDataset(url)
     try:
@@ -54,7 +54,7 @@ def show(url: str | Path, contact_sheet: Path | None = None) -> Iterator[str]:
 
 
 def sheet_of(url: str | Path) -> Path:
-    """Say where a contact sheet goes by default: beside the shards, or, where they lie elsewhere, here."""
+    """Return the default path of a contact sheet: beside local shards, else in the current folder."""
     place, _ = parse(str(url))
     return Path("contact-sheet.png") if place.scheme else Path(place.base) / "contact-sheet.png"
 
@@ -67,13 +67,13 @@ def counts_of(index: Index) -> dict[str, int]:
 
 
 def class_table(counts: dict[str, int]) -> list[str]:
-    """Say it to a person, a class a line."""
+    """Return the counts as text, one class per line."""
     width = max(map(len, counts), default=0)
     return [f"  {name:<{width}}  {count:>9,}" for name, count in counts.items()]
 
 
 def draw_sheet(index: Index, read: Callable[[int], NDArray[np.uint8]], path: Path) -> None:
-    """Write a few samples as one picture: a class a row, or the first ones where there are no labels.
+    """Write a few samples as one picture: one class per row, or the first samples if there are no labels.
 
     `read` decodes a sample as [height, width, channels]; one that it cannot read stays white.
     """
@@ -96,7 +96,7 @@ def draw_sheet(index: Index, read: Callable[[int], NDArray[np.uint8]], path: Pat
 
 
 def _cell(image: ImageSpec, read: Callable[[int], NDArray[np.uint8]], i: int | None) -> NDArray[np.uint8]:
-    """Decode one sample; white where there is none, or a damaged one."""
+    """Decode one sample; a missing or damaged one is white."""
     if i is not None:
         with suppress(ValueError):
             return read(i)

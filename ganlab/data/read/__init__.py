@@ -1,1 +1,1 @@
-"""Reading datasets: where they lie, transfer, cache, order, batches."""
+"""Reading datasets: location, transfer, cache, order, batches."""

@@ -1,6 +1,6 @@
-"""A dataset of shards, wherever they lie: any image by its number, decoded, from any thread.
+"""A dataset of local or remote shards: any image by its number, decoded, from any thread.
 
-The same path serves training, evaluation and loops that know nothing else of ganlab:
+Training and evaluation use it, and so can loops that use nothing else of ganlab:
 
     from ganlab.data import BatchLoader, ShardDataset
     from ganlab.types import Phase
@@ -13,8 +13,8 @@ The same path serves training, evaluation and loops that know nothing else of ga
             break
         loss = train(images.float() / 127.5 - 1, labels)
 
-To go on after a stop, save the number of images seen and give it as `start`. With several processes give each its
-`rank` and `world_size`: `batch` stays that of all of them, and so does the order.
+To resume, save the number of images seen and pass it as `start`. With several processes pass each its `rank` and
+`world_size`: `batch` and the order are those of all processes together.
 """
 
 import errno
@@ -39,9 +39,9 @@ from ganlab.files import atomic_write, cache_folder
 from ganlab.types import ImageSpec, UserError
 
 CACHE_BYTES = 50_000_000_000
-"""Of shards that lie elsewhere, kept on a node unless somebody says otherwise."""
+"""Default size limit of a node's cache of remote shards, bytes."""
 HEADER = 512
-"""Bytes of a tar's header before each of its files; the first 100 are the name."""
+"""Bytes of a tar's header before each file; the first 100 are the name."""
 
 
 class ShardDataset:
@@ -50,12 +50,12 @@ class ShardDataset:
     Args:
         url: a folder, or its URL (file, http, https, or what fsspec reads: s3, gs, ...), with the index beside the
             shards; or some of its shards, `{000..009}` for a range and `{a,b}` or `a.tar,b.tar` for a list.
-        cache: folder on this node for shards that lie elsewhere; None is $GANLAB_CACHE, or ganlab in ~/.cache.
-        cache_bytes: it holds no more.
-        window: shards that are shuffled together.
-        max_pixels: an image of more is bad.
-        max_bad, max_bad_fraction: so many bad samples are replaced, or this part of all where it is more.
-        patience: how long a source may take.
+        cache: folder on this node for remote shards; None is $GANLAB_CACHE, or ganlab in ~/.cache.
+        cache_bytes: size limit of the cache.
+        window: number of shards that are shuffled together.
+        max_pixels: images with more pixels count as bad.
+        max_bad, max_bad_fraction: number of bad samples that are replaced, or fraction of all, whichever is more.
+        patience: timeouts and retries of a source.
 
     Raises:
         UserError: there is no such dataset, its index is damaged, or the cache cannot hold a window of shards.
@@ -99,7 +99,7 @@ class ShardDataset:
 
     @property
     def image(self) -> ImageSpec:
-        """What the images are."""
+        """Shape and classes of the images."""
         return self.index.image
 
     def __len__(self) -> int:
@@ -110,7 +110,7 @@ class ShardDataset:
         return Order([shard.samples for shard in self.index.shards], seed, self.window)
 
     def read(self, i: int, out: NDArray[np.uint8]) -> int:
-        """Decode image `i` into `out`, uint8 [height, width, channels], in which it may be smaller; return its label.
+        """Decode image `i` into `out`, uint8 [height, width, channels], which may be smaller; return its label.
 
         Errors are those of `decode`.
         """
@@ -119,10 +119,10 @@ class ShardDataset:
         return place.label
 
     def decode(self, place: Place, out: NDArray[np.uint8]) -> None:
-        """Decode the image that lies there into `out`, whose height the place was asked for.
+        """Decode the image at `place` into `out`, for whose height the place was looked up.
 
         Raises:
-            BadSampleError: the bytes are not those that were indexed, or no image of the size that they should be.
+            BadSampleError: the bytes differ from the indexed ones, or are no image of the expected size.
             UserError: its shard cannot be read, or is damaged as a whole.
         """
         sample, number, offset, size, crc32, _ = place
@@ -143,7 +143,7 @@ class ShardDataset:
 
 
 def own_folder(cache: Path, digest: str) -> Path:
-    """Make a dataset's folder in the cache."""
+    """Create a dataset's folder in the cache."""
     folder = cache / digest[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def own_folder(cache: Path, digest: str) -> Path:
 
 
 def _fetch_index(place: Location, cache: Path, patience: Patience) -> Index:
-    """Bring an index into the cache, once for all processes of a node; another one goes to another folder."""
+    """Download an index into the cache, once per node; a different index gets its own folder."""
     try:
         text = fetch(place, "index.json", patience)
     except UserError as error:

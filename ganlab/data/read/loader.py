@@ -1,4 +1,4 @@
-"""Batches of bytes, decoded by threads ahead of their use, in the order that `Order` gives."""
+"""Batches of uint8 images in the order of `Order`, decoded by threads ahead of use."""
 
 import weakref
 from collections import deque
@@ -20,18 +20,18 @@ from ganlab.keys import key
 from ganlab.types import ImageSpec, Phase, UserError
 
 AHEAD = 3
-"""Batches decoded before they are asked for."""
+"""Batches decoded ahead."""
 LOOKED_UP = 512
-"""Images whose places are found together, in as many batches as that takes: one by one, batches pay for each lookup."""
+"""Images whose places are looked up together, over several batches: single lookups would be slow."""
 REPLACEMENTS = 10
-"""Bad samples in a row at one position before the dataset is given up."""
+"""Bad samples in a row at one position before reading fails."""
 
 Found = tuple[int, Place, int]
-"""A position, where its image lies, and whether that is flipped."""
+"""A position, the place of its image, and whether it is flipped."""
 
 
 class Share(NamedTuple):
-    """What of the batch after `nimg` images is this rank's."""
+    """This rank's share of the batch after `nimg` images."""
 
     nimg: int
     images: int
@@ -41,13 +41,13 @@ class Share(NamedTuple):
 class BatchLoader:
     """An endless stream of (images uint8 [n, c, h, w], labels int64 [n]), this rank's slices of the global batches.
 
-    The global batch after `nimg` images is positions [nimg, nimg + batch) of the order, cut contiguously by rank, where
-    `plan(nimg)` says how many and how large they are. Every iteration begins anew at `start`: where it is, is the
-    trainer's to know, never the loader's. A bad sample is replaced by another that its position alone determines.
+    The global batch after `nimg` images is positions [nimg, nimg + batch) of the order, split contiguously by rank;
+    `plan(nimg)` gives their number and size. Every iteration starts at `start`: the trainer keeps the position, not the
+    loader. A bad sample is replaced by another that is a function of its position.
 
     Args:
-        mirror: flip half of the images, left to right, as their position says.
-        pin_memory: for images that go to a GPU.
+        mirror: flip half of the images, left to right, as a function of their position.
+        pin_memory: use pinned memory, for copies to a GPU.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class BatchLoader:
         self.mirror, self.buffers = mirror, Buffers(pin_memory)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Decode ahead and yield, for ever."""
+        """Decode ahead and yield, endlessly."""
         with ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool:
             waiting: deque[tuple[int, Tensor, Tensor, list[Future[None]]]] = deque()
             shares, end = self._looked_up(pool), -1
@@ -82,19 +82,19 @@ class BatchLoader:
                     if oldest >= end:
                         end = self.order.window_end(oldest)
                         self.dataset.store.expect(self.order.upcoming(oldest))
-                    for part in reversed(parts):  # the last one begun ends last, mostly: this thread wakes but once
+                    for part in reversed(parts):  # the last one usually ends last, so this thread wakes once
                         part.result()
                     yield pixels.permute(0, 3, 1, 2), labels
-                    del pixels  # its memory is for a batch to come
+                    del pixels  # so that its memory can be reused
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _looked_up(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Share, Future[list[Found]], int]]:
-        """Yield each share with the places of its images: those from a number on in what a thread finds."""
+        """Yield each share with a future of places and the number of its first image in it."""
         shares = self._shares(self.start)
         places = pool.submit(self._find, shares)
         while True:
-            # The next ones are looked up before these are decoded: no thread waits for its places.
+            # The next places are looked up before these are decoded, so that no thread waits for them.
             after = self._shares(shares[-1].nimg + shares[-1].images * self.world_size)
             places_after = pool.submit(self._find, after)
             for number, share in enumerate(shares):
@@ -102,7 +102,7 @@ class BatchLoader:
             shares, places = after, places_after
 
     def _shares(self, nimg: int) -> list[Share]:
-        """List shares of the batches after `nimg` images that are looked up together: all of one phase."""
+        """List the shares of the batches after `nimg` images that are looked up together, all of one phase."""
         phase = self.plan(nimg)
         assert phase.batch is not None
         if phase.batch % self.world_size:
@@ -115,7 +115,7 @@ class BatchLoader:
         return [Share(start, images, phase.image) for start in same]
 
     def _find(self, shares: list[Share]) -> list[Found]:
-        """List positions, where their images lie, and whether these are flipped."""
+        """List positions, the places of their images, and whether they are flipped."""
         firsts = (share.nimg + self.rank * share.images for share in shares)
         positions = np.concatenate([np.arange(first, first + shares[0].images) for first in firsts])
         mixed = mix(positions.astype(np.uint64) ^ np.uint64(key(self.seed, "mirror")))
@@ -126,8 +126,8 @@ class BatchLoader:
     def _begin(
         self, pool: ThreadPoolExecutor, share: Share, places: Future[list[Found]], first: int
     ) -> tuple[int, Tensor, Tensor, list[Future[None]]]:
-        """Let the threads decode this rank's share of a batch, each a part of it."""
-        # Memory is taken on this thread: pinned memory belongs to the thread's own GPU.
+        """Decode this rank's share of a batch, one part per thread."""
+        # Allocated on this thread: pinned memory belongs to the current thread's GPU.
         pixels = self.buffers.take((share.images, share.image.height, share.image.width, share.image.channels))
         labels = torch.empty(share.images, dtype=torch.int64)
         cuts = pairwise(share.images * k // self.threads for k in range(self.threads + 1))
@@ -167,9 +167,9 @@ class BatchLoader:
 
 
 class Buffers:
-    """Memory for batches, used again as soon as nothing refers to a batch any more.
+    """Memory for batches, reused when nothing refers to a batch any more.
 
-    Pinned memory is torch's own to use again: only its allocator knows when a copy to the GPU is done.
+    Torch reuses pinned memory itself: only its allocator knows when a copy to the GPU is done.
     """
 
     def __init__(self, pin_memory: bool) -> None:
@@ -178,12 +178,12 @@ class Buffers:
         self.free: list[NDArray[np.uint8]] = []
 
     def take(self, shape: tuple[int, ...]) -> Tensor:
-        """Return uint8 of this shape, with anything in it."""
+        """Return an uninitialised uint8 tensor of this shape."""
         if self.pin_memory:
             return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         if shape != self.shape:
             self.shape, self.free = shape, []
         memory = self.free.pop() if self.free else np.empty(shape, np.uint8)
-        lent = memory.view()  # torch keeps it alive as long as any tensor shows it
+        lent = memory.view()  # alive as long as any tensor views it
         weakref.finalize(lent, self.free.append, memory).atexit = False
         return torch.from_numpy(lent)

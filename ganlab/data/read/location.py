@@ -1,4 +1,4 @@
-"""Where shards lie: a folder here, a web server or an object store; and how a person writes it."""
+"""Locations of shards: a local folder, a web server or an object store; and their notation."""
 
 import re
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from ganlab.types import UserError
 
 WEB = ("http", "https")
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "hdfs", "ftp", "sftp")
-"""Schemes that are left to fsspec."""
+"""Schemes that fsspec reads."""
 ACCEPTED = f"a folder, or a URL of {', '.join(('file', *WEB, *STORES))}"
 AT_MOST = 1_000_000
-"""Shards that one URL may name."""
+"""Largest number of shards that one URL may name."""
 URL = re.compile(r"([A-Za-z][\w+.-]*)://([^/\s@?#]*@)?([^\s?#'\"]*)([?#][^\s'\"]*)?")
 """Scheme, user and password, host and path, query and fragment of each URL in a text."""
 SIGNED = re.compile(
@@ -25,22 +25,22 @@ SIGNED = re.compile(
     r"auth|(?:api[_-]?)?key|secret|password)=",
     re.IGNORECASE,
 )
-"""Parameters of a query that let whoever has the URL in."""
+"""Query parameters that grant access to whoever has the URL."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """A folder, here or elsewhere."""
+    """A local or remote folder."""
 
     scheme: str
-    """Empty for a folder on this machine."""
+    """Empty for a local folder."""
     base: str
-    """Its path, or its URL as far as the last slash."""
+    """Its path, or its URL up to the last slash."""
     query: str = ""
-    """What follows each file's name in a URL."""
+    """The query after each file's name in a URL."""
 
     def url(self, name: str) -> str:
-        """Return where a file in it lies, for those who fetch it."""
+        """Return the path or URL of a file in it."""
         return f"{self.base}{name}{self.query}"
 
     def __str__(self) -> str:
@@ -50,9 +50,9 @@ class Location:
 def parse(text: str, key: str = "data.url") -> tuple[Location, tuple[str, ...]]:
     """Read a folder, or shards of one folder: `{000..009}` is a range, `{a,b}` and `a.tar,b.tar` are lists.
 
-    Returns the folder, and the names of the shards, none for all of them. Nothing is ever given to a shell. `key` is
-    where the text was found, for errors.
-    UserError for what cannot be read from, for shards of several folders, and for secrets.
+    Returns the folder, and the names of the shards, none for all of them. Nothing is passed to a shell. `key` names the
+    text in errors.
+    UserError for unreadable schemes, for shards of several folders, and for secrets.
     """
     if Path(text).is_dir():
         return Location("", text), ()
@@ -79,7 +79,7 @@ def parse(text: str, key: str = "data.url") -> tuple[Location, tuple[str, ...]]:
 def refuse_secrets(text: str, key: str) -> None:
     """Raise UserError where a URL, or a list of them, holds a password or a signature: it is saved with the run.
 
-    A user's name alone is no secret but to web servers, where it may be a token; Azure writes a container in its place.
+    A user name alone is no secret, except for web servers, where it may be a token; Azure puts a container there.
     """
     for scheme, user, _, query in URL.findall(text):
         found = "a user or password" if (user and scheme.lower() in WEB) or ":" in user else ""
@@ -94,12 +94,12 @@ def refuse_secrets(text: str, key: str) -> None:
 
 
 def redact(text: str) -> str:
-    """Take all that may be secret out of the URLs in a text: users, passwords, queries and fragments."""
+    """Remove what may be secret from the URLs in a text: users, passwords, queries and fragments."""
     return URL.sub(r"\1://\3", text)
 
 
 def redact_all(values: Any) -> Any:
-    """Redact every text in nested dicts, lists and tuples: what others are told of a config."""
+    """Redact every text in nested dicts, lists and tuples, for a config that leaves the run."""
     if isinstance(values, Mapping):
         return {name: redact_all(value) for name, value in values.items()}
     if isinstance(values, list | tuple):
@@ -128,7 +128,7 @@ def _folder(url: str) -> Location:
 
 
 def _scheme(url: str) -> str:
-    """Return the scheme of a URL that may be read from, empty for a path."""
+    """Return the scheme of a URL, empty for a path; UserError if it cannot be read from."""
     scheme = match[1].lower() if (match := re.match(r"([A-Za-z][\w+.-]*):", url)) else ""
     netloc = urlsplit(url).netloc
     if scheme and (

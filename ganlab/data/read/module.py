@@ -1,4 +1,4 @@
-"""The dataset as Lightning wants it."""
+"""The dataset as a LightningDataModule."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +15,13 @@ from ganlab.types import ImageSpec, Phase
 
 
 class ShardData(pl.LightningDataModule):
-    """Batches of a dataset of shards, beginning where the module's clock stands.
+    """Batches of a dataset of shards, starting at the module's clock.
 
     Args:
-        dataset: the dataset, or where it lies.
-        batch: images in a batch, over all ranks; None leaves it to the module's `plan`.
-        seed: of the order.
-        threads: that decode, per process.
+        dataset: the dataset, or its folder or URL.
+        batch: images in a batch, over all ranks; None uses the module's `plan`.
+        seed: seed of the order.
+        threads: decoding threads per process.
         mirror: flip half of the images, left to right.
     """
 
@@ -40,23 +40,23 @@ class ShardData(pl.LightningDataModule):
 
     @property
     def index(self) -> Index:
-        """What is in the dataset."""
+        """The index of the dataset."""
         return self.dataset.index
 
     @property
     def image(self) -> ImageSpec:
-        """What the images are."""
+        """Shape and classes of the images."""
         return self.dataset.image
 
     def train_dataloader(self) -> BatchLoader:
-        """Return a loader that begins at the images already seen: Lightning asks after it has loaded a checkpoint."""
+        """Return a loader that starts at the images already shown: Lightning calls this after loading a checkpoint."""
         assert self.trainer is not None
         return self.loader(self.trainer.lightning_module, self.trainer.strategy.root_device)
 
     def loader(self, module: Any, device: torch.device) -> BatchLoader:
-        """Return this rank's loader for a module on a device, beginning at its clock and following its plan.
+        """Return this rank's loader for a module on a device, starting at its clock and following its plan.
 
-        A module that has neither begins at the first image, with images of their full size.
+        For a module without these it starts at the first image, with images of full size.
         """
         clock, plan = getattr(module, "clock", None), getattr(module, "plan", lambda _: Phase(0, self.image))
 

@@ -1,4 +1,4 @@
-"""Which sample comes when: a pure function of (seed, position), with no state and nothing of ranks or threads in it."""
+"""The order of samples: a pure function of (seed, position), without state, ranks or threads."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -17,11 +17,10 @@ WINDOW = 16
 class Order:
     """An endless stream over the samples of many shards; every epoch is an exact permutation of all of them.
 
-    An epoch goes through the shards in an order of its own, a window of about `window` shards after the other, and
-    through the samples of a window in a permutation of all of them: reading stays among few shards, and a dataset of
-    no more than a window is shuffled whole. Both permutations are keyed and computed point by point, so any position
-    is reached at once, and the batch size may change along the way.
-    """
+    Each epoch permutes the shards, takes them in windows of about `window` shards, and permutes all samples of a
+    window: reading touches few shards at a time, and a dataset of at most one window is fully shuffled. Both
+    permutations are keyed and computed point by point, so any position is reached at once, and the batch size may
+    change during a run."""
 
     def __init__(self, counts: Sequence[int], seed: int, window: int = WINDOW) -> None:
         self.counts, self.seed = np.array(counts, np.int64), seed
@@ -56,7 +55,7 @@ class Order:
         return epoch * self.samples + int(ends[self.cuts[window + 1] - 1])
 
     def upcoming(self, position: int) -> Iterator[int]:
-        """Give the shards in the order in which windows need them, for ever, beginning with this position's window."""
+        """Yield the shards in the order in which windows need them, endlessly, starting with this position's window."""
         epoch, window = self._window(position)
         while True:
             yield from self._shards(epoch)[0][self.cuts[window] :].tolist()
@@ -76,7 +75,7 @@ class Order:
 
 
 def permute(places: NDArray[np.int64], n: int, keys: list[np.uint64]) -> NDArray[np.int64]:
-    """Map places in [0, n) to where a permutation of them, which the keys choose, has them.
+    """Map places in [0, n) by a permutation that the keys choose.
 
     A Feistel network on the smallest even number of bits that holds `n` values, walked along its cycle until the
     result is one of them (Black & Rogaway 2002, "Ciphers with arbitrary finite domains").

@@ -1,4 +1,4 @@
-"""The bytes of shards: of a folder in place, of any other source through a bounded cache on this node's disk."""
+"""The bytes of shards: local ones in place, remote ones through a bounded cache on this node's disk."""
 
 import errno
 import fcntl
@@ -19,13 +19,13 @@ from ganlab.data.read.transfer import Patience, Stopped, download
 from ganlab.types import UserError
 
 OPEN_FILES = 256
-"""Shards of a folder that are open at once."""
+"""Largest number of open shards."""
 DOWNLOADS = 4
-"""At once, in each process, ahead of use."""
+"""Parallel downloads ahead of use, per process."""
 
 
 class File:
-    """An open file, closed when the last thread that reads it has let go of it."""
+    """An open file, closed when the last thread has released it."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDONLY)
@@ -36,10 +36,10 @@ class File:
 
 
 class Store:
-    """The shards of a folder on this machine; any thread may read.
+    """The shards of a local folder; any thread may read.
 
-    They are read, not mapped: a file cut short under a map would kill the process, and a page that the disk has yet to
-    deliver would hold up every Python thread.
+    They are read, not memory-mapped: a truncated file under a map would kill the process, and a page fault would block
+    every Python thread.
     """
 
     def __init__(self, folder: Path, shards: Sequence[Shard], open_files: int = OPEN_FILES) -> None:
@@ -48,7 +48,7 @@ class Store:
         self.lock = Lock()
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
-        """Return bytes of a shard; fewer where it ends before. UserError where it cannot be read."""
+        """Return bytes of a shard, fewer if it ends before; UserError if it cannot be read."""
         with self.lock:
             file = self.files.get(shard)
             if file is not None:
@@ -65,27 +65,27 @@ class Store:
             raise UserError(f"{self.folder / self.shards[shard].name}: cannot be read: {error.strerror}") from error
 
     def place(self, shard: int) -> str:
-        """Say where a shard lies, for a person."""
+        """Return where a shard lies, for messages."""
         return str(self.folder / self.shards[shard].name)
 
     def expect(self, shards: Iterable[int]) -> None:
-        """Hear which shards will be read from now on, in their order."""
+        """Announce the shards that will be read next, in order."""
 
     def close(self) -> None:
-        """Stop whatever is still being fetched."""
+        """Stop downloads."""
 
     def _open(self, shard: int) -> File:
         return File(self.folder / self.shards[shard].name)
 
 
 class CachedStore(Store):
-    """Shards that lie elsewhere: each is downloaded once on a node, whichever of its processes asks first.
+    """Remote shards: each is downloaded once per node, by the process that needs it first.
 
     Args:
-        source: where they lie.
-        folder: this dataset's own in the cache, whose other folders are other datasets'. Processes of a node share it.
-        limit: bytes of shards in the whole cache, those under way included: the least recently used leave it.
-        window: shards that are read at once.
+        source: where the shards lie.
+        folder: this dataset's folder in the cache, shared by the processes of a node.
+        limit: bytes of all shards in the cache, including downloads: the least recently used are removed.
+        window: number of shards that are read at once.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class CachedStore(Store):
         self.failed: dict[str, tuple[float, UserError]] = {}
 
     def place(self, shard: int) -> str:
-        """Say where a shard comes from, for a person."""
+        """Return where a shard comes from, for messages."""
         return f"{self.source}{self.shards[shard].name}"
 
     def expect(self, shards: Iterable[int]) -> None:
-        """Fetch the shards in this order, as many as the cache holds, and let go of all others."""
+        """Download the shards in this order, as many as the cache holds, and cancel all others."""
         wanted = list(dict.fromkeys(islice(shards, min(self.ahead, len(self.shards)))))
         for shard in reversed(wanted):  # what leaves the cache now is none of these, or the last of them
             with suppress(OSError):
@@ -125,7 +125,7 @@ class CachedStore(Store):
                 Thread(target=self._fetch_ahead, name="download", daemon=True).start()
 
     def close(self) -> None:
-        """Stop the downloads; what has come of them is dropped."""
+        """Stop the downloads, and drop what they have received."""
         self.patience.stopped.set()
         with self.lock:
             self.files.clear()
@@ -137,7 +137,7 @@ class CachedStore(Store):
                     self.fetching -= 1
                     return
                 shard = self.wanted.pop(0)
-            with suppress(UserError, Stopped):  # whoever needs the shard will meet the same
+            with suppress(UserError, Stopped):  # the reader of the shard will raise the same
                 self._fetch(self.shards[shard])
 
     def _open(self, number: int) -> File:
@@ -149,17 +149,17 @@ class CachedStore(Store):
                 if os.fstat(file.descriptor).st_size == shard.bytes:
                     os.utime(path)
                     return file
-                path.unlink()  # a loss of power can leave this behind, a download not
+                path.unlink()  # only a power failure can leave this behind
             self._fetch(shard)
 
     def _fetch(self, shard: Shard) -> None:
-        """Download a shard unless it is there; where another thread or process is doing so, wait for it.
+        """Download a shard unless it exists; if another thread or process is doing so, wait for it.
 
-        Whoever has locked the part file owns it. The kernel takes the lock from a process that dies, and the next
-        owner goes on with the bytes that are there.
+        The holder of the lock on the part file owns it. The kernel releases the lock of a dead process, and the next
+        owner resumes the download.
         """
         path = self.folder / shard.name
-        part = path.with_name(f"{shard.name}.{shard.bytes}.part")  # what it will take of the cache
+        part = path.with_name(f"{shard.name}.{shard.bytes}.part")  # its name states its final size
         try:
             while not path.exists():
                 with locked(self.cache, self.patience):
@@ -205,14 +205,14 @@ class CachedStore(Store):
         download(self.source, shard.name, descriptor, write, shard.bytes, shard.sha256, self.patience)
 
     def _evict_one(self, keep: Path) -> bool:
-        """Another program has filled the disk: give back what we have."""
+        """Free the cache's files after another program has filled the disk."""
         with self.lock:
-            self.files.clear()  # a removed file takes its room as long as it is open
+            self.files.clear()  # an open file uses disk space even after its removal
         with locked(self.cache, self.patience):
             return self._evict(keep, sum(size for _, size, _ in self._held()) - 1)
 
     def _evict(self, keep: Path, limit: int) -> bool:
-        """Remove the least recently used files until no more than `limit` bytes are held; say if there were any."""
+        """Remove the least recently used files until at most `limit` bytes are used; tell whether there were any."""
         held = sorted(self._held())
         total, removed = sum(size for _, size, _ in held), False
         for _, size, path in held:
@@ -224,7 +224,7 @@ class CachedStore(Store):
         return removed
 
     def _held(self) -> Iterator[tuple[float, int, Path]]:
-        """List the shards of the cache, and those under way with the size they will have: when used, bytes, path."""
+        """List the shards of the cache, and downloads with their final size: time of use, bytes, path."""
         for path in [*self.cache.glob("*/*.tar"), *self.cache.glob("*/*.part")]:
             with suppress(FileNotFoundError):
                 found = path.stat()
@@ -232,7 +232,7 @@ class CachedStore(Store):
 
 
 def disk_error(path: Path, error: OSError) -> UserError:
-    """Say that the cache's disk fails, or is full."""
+    """Return the error for a cache whose disk fails or is full."""
     return UserError(
         f"{path}: {error.strerror}; name another folder in data.cache.folder, or allow it fewer data.cache.bytes"
     )
@@ -240,7 +240,7 @@ def disk_error(path: Path, error: OSError) -> UserError:
 
 @contextmanager
 def locked(folder: Path, patience: Patience) -> Iterator[None]:
-    """Have a folder to oneself, among the processes that ask for it."""
+    """Hold the exclusive lock of a folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         lock(descriptor, patience)
@@ -250,7 +250,7 @@ def locked(folder: Path, patience: Patience) -> Iterator[None]:
 
 
 def lock(descriptor: int, patience: Patience) -> None:
-    """Wait for the lock on an open file, and no longer than anybody wants it."""
+    """Wait for the lock on an open file, as long as somebody needs it."""
     while True:
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -260,7 +260,7 @@ def lock(descriptor: int, patience: Patience) -> None:
 
 
 def write_at(descriptor: int, data: bytes, offset: int) -> None:
-    """Write all of it: a disk that is nearly full takes a part."""
+    """Write all bytes: a nearly full disk may write only a part at a time."""
     while data:
         written = os.pwrite(descriptor, data, offset)
         data, offset = data[written:], offset + written
@@ -273,7 +273,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _is_orphan(part: Path) -> bool:
-    """Whether the process that was downloading it is no more."""
+    """Tell whether the downloading process has ended."""
     with suppress(OSError):
         descriptor = os.open(part, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Bytes from web servers and object stores, however often it takes."""
+"""Downloads from web servers and object stores, with retries."""
 
 import base64
 import hashlib
@@ -25,16 +25,16 @@ from ganlab.types import UserError
 
 T = TypeVar("T")
 PIECE, BLOCK = 16 * 2**20, 2**18
-"""Bytes of one request to an object store, and of one read from a connection."""
+"""Bytes per request to an object store, and per read from a connection."""
 TRY_AGAIN = (408, 425, 429)
-"""HTTP answers, beside 5xx, that may be another one later."""
+"""HTTP statuses, besides 5xx, that are worth a retry."""
 STRANGE = 3
-"""Times that an error of no known kind is tried again."""
+"""Retries after an unknown error."""
 LONGEST_PAUSE = 10.0
 LEAST = 2**14
-"""Bytes that count as an answer: a source that sends one now and then would never be given up."""
+"""Bytes that count as progress: a source that sends one byte now and then must still time out."""
 CHECKS = 3
-"""Downloads of a file whose checksum is wrong before it is called damaged."""
+"""Downloads of a file with a wrong checksum before it counts as damaged."""
 
 
 class Stopped(Exception):  # noqa: N818 (not an error)
@@ -42,11 +42,11 @@ class Stopped(Exception):  # noqa: N818 (not an error)
 
 
 class Refused(Exception):  # noqa: N818 (it becomes a UserError)
-    """The source will give no other answer."""
+    """The source refuses, and a retry would not help."""
 
 
 class NotInFile(Refused):
-    """The file ends before the bytes that were asked for: it has `size`, where the server says so."""
+    """The file ends before the requested bytes; `size` is its size if the server states it."""
 
     def __init__(self, message: str, size: int | None) -> None:
         super().__init__(message)
@@ -55,22 +55,22 @@ class NotInFile(Refused):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a source may take. All are seconds."""
+    """Timeouts and pauses of retries, in seconds."""
 
     answer: float = 30.0
-    """Until it answers, or sends the next 16 KiB of an answer."""
+    """Timeout of one answer, or of its next 16 KiB."""
     total: float = 300.0
-    """Without 16 KiB of news, over all attempts: a slow source may take longer, a dead one not."""
+    """Timeout without 16 KiB of progress, over all attempts: a slow source may take longer, a dead one may not."""
     pause: float = 0.2
-    """Before the second attempt; doubled before each further one, up to ten seconds, and varied by half."""
+    """Pause before the second attempt; doubled before each further one, up to ten seconds, and varied by half."""
     stopped: Event = field(default_factory=Event)
-    """Set: give up now."""
+    """Set to stop all attempts."""
 
 
 def persist(place: str, attempt: Callable[[], T], patience: Patience, progress: Callable[[], int] = lambda: 0) -> T:
-    """Make attempts until one succeeds; UserError, naming `place`, for a refusal or when patience is at an end.
+    """Retry until an attempt succeeds; UserError, naming `place`, for a refusal or after the timeout.
 
-    `progress` says how many bytes have come so far: enough new ones renew the patience.
+    `progress` returns the bytes received so far: enough new ones restart the timeout.
     """
     best, since, tries = progress(), time.monotonic(), 0
     while not patience.stopped.is_set():
@@ -97,9 +97,9 @@ def persist(place: str, attempt: Callable[[], T], patience: Patience, progress: 
 
 
 def stream(place: Location, name: str, start: int, stop: int | None, patience: Patience) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, bytes) of a file from `start` on in one attempt; `stop` is its size, where that is known.
+    """Yield (offset, bytes) of a file from `start` on in one attempt; `stop` is its size, if known.
 
-    A server that knows no ranges begins at 0. A connection that is cut ends the stream or raises OSError.
+    A server without ranges starts at 0. A broken connection ends the stream or raises OSError.
     """
     if place.scheme in WEB:
         yield from _from_web(place.url(name), start, patience)
@@ -123,9 +123,9 @@ def download(
     sha256: str,
     patience: Patience,
 ) -> None:
-    """Complete an open file that holds the first bytes of one elsewhere; its size and sha256 where they are known.
+    """Complete an open file that holds the first bytes of a remote one; `size` and `sha256` if known.
 
-    `write(data, offset)` puts bytes into it. UserError, with both checksums, for a file that is another one each time.
+    `write(data, offset)` writes into it. UserError, with both checksums, if the checksum is wrong each time.
     """
 
     def attempt() -> None:
@@ -162,7 +162,7 @@ def _from_web(url: str, start: int, patience: Patience) -> Iterator[tuple[int, b
     except NotInFile as error:
         if error.size == start:
             return  # nothing is missing: the download was stopped between its last byte and its end
-        answer = _ask(url, {}, patience)  # what is there is of another file
+        answer = _ask(url, {}, patience)  # the existing bytes are of another file
     with answer:
         expected = answer.length
         offset = first = start if answer.status == http.client.PARTIAL_CONTENT else 0
@@ -181,7 +181,7 @@ def _from_web(url: str, start: int, patience: Patience) -> Iterator[tuple[int, b
 
 
 def _ask(url: str, headers: dict[str, str], patience: Patience, method: str = "GET") -> Any:
-    """Open a URL; a name and password that ~/.netrc has for its host go there, and to no host that it redirects to."""
+    """Open a URL, with its host's credentials from ~/.netrc, which are not sent to redirected hosts."""
     request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 (http or https: see `parse`)
     if user := _user(urlsplit(url).hostname or ""):
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(user.encode()).decode()}")
@@ -198,10 +198,10 @@ def _ask(url: str, headers: dict[str, str], patience: Patience, method: str = "G
 
 
 def _user(host: str) -> str:
-    """Return NAME:PASSWORD for a host; empty where there is none."""
+    """Return NAME:PASSWORD for a host, empty if there is none."""
     try:
         found = netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").authenticators(host)
-    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):  # nobody says that the file is of use to us
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):  # the file may be for other programs
         return ""
     return f"{found[0]}:{found[2]}" if found else ""
 
@@ -227,7 +227,7 @@ def _files(url: str) -> tuple[Any, str]:
 
 
 def list_shards(place: Location, patience: Patience) -> tuple[str, ...]:
-    """Name the tars in a folder, in order; UserError where none are, or where nobody can tell."""
+    """Name the tars in a folder, in order; UserError if there are none, or the source cannot list them."""
 
     def listed() -> list[str]:
         files, path = _files(place.url(""))
@@ -245,22 +245,22 @@ def list_shards(place: Location, patience: Patience) -> tuple[str, ...]:
 
 
 class RemoteFile(io.RawIOBase):
-    """A file elsewhere, of which only what is read is fetched."""
+    """A remote file, of which only the bytes that are read are fetched."""
 
     def __init__(self, place: Location, name: str, patience: Patience) -> None:
         self.place, self.name, self.patience = place, name, patience
         self.at, self.size = 0, persist(f"{place}{name}", self._size, patience)
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True: it can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it can be sought in."""
+        """Return True: it can be sought in."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place."""
+        """Move to an offset."""
         self.at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
         return self.at
 

@@ -1,4 +1,4 @@
-"""Where images come from before they are packed."""
+"""Sources of images for packing."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ ACCEPTED = (
 
 
 def open_source(path: str | Path) -> Source:
-    """Open images by what the path looks like; UserError says what is accepted, and what is wrong with a file."""
+    """Open a source by the form of its path; UserError lists the accepted forms, or the fault of a file."""
     if str(path).startswith("torchvision:") and str(path).count(":") > 1:
-        from ganlab.data.make.sources.torchvision_sets import open_torchvision  # seconds, for those who ask for it
+        from ganlab.data.make.sources.torchvision_sets import open_torchvision  # its import takes seconds
 
         source: Source = open_torchvision(str(path))
     else:

@@ -29,11 +29,11 @@ class Arrays(Source):
     reopen: Callable[[Path], "Arrays"]
 
     def __reduce__(self) -> tuple[Callable[[Path], "Arrays"], tuple[Path]]:
-        return self.reopen, (self.path,)  # a memory map would be copied into each process
+        return self.reopen, (self.path,)  # pickling would copy the memory map
 
     @property
     def channels(self) -> int:
-        """The length of the last axis, 1 where there is none."""
+        """The length of the last axis, 1 without one."""
         return int(self.pixels.shape[3]) if self.pixels.ndim == 4 else 1
 
     def __len__(self) -> int:
@@ -41,18 +41,18 @@ class Arrays(Source):
 
     @cached_property
     def stamps(self) -> list[Any]:
-        """Of the files; an .npz has a checksum of each array."""
+        """Stamp of the files; an .npz has a checksum of each array."""
         if self.path.suffix == ".npz":
             with zipfile.ZipFile(self.path) as archive:
                 return [file.CRC for file in archive.infolist()]
         return list(map(stamp_of, self.files))
 
     def stamp(self, i: int) -> list[Any]:
-        """Stamp the whole, and the position in it."""
+        """Stamp the array, and the position in it."""
         return [i, *self.stamps]
 
     def describe(self, i: int) -> str:
-        """Give the array's file and the position in it."""
+        """Return the array's file and the position in it."""
         return f"{self.path}, image {i}"
 
     def image(self, i: int) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What every source of images is."""
+"""The interface of sources."""
 
 import hashlib
 import json
@@ -15,12 +15,12 @@ from ganlab.types import UserError
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """Images in a fixed order, with or without labels; other processes may be given it."""
+    """Images in a fixed order, with or without labels; it can be pickled for other processes."""
 
     path: Path
     labels: list[int] | None
     class_names: tuple[str, ...]
-    """One for each class; empty without labels."""
+    """One name per class; empty without labels."""
 
     @property
     def name(self) -> str:
@@ -29,11 +29,11 @@ class Source(ABC):
 
     @property
     def channels(self) -> int | None:
-        """The channels of every image, or None where only the images tell."""
+        """The channels of every image, or None if only decoding shows them."""
         return None
 
     def facts(self) -> list[Any]:
-        """Give what tells each image and its label from later ones in their place, cheaply: nothing is decoded."""
+        """Return what identifies the current images and labels, without decoding."""
         return [(self.stamp(i), None if self.labels is None else self.labels[i]) for i in range(len(self))]
 
     @abstractmethod
@@ -41,30 +41,30 @@ class Source(ABC):
 
     @abstractmethod
     def stamp(self, i: int) -> list[Any]:
-        """Give what changes when image `i` does, as JSON: name, size and time of its file, or its checksum."""
+        """Return what changes when image `i` does, as JSON: name, size and time of its file, or its checksum."""
 
     @abstractmethod
     def describe(self, i: int) -> str:
-        """Say where image `i` lies, for a person."""
+        """Return where image `i` lies, for messages."""
 
     @abstractmethod
     def image(self, i: int) -> Image.Image:
-        """Decode image `i`, in whatever 8-bit mode it has; UserError names it where it cannot be decoded."""
+        """Decode image `i` in its own 8-bit mode; UserError names it if it cannot be decoded."""
 
 
 def state_of(facts: list[Any]) -> str:
-    """Hash what `Source.facts` gives of some images."""
+    """Hash the `Source.facts` of some images."""
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def stamp_of(path: Path) -> list[Any]:
-    """Give the name of a file, its bytes and when it was changed, in ns."""
+    """Return the name of a file, its size and its modification time in ns."""
     found = path.stat()
     return [path.name, found.st_size, found.st_mtime_ns]
 
 
 def checked_labels(path: Path, labels: list[Any], count: int) -> list[int]:
-    """Return the labels where they are classes, one for each image; else UserError."""
+    """Return the labels if they are classes, one per image; else UserError."""
     if len(labels) != count:
         raise UserError(f"{path}: {len(labels)} labels for {count} images; give one for each")
     if bad := [label for label in labels if type(label) is not int or not 0 <= label < 2**31]:
@@ -73,7 +73,7 @@ def checked_labels(path: Path, labels: list[Any], count: int) -> list[int]:
 
 
 def checked_names(path: Path, labels: list[int], names: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Return a name for every class, its number where there are no names; UserError where there are too few."""
+    """Return a name for every class, its number if there are no names; UserError if there are too few."""
     classes = max(labels, default=-1) + 1
     if names is None:
         return tuple(map(str, range(classes)))

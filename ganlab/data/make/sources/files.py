@@ -40,7 +40,7 @@ class Files(Source):
         """Open file `i` to read its bytes."""
 
     def image(self, i: int) -> Image.Image:
-        """Decode a file, upright: as its camera says, not as its sensor lay."""
+        """Decode a file, rotated as its EXIF orientation says."""
         try:
             with self.open(i) as file, Image.open(file) as picture:
                 if picture.mode in ("I", "F"):
@@ -56,7 +56,7 @@ class Files(Source):
 
 def _is_image(name: str) -> bool:
     path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)  # ._x.jpg is no image but its attributes
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)  # ._x.jpg holds attributes, not an image
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
@@ -188,7 +188,7 @@ class Lmdb(Files):
 
     @cached_property
     def reading(self) -> Any:
-        """A transaction that reads."""
+        """A read transaction."""
         return _lmdb(self.path).begin()
 
     def open(self, i: int) -> Any:

@@ -14,12 +14,12 @@ from ganlab.data.make.sources.base import Source, checked_labels, checked_names
 from ganlab.types import UserError
 
 STAMPED = 64
-"""Images, spread over the dataset, that stand for all."""
+"""Number of images, spread over the dataset, in its hash."""
 
 
 @dataclass(frozen=True)
 class Torchvision(Source):
-    """A torchvision dataset that somebody has downloaded."""
+    """A torchvision dataset that is already downloaded."""
 
     dataset: Any
 
@@ -33,7 +33,7 @@ class Torchvision(Source):
 
     @cached_property
     def few(self) -> str:
-        """A hash of some images: which files they come from is torchvision's secret."""
+        """A hash of some images, since torchvision does not tell their files."""
         chosen = range(0, len(self), -(-len(self) // STAMPED))
         return hashlib.sha256(b"".join(self.image(i).tobytes() for i in chosen)).hexdigest()
 
@@ -82,7 +82,7 @@ def open_torchvision(spelled: str) -> Torchvision:
 
 
 def _labels(dataset: Any) -> list[int] | None:
-    """List the classes; None where the targets are of another kind, or -1 as torchvision writes for none."""
+    """List the classes; None if the targets are of another kind, or -1, torchvision's value for none."""
     if not isinstance(dataset[0][1], int):
         return None
     listed = getattr(dataset, "targets", getattr(dataset, "labels", None))

@@ -1,4 +1,4 @@
-"""What this machine could do, what the model asks of it, and what to suspect where a run stays far below."""
+"""The machine's limit for a model: measured speeds, counted work, and the likeliest bottleneck of a run."""
 
 import copy
 import math
@@ -20,52 +20,49 @@ from ganlab.engine.game import Game
 from ganlab.types import Phase, Precision
 
 SECONDS = 2.0
-"""A person who asks for the machine's figures waits so long for them."""
+"""Duration of the measurement in `ganlab show --time`."""
 
 SECONDS_AT_START = {"cpu": 0.2, "cuda": 2.0}
-"""And so long whenever training starts, by device: on a CPU the fastest of a few calls is stable after that."""
+"""Duration at the start of training, by device: on a CPU the fastest of a few calls is stable by then."""
 
 ENOUGH, LARGEST = 0.005, 8192
-"""Matrices are doubled until a product takes so many seconds, or they have so many rows."""
+"""Seconds of a product, and rows of a matrix, at which the matrices are not doubled any further."""
 
 BESIDE = ("data", "reduction", "logging")
-"""Parts of a tick's time that are no steps."""
+"""Parts of a tick's time that are not steps."""
 
 LAZY = 16
-"""R1 at every so many steps does no worse (Karras et al. 2020, section 3.1)."""
+"""R1 every 16 steps works equally well (Karras et al. 2020, section 3.1)."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What one process can do here."""
+    """Speeds of one process on this machine."""
 
     flops: Mapping[str, float]
-    """Floating-point operations a second in a large matrix product, by precision."""
+    """Floating-point operations per second in a large matrix product, by precision."""
     bytes: float
-    """Bytes a second of a large copy, those read and those written."""
+    """Bytes per second of a large copy, read and written."""
     launch: float
     """Seconds from one small operator to the next."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one real image asks for: its part of the steps of all players, each as often as it steps.
-
-    Penalties count at every step with a due one, `1 / every` of them.
-    """
+    """Work per real image: its share of all players' steps, weighted by how often steps and penalties are due."""
 
     operations: float
-    """Floating-point operations in matrix products and convolutions; a multiplication with its addition is two."""
+    """Floating-point operations in matrix products and convolutions; a multiply-add counts as two."""
     operators: float
-    """Torch operators that do something, and on a GPU launch it: views are left out."""
+    """Torch operators that compute something, kernel launches on a GPU: views are not counted."""
 
     def limit(self, rates: Rates, precision: str) -> float:
-        """Return images a second for one process, were every operation part of a large matrix product."""
+        """Return images per second of one process if all operations ran at the speed of a large matrix product."""
         return rates.flops[precision] / self.operations
 
 
 def measure(device: torch.device, precisions: Sequence[str], seconds: float) -> Rates:
-    """Measure this machine for about so many seconds, with the threads that torch has now."""
+    """Measure this machine for about `seconds`, with torch's current number of threads."""
     each, repeat = seconds / (len(precisions) + 2), 10 if device.type == "cuda" else 1
     flops = {precision: matrix_rate(device, precision, each, repeat) for precision in precisions}
     source = torch.zeros((256 if device.type == "cuda" else 64) * 2**20, dtype=torch.uint8, device=device)
@@ -75,12 +72,12 @@ def measure(device: torch.device, precisions: Sequence[str], seconds: float) -> 
     if device.type == "cuda":
         del source, target
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)  # the run's memory is its own
+        torch.cuda.reset_peak_memory_stats(device)  # leave the run's statistics unaffected
     return rates
 
 
 def matrix_rate(device: torch.device, precision: str, seconds: float, repeat: int) -> float:
-    """Return the operations a second of the fastest matrix product: one that takes a while, or the largest."""
+    """Return the operations per second of the fastest large matrix product."""
     dtype = {"fp64": torch.float64, "bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
@@ -88,12 +85,12 @@ def matrix_rate(device: torch.device, precision: str, seconds: float, repeat: in
         size, taken = 128, 0.0
         while taken < ENOUGH and size < LARGEST:
             size *= 2
-            draw = torch.Generator(device).manual_seed(0)  # of zeros, a GPU makes faster work
+            draw = torch.Generator(device).manual_seed(0)  # a GPU multiplies zeros faster
             matrix = torch.randn(size, size, device=device, generator=draw).to(dtype)
             product = partial(torch.mm, matrix, matrix, out=torch.empty_like(matrix))
             taken = shortest(product, device, 0.0, repeat)
         ways: list[Callable[[], Any]] = [product]
-        if device.type == "cpu":  # convolutions are another library's, on some CPUs twice as fast at the same product
+        if device.type == "cpu":  # convolutions use another library, on some CPUs twice as fast
             pixels = matrix.view(16, size // 64, 4, size).permute(0, 3, 1, 2)
             ways.append(partial(F.conv2d, pixels, matrix[:, :, None, None]))
         return 2 * size**3 / min(shortest(way, device, seconds / len(ways), repeat) for way in ways)
@@ -102,7 +99,7 @@ def matrix_rate(device: torch.device, precision: str, seconds: float, repeat: in
 
 
 def shortest(act: Callable[[], Any], device: torch.device, seconds: float, repeat: int) -> float:
-    """Return the seconds of one call: the fewest met, since whatever else runs here only adds to them."""
+    """Return the shortest time of one call in seconds, since other load only adds to it."""
     act()
     best, end = math.inf, time.perf_counter() + seconds
     while best == math.inf or time.perf_counter() < end:
@@ -114,26 +111,26 @@ def shortest(act: Callable[[], Any], device: torch.device, seconds: float, repea
 
 
 def now(device: torch.device) -> float:
-    """Return the time, in seconds, at which the device has done what it was given."""
+    """Return the time in seconds once the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def rivals(precision: Precision, device: torch.device) -> Sequence[str]:
-    """Return the precisions to measure: the run's, and for a slow one the faster ones that the device may have."""
+    """Return the precisions to measure: the run's, and for fp32 on a GPU the faster ones too."""
     return (precision, "tf32", "bf16") if device.type == "cuda" and precision == "fp32" else (precision,)
 
 
 class Counter(TorchDispatchMode):
-    """Counts what passes through torch's dispatcher, backward passes included."""
+    """Counts the operators that torch dispatches, backward passes included."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations = self.operators = 0
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Let the operator do its work, and count it."""
+        """Run the operator and count it."""
         out = operator(*args, **(kwargs or {}))
         self.operators += operator.namespace == "aten" and not operator.is_view
         if operator.overloadpacket in flop_registry:
@@ -142,7 +139,7 @@ class Counter(TorchDispatchMode):
 
 
 def examples(model: Game, phase: Phase, n: int, device: torch.device) -> dict[str, Tensor]:
-    """Return `n` reals of a phase as floats, all alike."""
+    """Return `n` reals of a phase as floats, all zeros."""
     image = phase.image
     real = torch.zeros(n, image.channels, image.height, image.width, dtype=model.real_dtype, device=device)
     return {"real": real, "labels": torch.zeros(n, dtype=torch.int64, device=device)}
@@ -150,12 +147,12 @@ def examples(model: Game, phase: Phase, n: int, device: torch.device) -> dict[st
 
 @contextmanager
 def without_numbers(model: Game) -> Iterator[Game]:
-    """Give a seated copy of a model that nobody has seated, whose tensors have shapes alone: nothing is computed."""
+    """Yield a seated copy of an unseated model with fake tensors, which have shapes but no values."""
     shapes = FakeTensorMode()
     with FakeCopyMode(shapes):
         model = copy.deepcopy(model)
     with shapes:
-        for module in model.modules():  # one that was made on the meta device is to draw noise, which that cannot
+        for module in model.modules():  # the meta device cannot draw noise
             held: dict[str, Any] = {**module._parameters, **module._buffers}
             for name, tensor in held.items():
                 if tensor is not None and tensor.is_meta:
@@ -167,10 +164,10 @@ def without_numbers(model: Game) -> Iterator[Game]:
 
 
 def count(model: Game, phase: Phase, batch: int) -> Work:
-    """Count what a model that nobody has seated yet does in a phase, with so many reals per process and round.
+    """Count the work of an unseated model in a phase, with `batch` reals per process and round.
 
-    The steps are made without numbers, and so before there is a process group. (FlopCounterMode, which knows the same
-    formulas, refuses the backward pass inside a penalty.)
+    The steps run on fake tensors, before there is a process group. (FlopCounterMode, which has the same formulas, fails
+    on the backward pass inside a penalty.)
     """
     operations = operators = 0.0
     with without_numbers(model) as model:
@@ -190,10 +187,10 @@ def count(model: Game, phase: Phase, batch: int) -> Work:
     return Work(operations, operators)
 
 
-def play(model: Game, phase: Phase, batch: int, seconds: float) -> dict[str, float]:
-    """Play rounds of a seated model on random images for about so many seconds, after two cycles of warming up.
+def time_rounds(model: Game, phase: Phase, batch: int, seconds: float) -> dict[str, float]:
+    """Time rounds of a seated model on random images for about `seconds`, after two cycles of warm-up.
 
-    Returns the images a second, and the parts of a tick's time.
+    Returns `images_per_second`, and the parts of the time as `seconds/<name>`.
     """
     device, cycle = model.device, model.cycle()
     reals = examples(model, phase, batch, device)
@@ -216,14 +213,14 @@ def play(model: Game, phase: Phase, batch: int, seconds: float) -> dict[str, flo
 def first_suspect(
     row: Mapping[str, Any], launching: float, every: Mapping[str, int], precision: str, rates: Rates
 ) -> tuple[str, str]:
-    """Say what most likely keeps a run from the machine's limit, and what may be done about it.
+    """Return the likeliest bottleneck of a run and a remedy.
 
     Args:
-        row: a tick's line, with the parts of its time in seconds: `seconds/data`, `seconds/discriminator`, ...
-        launching: seconds that it takes to launch the tick's operators, for each second of the tick.
-        every: of the penalties on a gradient, by name.
-        precision: the run's,
-        rates: in which, and perhaps in others, matrix products have been measured.
+        row: a tick's line, with the parts of its time: `seconds/data`, `seconds/discriminator`, ...
+        launching: fraction of the tick that launching its operators takes.
+        every: period of each penalty on a gradient, by name.
+        precision: the run's precision.
+        rates: measured speeds, in this precision and perhaps in others.
     """
     tick = sum(value for name, value in row.items() if name.startswith("seconds/"))
     data = row["seconds/data"] / tick
@@ -233,7 +230,7 @@ def first_suspect(
     steps = sum(value for name, value in row.items() if name.startswith("seconds/") and name[8:] not in BESIDE)
     if data > 0.1:
         return "data", (
-            f"{data:.0%} of the time the steps wait for images; raise machine.decode_threads, give images of the "
+            f"{data:.0%} of the time the steps wait for images; raise machine.decode_threads, pack images at the "
             "networks' size, and see `ganlab data bench`"
         )
     if penalty > 0.5 and (frequent := [name for name, k in every.items() if k < LAZY]):
@@ -258,13 +255,13 @@ def first_suspect(
 
 
 def figures(rates: Rates, device: torch.device) -> dict[str, Any]:
-    """Return what is measured, and on what, as plain values."""
+    """Return the measured speeds and the device as plain values."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {"device": name, "threads": torch.get_num_threads(), **asdict(rates)}
 
 
 def tell_machine(rates: Rates, device: torch.device) -> str:
-    """Say what a process can do here."""
+    """Describe the measured speeds in one line."""
     where, flops = figures(rates, device), ", ".join(f"{short(rate)}FLOP/s in {p}" for p, rate in rates.flops.items())
     return (
         f"{where['device']}, {where['threads']} thread{'s' * (where['threads'] > 1)}: matrix products {flops}; "
@@ -273,7 +270,7 @@ def tell_machine(rates: Rates, device: torch.device) -> str:
 
 
 def tell_limit(work: Work, limit: float, phase: Phase) -> str:
-    """Say what an image asks for, and how many of them there can be."""
+    """Describe the work per image and the limit in one line."""
     return (
         f"{limit:,.1f} images/s at {phase.image.height} px, were all {short(work.operations)}FLOP of an image large "
         f"matrix products ({work.operators:,.0f} operators)"
@@ -281,7 +278,7 @@ def tell_limit(work: Work, limit: float, phase: Phase) -> str:
 
 
 def tell_share(model: Game, work: Work, rates: Rates, row: Mapping[str, Any], processes: int) -> str:
-    """Say what share of the limit a tick's line shows, and what keeps it from more."""
+    """Describe the share of the limit in a tick's line, and the likeliest bottleneck."""
     rate = row["images_per_second"]
     launching = work.operators * rates.launch * rate / processes
     penalties = {name: p for player in model.players.values() for name, p in player.regularizers.items()}
@@ -291,6 +288,6 @@ def tell_share(model: Game, work: Work, rates: Rates, row: Mapping[str, Any], pr
 
 
 def short(value: float) -> str:
-    """`61.2 G`: a decimal and a prefix, of a number of 1 at least."""
+    """Format a number of at least 1 with an SI prefix: `61.2 G`."""
     power = int(math.log10(value)) // 3
     return f"{value / 1000**power:.1f} {' kMGTPE'[power].strip()}"
