@@ -8,7 +8,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.distributed_c10d import Store, _get_default_group, _get_default_store
-from torch.distributed.tensor import DTensor
 
 from ganlab.types import UserError
 
@@ -97,6 +96,8 @@ def differing(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
     Compared are two float64 sums of each: the difference of the plain sum, and that of the norm, in norms. What is
     sharded is left out.
     """
+    from torch.distributed.tensor import DTensor  # slow, and for several processes alone
+
     named = [(name, value) for name, value in tensors if not isinstance(value, DTensor)]
     if not named:
         return []

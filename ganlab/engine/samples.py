@@ -8,11 +8,8 @@ from torch import Tensor, nn
 
 from ganlab.engine import sharding
 from ganlab.pictures.grids import to_uint8
-from ganlab.seeding import Noise
+from ganlab.seeding import SAMPLE_BATCH, Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents, UserError
-
-SAMPLE_BATCH = 64
-"""Samples are always made this many at a time, so that image i of a seed is the same whatever is asked for."""
 
 
 class Sampling(pl.LightningModule):
