@@ -8,7 +8,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.distributed_c10d import Store, _get_default_group, _get_default_store
-from torch.distributed.tensor import DTensor
 
 from ganlab.types import UserError
 
@@ -96,6 +95,8 @@ def differing(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
 
     It compares each tensor's float64 sum and norm, relative to the norm. Sharded tensors are skipped.
     """
+    from torch.distributed.tensor import DTensor  # slow, and for several processes alone
+
     named = [(name, value) for name, value in tensors if not isinstance(value, DTensor)]
     if not named:
         return []

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from ganlab.keys import key as key
 
+SAMPLE_BATCH = 64
+"""Samples are always made this many at a time, so that image i of a seed is the same whatever is asked for."""
+
 
 def seed_everything(seed: int) -> None:
     """Seed torch's global generators, which draw the initial weights and nothing else."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_runs as runs
 from repository import REPOSITORY
 
 SLOW = {
@@ -15,10 +16,17 @@ SLOW = {
     "lightning_fabric",
     "torchvision",
     "wandb",
+    "torchmetrics",
+    "scipy",
     "omegaconf",
+    "beartype",
     "webdataset",
     "jaxtyping",
 }
+LIGHTNING = {"pytorch_lightning", "lightning_fabric", "torchmetrics", "torchvision", "scipy"}
+"""With what it imports by itself."""
+MODEL = {"torch", *LIGHTNING, "omegaconf", "beartype", "jaxtyping"}
+"""Of who reads a config and makes its model."""
 CALL = f"""
 import sys
 from ganlab.cli import main
@@ -72,3 +80,29 @@ def test_results_are_compared_without_torch(tmp_path: Path) -> None:
     row = '{"name": "fid", "metric": "fid", "value": 1, "standard_error": null, "nimg": 1, "protocol": {}}'
     (tmp_path / "results.jsonl").write_text(row + "\n")
     assert imported("compare", tmp_path) == set()
+
+
+def test_two_folders_are_compared_without_lightning(dataset: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("GANLAB_CACHE", str(tmp_path))
+    assert imported("evaluate", dataset, dataset, "--metrics", "swd") == {"torch", "jaxtyping"}
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("startup")
+    config = runs.write_config(folder, dataset)
+    words = ("train", config, f"run={folder / 'run'}", "train.total_nimg=48", "logging.wandb=disabled")
+    assert imported(*words) <= MODEL
+    return folder / "run"
+
+
+@pytest.mark.parametrize("verb", ["show", "sample", "evaluate", "export"])
+def test_a_model_brings_lightning_and_no_wandb(trained: Path, tmp_path: Path, monkeypatch, verb: str) -> None:
+    monkeypatch.setenv("GANLAB_CACHE", str(tmp_path))
+    words = {
+        "show": (trained / "config.yaml",),
+        "sample": (trained, "-n", 4, "--out", tmp_path / "grid.png"),
+        "evaluate": (trained, "--metrics", "swd", "-n", 16),
+        "export": (trained, "--out", tmp_path / "export"),
+    }
+    assert imported(verb, *words[verb]) <= MODEL

@@ -70,6 +70,16 @@ def test_wandb_holds_the_config_and_the_same_id_after_a_resume(mirrored):
         assert run.config["data"]["image"] == {"height": 16, "width": 16, "channels": 1, "classes": 3}
 
 
+def test_wandb_is_told_no_secret_of_a_url(tmp_path):
+    url = "https://me:hunter2@data.lab.org/faces-{000..009}.tar?X-Amz-Signature=c0ffee"
+    Tracker(tmp_path, "offline", "p", {"data": {"url": url}, "evaluation": {"data": [f"s3://{url[8:]}"]}}).finish()
+    (run,) = offline_runs(tmp_path)
+    place = "data.lab.org/faces-{000..009}.tar"
+    assert run.config["data"] == {"url": f"https://{place}"} and run.config["evaluation"] == {"data": [f"s3://{place}"]}
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert not [secret for secret in (b"hunter2", b"c0ffee") if secret in written]
+
+
 def test_two_runs_have_two_ids(tmp_path):
     ids = set()
     for name in ("a", "b"):

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import wandb
-
+from ganlab.data.read.location import redact_all
 from ganlab.files import atomic_write
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ class Tracker:
         mode: online, offline or disabled; None is online if the user is logged in, else offline. It never asks for a
             key: online without one is offline too.
         project: W&B project.
-        config: the run's config, as plain values.
+        config: the run's config, as plain values. Of a URL in it W&B is told no user, password or query.
     """
 
     def __init__(self, folder: Path, mode: Any, project: str, config: dict[str, Any]) -> None:
@@ -42,6 +41,8 @@ class Tracker:
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="wandb")
         if mode == "disabled":
             return
+        import wandb  # slow, and only needed here
+
         if mode == "online" and not logged_in():  # W&B would ask for a key and wait
             log.warning("W&B is offline: nobody is logged in; `wandb login`, then `wandb sync` sends the run")
             mode = "offline"
@@ -60,6 +61,8 @@ class Tracker:
     def _log(self, nimg: int, values: dict[str, Any]) -> None:
         if self.run is None:
             return
+        import wandb
+
         try:
             images = {name: wandb.Image(str(v.result())) for name, v in values.items() if isinstance(v, Future)}
             self.run.log({**values, **images, "nimg": nimg}, step=nimg)
@@ -88,6 +91,8 @@ class Tracker:
             log.warning("W&B could not end its run: %s", error)
 
     def _init(self, folder: Path, mode: Any, project: str, config: dict[str, Any]) -> Any:
+        import wandb
+
         (folder / "wandb").mkdir(exist_ok=True)
         name = folder / "wandb" / "run-id.txt"
         if not name.exists():
@@ -100,7 +105,7 @@ class Tracker:
             project=project,
             mode=mode,
             resume="allow" if mode == "online" else None,
-            config=config,
+            config=redact_all(config),
             settings=wandb.Settings(silent=True, init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS),
         )
         run.define_metric("*", step_metric="nimg")
@@ -111,6 +116,8 @@ def logged_in() -> bool:
     """Tell whether W&B would find a key, without asking for one."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
+    import wandb
+
     url = wandb.setup().settings.base_url  # from WANDB_BASE_URL or `wandb login --host`
     hosts = [urlsplit(url).netloc]
     if url == wandb.Settings().base_url:

@@ -16,13 +16,10 @@ from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
 from ganlab.evaluation.images import ImageSet, Samples, open_images, open_reals
 from ganlab.evaluation.protocol import circumstances
 from ganlab.evaluation.results import best, error, read
-from ganlab.experiment.config import from_yaml
+from ganlab.experiment.checkpoints import GENERATOR
 from ganlab.experiment.frame import Config, Data, Machine
 from ganlab.experiment.launch import join
-from ganlab.experiment.load import GENERATOR, load
-from ganlab.experiment.parts import is_part
 from ganlab.experiment.records import append
-from ganlab.experiment.targets import inside
 from ganlab.types import UserError
 
 log = logging.getLogger(__name__)
@@ -45,7 +42,7 @@ def evaluate_paths(
 ) -> list[str]:
     """Evaluate, add rows to a run's `results.jsonl`, and return a table, on rank 0."""
     run = Path(target) if is_run(target) else None
-    config = from_yaml(run / "config.yaml", trust) if run else None
+    config = config_of(run, trust) if run else None
     with group() as device:
         network = make_extractor(extractor_part(Path(target), extractor, config), trust)
         if network is not None:
@@ -67,10 +64,19 @@ def is_run(path: str) -> bool:
     return (Path(path) / "checkpoints").is_dir() or (Path(path) / GENERATOR).exists()
 
 
+def config_of(run: Path, trust: Sequence[str]) -> Config:
+    """Read a run's config; what that and the model need to be imported, two folders of images do not."""
+    from ganlab.experiment.config import from_yaml
+
+    return from_yaml(run / "config.yaml", trust)
+
+
 def opened(path: str, n: int | None, device: torch.device, trust: Sequence[str], data: Data | None) -> ImageSet:
     """Open the samples of a run, a dataset, or image files."""
     if not is_run(path):
         return open_images(path, n, data)
+    from ganlab.experiment.load import load
+
     exported = (Path(path) / GENERATOR).exists()
     return Samples(load(path, trust).to(device), n or SAMPLES, SEED, Path(path).resolve().name, exported)
 
@@ -89,8 +95,13 @@ def extractor_part(target: Path, path: Path | None, config: Config | None) -> An
     """
     if path is not None:
         return {"_target_": "ganlab.metrics.features.TorchScriptFeatures", "path": str(path)}
-    part = config.evaluation.extractor if config is not None else None
-    if config is not None and is_part(part) and not inside(str(part["_target_"]), config.trust):
+    if config is None:
+        return None
+    from ganlab.experiment.parts import is_part
+    from ganlab.experiment.targets import inside
+
+    part = config.evaluation.extractor
+    if is_part(part) and not inside(str(part["_target_"]), config.trust):
         log.warning(
             "%s: evaluation.extractor: not made, since it may be any program; name a file with --extractor, or write "
             "--trust %s",

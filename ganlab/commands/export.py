@@ -5,8 +5,9 @@ from pathlib import Path
 
 from safetensors.torch import save
 
+from ganlab.experiment.checkpoints import GENERATOR
 from ganlab.experiment.config import from_saved, to_yaml
-from ganlab.experiment.load import GENERATOR, newest_checkpoint
+from ganlab.experiment.load import newest_checkpoint
 from ganlab.files import atomic_write
 from ganlab.types import UserError
 

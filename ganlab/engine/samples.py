@@ -8,11 +8,8 @@ from torch import Tensor, nn
 
 from ganlab.engine import sharding
 from ganlab.pictures.grids import to_uint8
-from ganlab.seeding import Noise
+from ganlab.seeding import SAMPLE_BATCH, Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents, UserError
-
-SAMPLE_BATCH = 64
-"""Samples are always made in batches of this size, so that image i of a seed does not depend on how many are made."""
 
 
 class Sampling(pl.LightningModule):

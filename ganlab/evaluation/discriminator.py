@@ -1,13 +1,17 @@
 """A discriminator as an extractor, to measure what it has learned about the classes."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganlab.engine.game import Game
 from ganlab.evaluation.images import BLOCK, hash_of_weights
 from ganlab.metrics.features import Extractor
 from ganlab.types import Pixels, UserError
+
+if TYPE_CHECKING:
+    from ganlab.engine.game import Game
 
 GRID = 4
 
@@ -20,7 +24,7 @@ class DiscriminatorFeatures(Extractor):
 
     piece = BLOCK  # batch norm couples the images of a block
 
-    def __init__(self, model: Game) -> None:
+    def __init__(self, model: "Game") -> None:
         network = model.networks["discriminator"]
         sha256 = hash_of_weights(network)
         super().__init__("discriminator", sha256, input_range="-1..1", layers="maxima of convolutions, 4x4")

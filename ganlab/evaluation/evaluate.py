@@ -17,7 +17,6 @@ from ganlab.evaluation.measures import METRICS, Metric
 from ganlab.evaluation.protocol import failed_row, name_of, protocol_of, row_of
 from ganlab.evaluation.side import PATCH_IMAGES, Side
 from ganlab.evaluation.store import on_all
-from ganlab.experiment.parts import build, check_value
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.prdc import nearest
 from ganlab.pictures.grids import grid
@@ -114,6 +113,8 @@ def make_extractor(part: Any, trust: Sequence[str]) -> Extractor | None:
     """Make the extractor of a config; UserError if the part is invalid or its files are missing."""
     if part is None:
         return None
+    from ganlab.experiment.parts import build, check_value
+
     if complaints := list(check_value(part, Extractor, "evaluation.extractor", trust)):
         raise UserError(
             f"{'; '.join(complaints)}; write for example "

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,14 +16,15 @@ from ganlab.data.format.decode import MAX_PIXELS
 from ganlab.data.make.sources import open_source
 from ganlab.data.make.sources.base import state_of
 from ganlab.data.read.location import redact, refuse_secrets
-from ganlab.engine import sharding
-from ganlab.engine.game import Game
-from ganlab.engine.samples import SAMPLE_BATCH
 from ganlab.experiment.frame import Cache, Config, Data
 from ganlab.files import sha256_of
 from ganlab.metrics.features import full_float32
 from ganlab.pictures.grids import to_uint8
+from ganlab.seeding import SAMPLE_BATCH
 from ganlab.types import Labels, Pixels, UserError
+
+if TYPE_CHECKING:
+    from ganlab.engine.game import Game
 
 BLOCK = SAMPLE_BATCH
 """Images are always generated, and passed to an extractor, in blocks of this size.
@@ -67,7 +68,9 @@ class Samples(ImageSet):
         exported: only the model's averaged generator is trained.
     """
 
-    def __init__(self, model: Game, n: int, seed: int = 0, name: str = "samples", exported: bool = False) -> None:
+    def __init__(self, model: "Game", n: int, seed: int = 0, name: str = "samples", exported: bool = False) -> None:
+        from ganlab.engine import sharding  # brings Lightning, which only models need
+
         self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
         self.name, self.exported = name, exported
         sharding.gather(model.ema)

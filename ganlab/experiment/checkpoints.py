@@ -30,6 +30,9 @@ FORMAT = 1
 
 log = logging.getLogger(__name__)
 
+GENERATOR = "generator.safetensors"
+"""What an exported folder holds instead of checkpoints."""
+
 
 def path_at(folder: Path, nimg: int) -> Path:
     """Return the path of the checkpoint at `nimg` images."""

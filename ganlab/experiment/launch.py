@@ -9,11 +9,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ganlab import distributed
 from ganlab.experiment.frame import Machine
@@ -90,18 +85,12 @@ def join(machine: Machine) -> Launch:
         values = (launch.rank, launch.world_size, launch.local_rank, launch.processes_per_node)
         os.environ.update(zip(TORCHRUN_NAMES, map(str, values), strict=True), GROUP_RANK=str(launch.node))
     if launch.launcher == "srun":
+        from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
         nodes = os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1")
         os.environ.setdefault("MASTER_ADDR", SLURMEnvironment.resolve_root_node_address(nodes))
         os.environ.setdefault("MASTER_PORT", str(15_000 + int(os.environ["SLURM_JOB_ID"]) % 10_000))
     return launch
-
-
-def environment() -> TorchElasticEnvironment | LightningEnvironment:
-    """Return Lightning's cluster environment, which after `join` reads torch's variables.
-
-    By default Lightning would detect SLURM, requeue the job inside a signal handler, and hang.
-    """
-    return TorchElasticEnvironment() if distributed.world_size() > 1 else LightningEnvironment()
 
 
 def open_group(machine: Machine) -> torch.device:
@@ -109,6 +98,11 @@ def open_group(machine: Machine) -> torch.device:
 
     The group is not destroyed here: after an error the other ranks may be inside a collective.
     """
+    from lightning_fabric import Fabric  # here: `ganlab evaluate` of images joins without it
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     for name in ("pytorch_lightning", "lightning_fabric"):  # hints about available hardware
         logging.getLogger(name).setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", module=name)
@@ -121,7 +115,9 @@ def open_group(machine: Machine) -> torch.device:
         devices=here,
         num_nodes=world_size // here,
         strategy=DDPStrategy(timeout=timeout) if world_size > 1 else "auto",
-        plugins=[environment()],
+        # After `join`, torch's variables say all. Left to itself, Lightning would find SLURM, requeue the job inside
+        # a signal handler, and hang.
+        plugins=[TorchElasticEnvironment() if world_size > 1 else LightningEnvironment()],
     )
     fabric.launch()
     assert fabric.world_size == world_size

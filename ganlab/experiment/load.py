@@ -9,10 +9,9 @@ from safetensors import safe_open
 from ganlab.engine.game import Game
 from ganlab.experiment import checkpoints
 from ganlab.experiment.build import build_model
+from ganlab.experiment.checkpoints import GENERATOR
 from ganlab.experiment.config import from_saved, from_yaml
 from ganlab.types import UserError
-
-GENERATOR = "generator.safetensors"
 
 
 def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
