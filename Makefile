@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
-SHARED ?= ../shared
+WARM := import ganlab.commands.train, torch.distributed.run, torchmetrics, hypothesis, beartype, jaxtyping, xdist.plugin, wandb
+
+# Without bytecode every process compiles torch and Lightning from source, which takes as long again as importing them.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast test-gpu lint format types bench bench-gpu clean
@@ -18,6 +21,7 @@ $(SETUP): pyproject.toml constraints.txt
 	@echo "Installing the pinned dependencies into .venv (5 GB with torch, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,demo]'
+	@$(BIN)/python -c '$(WARM)'
 	@touch $@
 
 demo: $(SETUP) ## train a DCGAN on handwritten digits, in four minutes on two cores, and show what came of it
