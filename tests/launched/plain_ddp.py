@@ -1,14 +1,17 @@
-"""Two ranks of plain Lightning strategies and of our loop: `torchrun --nproc-per-node 2 plain_ddp.py OUT SHARDS`.
+"""Two ranks of plain Lightning strategies and of our loop.
 
-Rank r writes `OUT/<case>-<r>.pt`: the weights, and the bytes that each move sent.
+Usage: plain_ddp.py OUT SHARDS. Rank r writes `OUT/<case>-<r>.pt`: the weights, and the bytes that each step sent.
 """
 
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import forks
+import games
 import pytorch_lightning as pl
 import tiny
 import torch
@@ -19,18 +22,21 @@ from ganlab import distributed
 from ganlab.augment import MirrorFlip
 from ganlab.data.read.module import ShardData
 from ganlab.engine import gradients, loop
+from ganlab.engine.runtime import Runtime
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat
 from ganlab.experiment.frame import Machine
 from ganlab.experiment.launch import open_group
 from ganlab.regularizers import R1, R2
+from ganlab.seeding import seed_everything
+from ganlab.types import ImageSpec
 
 STEPS, BATCH = 10, 8
 GAME = {
     "regularizers": {"r1": R1(weight=2.0, every=2), "r2": R2(weight=1.0)},
     "augment": MirrorFlip(),
     "generator_batch": 2.0,
-    "discriminator_moves": 2,
+    "discriminator_steps": 2,
 }
 
 
@@ -49,6 +55,16 @@ def reducer_asleep(_: object, bucket: dist.GradBucket) -> None:
     raise AssertionError(f"DDP reduced {bucket.buffer().numel()} numbers by itself")
 
 
+def two_players(**settings):
+    return tiny.game(**GAME, **settings)
+
+
+def autoencoder(**settings):
+    """An adversarial autoencoder, whose third player steps every second time."""
+    seed_everything(2)
+    return games.Autoencoder(image=ImageSpec(8, 8, 1), runtime=Runtime(precision="fp64", group=2, **settings))
+
+
 CASES = {
     "ddp": (lambda: "ddp", {}),
     "ddp find unused": (lambda: "ddp_find_unused_parameters_true", {}),
@@ -62,14 +78,16 @@ CASES = {
     "loop, shards": (None, {"packed": True}),
     "loop, rank 1 not finite": (None, {"bad": True}),
     "loop, other beginnings": (None, {"beginnings": True}),
+    "ddp, three players": (lambda: "ddp", {"make": autoencoder}),
+    "loop, three players": (None, {"make": autoencoder}),
 }
 
 
 @contextmanager
 def counted(module) -> Iterator[list[tuple[str, int, int]]]:
-    """Note of every move the player, the bytes it sent and the calls they went in."""
-    sent, moves = [], []
-    all_reduce, move = dist.all_reduce, module.move
+    """Note of every step the player, the bytes it sent and the calls they went in."""
+    sent, steps = [], []
+    all_reduce, step = dist.all_reduce, module.step
 
     def counting(tensor, *args, **kwargs):
         sent.append(tensor.numel() * tensor.element_size())
@@ -77,15 +95,15 @@ def counted(module) -> Iterator[list[tuple[str, int, int]]]:
 
     def noted(name, *args):
         sent.clear()
-        move(name, *args)
-        moves.append((name, sum(sent), len(sent)))
+        step(name, *args)
+        steps.append((name, sum(sent), len(sent)))
 
-    dist.all_reduce, module.move = counting, noted
+    dist.all_reduce, module.step = counting, noted
     try:
-        yield moves
+        yield steps
     finally:
         dist.all_reduce = all_reduce
-        del module.move
+        del module.step
 
 
 def fit(module, data, strategy) -> None:
@@ -104,10 +122,19 @@ def fit(module, data, strategy) -> None:
 
 
 def play(
-    strategy, shards, *, bucket_bytes=25 * 2**20, micro_batch=None, fits=1, bad=False, beginnings=False, packed=False
+    strategy,
+    shards,
+    *,
+    make=two_players,
+    bucket_bytes=25 * 2**20,
+    micro_batch=None,
+    fits=1,
+    bad=False,
+    beginnings=False,
+    packed=False,
 ):
     gradients.BUCKET_BYTES = bucket_bytes
-    module = tiny.game(**GAME, micro_batch=micro_batch)
+    module = make(micro_batch=micro_batch)
     rank = distributed.rank()
     if beginnings:
         with torch.no_grad():
@@ -117,7 +144,7 @@ def play(
     stream = Stream((images[share], labels[share]) for images, labels in tiny.batches(STEPS, BATCH))
     if bad and rank == 1:
         stream.batches[4][0][1, 0, 3, 3] = float("inf")
-    with counted(module) as moves:
+    with counted(module) as steps:
         for _ in range(fits):
             data = ShardData(shards, batch=BATCH) if packed else stream
             if strategy is None:
@@ -128,14 +155,18 @@ def play(
                 loop.play(module, batches, Signals(), total_nimg=end, tasks=[])
             else:
                 fit(module, data, strategy())
-    return {"state": module.state_dict(), "moves": moves, "nimg": module.clock.nimg} | {
+    return {"state": module.state_dict(), "steps": steps, "nimg": module.clock.nimg} | {
         "statistics": module.statistics.read()
     }
 
 
-if __name__ == "__main__":
+def main(out, shards) -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    out, shards = Path(sys.argv[1]), sys.argv[2]
     for name, (strategy, options) in CASES.items():
-        torch.save(play(strategy, shards, **options), out / f"{name}-{distributed.rank()}.pt")
+        torch.save(play(strategy, shards, **options), Path(out) / f"{name}-{distributed.rank()}.pt")
+    games.destroy()
+
+
+if __name__ == "__main__":
+    sys.exit(any(forks.finish(*forks.job(2, partial(main, *sys.argv[1:])))))
