@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
+TWO := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
 WARM := import ganlab.commands.train, torch.distributed.run, torchmetrics, hypothesis, beartype, jaxtyping, xdist.plugin, wandb
 
 # Without bytecode every process compiles torch and Lightning from source, which takes as long again as importing them.
@@ -31,11 +32,11 @@ demo: $(SETUP) ## train a DCGAN on handwritten digits, in four minutes on two co
 	@$(BIN)/python -m ganlab.commands.demo report runs/digits-dcgan
 
 test: $(SETUP) lint types ## lint, types, import floors and all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope -m 'not gpu and not multi'
-	$(BIN)/pytest -m 'not gpu and multi'
+	$(TWO) -m 'not gpu and not multi'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not gpu and multi'
 
 test-fast: $(SETUP) ## the tests that take seconds
-	$(BIN)/pytest -m 'not gpu and not slow and not multi'
+	$(TWO) -m 'not gpu and not slow and not multi'
 
 test-gpu: $(SETUP) ## the tests that need a CUDA device
 	$(BIN)/pytest -m gpu

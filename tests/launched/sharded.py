@@ -55,8 +55,9 @@ COMMON = (
     "micro-batches",
     "growing through two fades",
     "DCGAN",
+    *(name for name in TOYS if name != "remembering"),  # whose RMSprop `machine.shard` refuses
 )
-GAMES = {f"{name}, fp64": (case, "fp64") for name, case in ({at: CASES[at] for at in COMMON} | MORE | TOYS).items()} | {
+GAMES = {f"{name}, fp64": (case, "fp64") for name, case in ({at: CASES[at] for at in COMMON} | MORE).items()} | {
     f"DCGAN, {precision}": (CASES["DCGAN"], precision) for precision in ("bf16", "fp16")
 }
 
