@@ -2,7 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
-SHARED ?= ../shared
+TWO := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
+WARM := import ganlab.commands.train, torch.distributed.run, torchmetrics, hypothesis, beartype, jaxtyping, xdist.plugin, wandb
+
+# Without bytecode every process compiles torch and Lightning from source, which takes as long again as importing them.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast test-gpu lint format types bench bench-gpu clean
@@ -18,6 +22,7 @@ $(SETUP): pyproject.toml constraints.txt
 	@echo "Installing the pinned dependencies into .venv (5 GB with torch, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,demo]'
+	@$(BIN)/python -c '$(WARM)'
 	@touch $@
 
 demo: $(SETUP) ## train a DCGAN on handwritten digits, in four minutes on two cores, and show what came of it
@@ -27,11 +32,11 @@ demo: $(SETUP) ## train a DCGAN on handwritten digits, in four minutes on two co
 	@$(BIN)/python -m ganlab.commands.demo report runs/digits-dcgan
 
 test: $(SETUP) lint types ## lint, types, import floors and all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope -m 'not gpu and not multi'
-	$(BIN)/pytest -m 'not gpu and multi'
+	$(TWO) -m 'not gpu and not multi'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not gpu and multi'
 
 test-fast: $(SETUP) ## the tests that take seconds
-	$(BIN)/pytest -m 'not gpu and not slow and not multi'
+	$(TWO) -m 'not gpu and not slow and not multi'
 
 test-gpu: $(SETUP) ## the tests that need a CUDA device
 	$(BIN)/pytest -m gpu

@@ -47,7 +47,7 @@ def start(*words: object, log: Path | None = None, **environment: str) -> subpro
 def check_call(*words: object, **environment: str) -> str:
     """Run a program in the repository to its end, which must be a good one; return what it said."""
     process = start(*words, **environment)
-    said, _ = process.communicate(timeout=180)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said
     return said
 

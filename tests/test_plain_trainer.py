@@ -1,19 +1,21 @@
 """The module under a Trainer that knows nothing of it, and on two ranks."""
 
 import os
-import subprocess
 import sys
 import warnings
-from pathlib import Path
 
+import jobs
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import tiny
 import torch
-from launched import plain_ddp
 from pytorch_lightning.callbacks import ModelCheckpoint
+from repository import REPOSITORY
 from torch.utils.data import DataLoader, TensorDataset
+
+sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
+import plain_ddp
 
 from ganlab.data import BatchLoader, ShardDataset
 from ganlab.data.make.pack import pack
@@ -73,7 +75,7 @@ def fresh():
 
 
 @pytest.mark.parametrize("data", [loader, shard_data])
-def test_max_steps_and_model_checkpoint_count_rounds(shards, tmp_path, data):
+def test_max_steps_and_model_checkpoint_count_discriminator_steps(shards, tmp_path, data):
     module, twelve = fresh(), trainer(tmp_path)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     twelve.fit(module, data(shards))
@@ -120,25 +122,24 @@ def launched(tmp_path_factory):
     """What each case gave on both ranks, all in one launch; and the dataset they saw."""
     folder = tmp_path_factory.mktemp("ddp")
     shards = packed(folder, 8)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    here = Path(__file__).parent
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    script = [here / "launched" / "plain_ddp.py", folder, shards]
-    done = subprocess.run([*command, *script], capture_output=True, text=True, timeout=240, env=environment)
-    assert done.returncode == 0, done.stderr[-6000:]
+    path = os.pathsep.join([str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", "")])
+    script = "tests/launched/plain_ddp.py"
+    jobs.check_call(jobs.PYTHON, script, folder, shards, PYTHONPATH=path, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
     results = {name: [torch.load(folder / f"{name}-{rank}.pt") for rank in (0, 1)] for name in plain_ddp.CASES}
     return results, shards
+
+
+TWO_ROUNDS = {
+    ("discriminator", "generator"): ["discriminator", "discriminator", "generator"],
+    ("autoencoder", "critic", "encoder"): ["autoencoder", "critic", "autoencoder", "critic", "encoder"],
+}
+"""Who steps in the first round and the second, and so on, by the game's players."""
 
 
 def one_process(case, shards):
     """The same game on whole batches, without a Trainer."""
     options = plain_ddp.CASES[case][1]
-    module = tiny.game(**plain_ddp.GAME)
+    module = options.get("make", plain_ddp.two_players)()
     stream = list(tiny.batches(plain_ddp.STEPS, plain_ddp.BATCH))
     if options.get("packed"):
         dataset = ShardDataset(shards)
@@ -172,12 +173,8 @@ def test_two_ranks_are_one_process_and_send_each_gradient_once(launched, case):
             assert found["discriminator/not_finite"] == pytest.approx(0.1) and found["generator/not_finite"] == 0
     else:
         assert first["statistics"] == pytest.approx(statistics, abs=1e-10)
-    size = {
-        name: sum(p.numel() * 8 for p in network.parameters())
-        for name, network in (("discriminator", module.discriminator), ("generator", module.generator))
-    }
-    order = ["discriminator", "discriminator", "generator"] * (plain_ddp.STEPS // 2)
-    expected = order * plain_ddp.CASES[case][1].get("fits", 1)
-    assert [(name, sent) for name, sent, _ in first["steps"]] == [(name, size[name]) for name in expected]
+    sizes = {name: 8 * sum(p.numel() for p in seat.network.parameters()) for name, seat in module.seats.items()}
+    turns = TWO_ROUNDS[tuple(sizes)] * (plain_ddp.STEPS // 2) * plain_ddp.CASES[case][1].get("fits", 1)
+    assert [(name, sent) for name, sent, _ in first["steps"]] == [(name, sizes[name]) for name in turns]
     calls = {count for _, _, count in first["steps"]}
     assert (min(calls) > 1) == ("small buckets" in case) and (calls == {1}) == ("small buckets" not in case)

@@ -90,6 +90,7 @@ class Seat:
         self.network = next(iter(networks.values())) if len(networks) == 1 else nn.ModuleDict(networks)
         self.network.requires_grad_()  # the last step of an earlier fit may have turned it off
         self.names = [name for name, _ in self.network.named_parameters()]
+        self.parameters = list(self.network.parameters())  # this rank's shares, while the network itself may be whole
         self.scheduled = scheduled(player.optimizer)
         self.optimizer = make_optimizer(player.optimizer, self.network.parameters())
         self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
@@ -118,14 +119,14 @@ class Seat:
 
     def take_gradients(self) -> list[Tensor | None]:
         """Remove the gradients and return them, before another player's take their place."""
-        gradients = [parameter.grad for parameter in self.network.parameters()]
-        for parameter in self.network.parameters():
+        gradients = [parameter.grad for parameter in self.parameters]
+        for parameter in self.parameters:
             parameter.grad = None
         return gradients
 
     def put_gradients(self, gradients: Sequence[Tensor | None]) -> None:
         """Restore the gradients that `take_gradients` returned."""
-        for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
 
     def update(self, skip: Tensor | None = None) -> dict[str, Tensor]:

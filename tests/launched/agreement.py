@@ -1,6 +1,6 @@
 """What two processes tell each other, each in a folder of its own as if on a node of its own.
 
-Usage: agreement.py FOLDER, which holds node0 and node1. Forks, and leaves what rank r found in `FOLDER/r.json`.
+Usage: agreement.py FOLDER, which holds node0 and node1. Leaves what rank r found in `FOLDER/r.json`.
 """
 
 import json
@@ -10,9 +10,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import forks
 import torch
 import torch.distributed as dist
 
@@ -114,10 +116,11 @@ def stopped(rank: int, seconds: float, number: int) -> dict[str, float]:
     return {"signal": stop, "steps": steps, "seconds": time.monotonic() - sent, "every": signals.every}
 
 
-def main(folder: Path, rank: int) -> None:
+def main(folder: Path) -> None:
     torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
     os.chdir(folder / f"node{rank}")
-    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
     found = {
         "decided": said(lambda: distributed.decide(lambda: f"of rank {rank}")),
         "refused": said(lambda: distributed.decide(lambda: refuse(f"by rank {rank}"))),
@@ -133,8 +136,4 @@ def main(folder: Path, rank: int) -> None:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    other = os.fork()
-    main(folder, 0 if other else 1)
-    if other:
-        sys.exit(os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]))
+    sys.exit(any(forks.finish(*forks.job(2, partial(main, Path(sys.argv[1]))))))

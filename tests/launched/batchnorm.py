@@ -3,10 +3,11 @@
 `python tests/launched/batchnorm.py FOLDER` reads FOLDER/images.pt, by name, and leaves FOLDER/RANK.pt.
 """
 
-import os
 import sys
+from functools import partial
 from pathlib import Path
 
+import forks
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -30,10 +31,10 @@ def passes(layer: BatchNorm | torch.nn.BatchNorm2d, images: Tensor) -> dict[str,
     }
 
 
-def rank(number: int, folder: Path) -> None:
-    dist.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=number, world_size=RANKS)
+def main(folder: Path) -> None:
+    dist.init_process_group("gloo")
     torch.set_num_threads(1)
-    found = {}
+    number, found = dist.get_rank(), {}
     for name, images in torch.load(folder / "images.pt").items():
         layer = BatchNorm(images.shape[1]).to(images.dtype)
         found[name] = passes(layer, images.chunk(RANKS)[number])
@@ -42,10 +43,4 @@ def rank(number: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    children = []
-    for number in range(RANKS):
-        if not (child := os.fork()):
-            rank(number, Path(sys.argv[1]))
-            os._exit(0)
-        children.append(child)
-    sys.exit(any(os.waitpid(child, 0)[1] for child in children))
+    sys.exit(any(forks.finish(*forks.job(RANKS, partial(main, Path(sys.argv[1]))))))

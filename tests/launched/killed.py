@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import forks
+
 import ganlab.commands.train  # noqa: F401 (before the forks)
 from ganlab.cli import main
 from ganlab.experiment.config import load
@@ -31,26 +33,14 @@ class Kill:
     torn: list[str]
 
 
-def fork(arguments: list[str], log: Path) -> int:
+def start(arguments: list[str], log: Path) -> int:
     """Start `ganlab train ARGUMENTS`; return its process id."""
-    if pid := os.fork():
-        return pid
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    try:
-        main(["train", *arguments])
-    except SystemExit as end:
-        os._exit(end.code or 0)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    os._exit(1)
+    return forks.fork(lambda: main(["train", *arguments]), log)
 
 
 def to_the_end(arguments: list[str], log: Path) -> None:
     """Train until the run is done."""
-    _, status = os.waitpid(fork(arguments, log), 0)
-    assert status == 0, log.read_text()
+    assert forks.finish(start(arguments, log)) == [0], log.read_text()
 
 
 def told(metrics: Path, stale: int | None) -> int:
@@ -65,7 +55,7 @@ def kill(arguments: list[str], run: Path, log: Path, due: int, delay: float | No
     """Train until `due` images, wait `delay` seconds more, or until a checkpoint is being written (None), and kill."""
     metrics, checkpoints = run / "metrics.jsonl", run / "checkpoints"
     stale = metrics.stat().st_ino if metrics.exists() else None  # a process that goes on writes a new file
-    pid = fork(arguments, log)
+    pid = start(arguments, log)
     end = time.monotonic() + PATIENCE
     try:
         while told(metrics, stale) < due or (delay is None and not any(checkpoints.glob("*.tmp"))):

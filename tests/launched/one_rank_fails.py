@@ -3,17 +3,14 @@
 `python tests/launched/one_rank_fails.py`
 """
 
-import os
 import sys
-import tempfile
 from datetime import timedelta
 
+import forks
 import torch.distributed as dist
 
 from ganlab.evaluation.store import on_all
 from ganlab.types import UserError
-
-RANKS = 2
 
 
 def work() -> None:
@@ -21,9 +18,8 @@ def work() -> None:
         raise UserError("image 7: bad")
 
 
-def rank(number: int, meeting: str) -> None:
-    patience = timedelta(seconds=20)
-    dist.init_process_group("gloo", f"file://{meeting}", rank=number, world_size=RANKS, timeout=patience)
+def main() -> None:
+    dist.init_process_group("gloo", timeout=timedelta(seconds=20))
     try:
         on_all(work)
     except UserError as error:
@@ -33,11 +29,4 @@ def rank(number: int, meeting: str) -> None:
 
 
 if __name__ == "__main__":
-    meeting = f"{tempfile.mkdtemp()}/meeting"
-    children = []
-    for number in range(RANKS):
-        if not (child := os.fork()):
-            rank(number, meeting)
-            os._exit(0)
-        children.append(child)
-    sys.exit(any(os.waitpid(child, 0)[1] for child in children))
+    sys.exit(any(forks.finish(*forks.job(2, main))))

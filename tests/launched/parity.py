@@ -1,29 +1,42 @@
-"""Trains every case on however many processes launched it, and leaves each rank's final weights in a folder.
+"""Trains every case on 1, 2 and 4 processes, and leaves each rank's final weights in a folder.
 
-`torchrun --standalone --nproc-per-node N tests/launched/parity.py SHARDS OUT`
+Usage: parity.py SHARDS OUT, with the shards of `pack_noise`.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
+import forks
+import games
+import numpy as np
 import torch
-import torch.distributed as dist
 
 from ganlab import distributed
+from ganlab.data.make.pack import pack
 from ganlab.data.read.module import ShardData
 from ganlab.engine import loop
+from ganlab.engine.game import Game
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat
 from ganlab.experiment.build import build_model, set_arithmetic
 from ganlab.experiment.config import from_dict
 from ganlab.experiment.frame import Config
 from ganlab.experiment.launch import open_group
-from ganlab.models import GANModule
 from ganlab.types import ImageSpec
 
-STEPS = 50
+STEPS = 24
 BATCH = 16
-IMAGE = ImageSpec(16, 16, 1, 3)
+PROCESSES = (1, 2, 4)
+
+
+def pack_noise(folder: Path) -> Path:
+    """Pack 96 grey images in three classes, at the two sizes that the cases take; return their folder."""
+    images = np.random.default_rng(0).integers(0, 256, (96, 16, 16), dtype=np.uint8)
+    np.savez(folder / "images.npz", images=images, labels=np.arange(96) % 3)
+    for size in (8, 16):
+        pack(folder / "images.npz", folder / "shards" / f"{size}px", size=size)
+    return folder / "shards"
 
 
 def part(name: str, **arguments: object) -> dict[str, object]:
@@ -68,6 +81,9 @@ WGAN_GP = part(
     dequantize=True,
 )
 
+TOYS = {name: {"model": toy, "size": 8} for name, toy in games.GAMES.items()}
+"""Games of two, three and four players."""
+
 CASES: dict[str, dict[str, object]] = {
     "plain": {"model": game()},
     "conditional and mirrored": {
@@ -88,34 +104,36 @@ CASES: dict[str, dict[str, object]] = {
         "model": residual("ProjectionGAN", fake_labels="data", batch_norm_group=4)
     },
     "WGAN-GP": {"model": WGAN_GP},
-    "growing through two fades": {  # of images 160 to 320 and 480 to 640
+    "growing through two fades": {  # of images 80 to 160 and 240 to 320
         "model": part(
             "ganlab.models.ProgressiveGAN",
-            **{"width_base": 32, "width_max": 8, "latent": 8, "train_nimg": 160, "fade_nimg": 160},
+            **{"width_base": 32, "width_max": 8, "latent": 8, "train_nimg": 80, "fade_nimg": 80},
             optimizers=dict.fromkeys(  # whose decay would shrink the weights of sizes that are not in use
                 ("generator", "discriminator"), part("torch.optim.AdamW", lr=2e-4, betas=[0.0, 0.99], weight_decay=0.1)
             ),
         )
     },
     "DCGAN": {"model": part("ganlab.models.DCGAN", width=4, regularizers=penalty("R1", weight=1.0, every=4))},
+    **TOYS,
 }
 
 
 def config_of(case: dict[str, object], shards: str, precision: str) -> Config:
+    size = case.get("size", 16)
     return from_dict(
         {
             "model": case["model"],
-            "data": {"url": shards, "image": vars(IMAGE)},
+            "data": {"url": f"{shards}/{size}px", "image": vars(ImageSpec(size, size, 1, 3))},
             "train": {"total_nimg": STEPS * BATCH, "batch": BATCH, "micro_batch": case.get("micro_batch")},
             "machine": {"device": "cpu", "precision": precision, "threads": 1},
             "run": "unused",
-            "trust": ["toys"],
+            "trust": ["toys", "games"],
         },
         "case",
     )
 
 
-def play(config: Config) -> GANModule:
+def play(config: Config) -> Game:
     """Play a config's images as its machine says."""
     model, data = build_model(config), ShardData(config.data.url, batch=BATCH, seed=config.seed)
     set_arithmetic(config.machine)
@@ -137,10 +155,9 @@ def main(shards: str, out: str) -> None:
         for precision in ("fp64", "fp32")
     }
     torch.save(weights, Path(out) / f"{distributed.world_size()}-{distributed.rank()}.pt")
-    if dist.is_initialized():
-        dist.barrier()
-        dist.destroy_process_group()
+    games.destroy()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    act = partial(main, *sys.argv[1:])
+    sys.exit(any(forks.finish(*(pid for number in PROCESSES for pid in forks.job(number, act)))))

@@ -1,14 +1,17 @@
-"""Two ranks of plain Lightning strategies and of our loop: `torchrun --nproc-per-node 2 plain_ddp.py OUT SHARDS`.
+"""Two ranks of plain Lightning strategies and of our loop.
 
-Rank r writes `OUT/<case>-<r>.pt`: the weights, and the bytes that each step sent.
+Usage: plain_ddp.py OUT SHARDS. Rank r writes `OUT/<case>-<r>.pt`: the weights, and the bytes that each step sent.
 """
 
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import forks
+import games
 import pytorch_lightning as pl
 import tiny
 import torch
@@ -19,11 +22,14 @@ from ganlab import distributed
 from ganlab.augment import MirrorFlip
 from ganlab.data.read.module import ShardData
 from ganlab.engine import gradients, loop
+from ganlab.engine.runtime import Runtime
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat
 from ganlab.experiment.frame import Machine
 from ganlab.experiment.launch import open_group
 from ganlab.regularizers import R1, R2
+from ganlab.seeding import seed_everything
+from ganlab.types import ImageSpec
 
 STEPS, BATCH = 10, 8
 GAME = {
@@ -49,6 +55,16 @@ def reducer_asleep(_: object, bucket: dist.GradBucket) -> None:
     raise AssertionError(f"DDP reduced {bucket.buffer().numel()} numbers by itself")
 
 
+def two_players(**settings):
+    return tiny.game(**GAME, **settings)
+
+
+def autoencoder(**settings):
+    """An adversarial autoencoder, whose third player steps every second time."""
+    seed_everything(2)
+    return games.Autoencoder(image=ImageSpec(8, 8, 1), runtime=Runtime(precision="fp64", group=2, **settings))
+
+
 CASES = {
     "ddp": (lambda: "ddp", {}),
     "ddp find unused": (lambda: "ddp_find_unused_parameters_true", {}),
@@ -62,6 +78,8 @@ CASES = {
     "loop, shards": (None, {"packed": True}),
     "loop, rank 1 not finite": (None, {"bad": True}),
     "loop, other beginnings": (None, {"beginnings": True}),
+    "ddp, three players": (lambda: "ddp", {"make": autoencoder}),
+    "loop, three players": (None, {"make": autoencoder}),
 }
 
 
@@ -104,10 +122,19 @@ def fit(module, data, strategy) -> None:
 
 
 def play(
-    strategy, shards, *, bucket_bytes=25 * 2**20, micro_batch=None, fits=1, bad=False, beginnings=False, packed=False
+    strategy,
+    shards,
+    *,
+    make=two_players,
+    bucket_bytes=25 * 2**20,
+    micro_batch=None,
+    fits=1,
+    bad=False,
+    beginnings=False,
+    packed=False,
 ):
     gradients.BUCKET_BYTES = bucket_bytes
-    module = tiny.game(**GAME, micro_batch=micro_batch)
+    module = make(micro_batch=micro_batch)
     rank = distributed.rank()
     if beginnings:
         with torch.no_grad():
@@ -133,9 +160,13 @@ def play(
     }
 
 
-if __name__ == "__main__":
+def main(out, shards) -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    out, shards = Path(sys.argv[1]), sys.argv[2]
     for name, (strategy, options) in CASES.items():
-        torch.save(play(strategy, shards, **options), out / f"{name}-{distributed.rank()}.pt")
+        torch.save(play(strategy, shards, **options), Path(out) / f"{name}-{distributed.rank()}.pt")
+    games.destroy()
+
+
+if __name__ == "__main__":
+    sys.exit(any(forks.finish(*forks.job(2, partial(main, *sys.argv[1:])))))

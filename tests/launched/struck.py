@@ -1,17 +1,18 @@
-"""Two processes of `ganlab train` at a time, one of which something befalls: how do they end?
+"""Jobs of two processes of `ganlab train`, to one of which something befalls: how do they end?
 
-Usage: struck.py CONFIG FOLDER TIMEOUT. Forks, because importing takes longer than everything else. Prints as JSON for
-each case and rank that should end by itself its exit code and the seconds since the mishap.
+Usage: struck.py CONFIG FOLDER TIMEOUT. Prints as JSON for each case and rank that should end by itself its exit code
+and the seconds since the mishap.
 """
 
 import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
+
+import forks
 
 import ganlab.commands.train  # noqa: F401 (before the forks)
 from ganlab.cli import main
@@ -28,33 +29,13 @@ CASES = {  # whom it strikes, and with what; who falls asleep does it by itself
 }
 
 
-def fork(rank, port, log, arguments):
-    if pid := os.fork():
-        return pid
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2")
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    file = os.open(log, os.O_WRONLY | os.O_CREAT)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    try:
-        main(["train", *arguments])
-    except SystemExit as end:
-        os._exit(end.code)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    os._exit(1)
-
-
 def run(name, config, folder, timeout):
+    """Start a job; strike it once it is under way, and tell the others so; leave in a file how it ended."""
     victim, number = CASES[name]
     arguments = [config, f"run={folder / name}", f"machine.timeout_seconds={timeout}", "train.total_nimg=1_000_000_000"]
     if number is None:
-        os.environ["SLEEPER"] = str(victim)
         arguments += ["model._target_=sleeper.Sleeper", "--trust", "sleeper"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    pids = [fork(rank, port, folder / f"{name}-{rank}.log", arguments) for rank in range(2)]
+    pids = forks.job(2, lambda: main(["train", *arguments]), folder / name, SLEEPER=victim)
     try:
         metrics, end = folder / name / "metrics.jsonl", time.monotonic() + 60
         while not (metrics.exists() and metrics.stat().st_size):
@@ -63,6 +44,7 @@ def run(name, config, folder, timeout):
         if number is not None:
             os.kill(pids[victim], number)
         begin, ends = time.monotonic(), {}
+        (folder / f"{name}.struck").touch()
         expected = {1 - victim} if number in (signal.SIGKILL, signal.SIGSTOP) else {0, 1}
         while ends.keys() < expected and time.monotonic() < begin + 3 * timeout + 15:
             for rank in expected - ends.keys():
@@ -70,12 +52,24 @@ def run(name, config, folder, timeout):
                 if pid:
                     ends[rank] = os.waitstatus_to_exitcode(status), time.monotonic() - begin
             time.sleep(0.05)
-        return ends
+        (folder / f"{name}.json").write_text(json.dumps(ends))
     finally:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
+def run_all(config, folder, timeout):
+    """Begin with a job when the last one was struck: from then on nobody of it works, they only wait."""
+    jobs = []
+    for name in CASES:
+        jobs.append(forks.fork(lambda name=name: run(name, config, folder, timeout)))
+        while not (folder / f"{name}.struck").exists():
+            assert os.waitpid(jobs[-1], os.WNOHANG) == (0, 0), f"{name} was never struck"
+            time.sleep(0.05)
+    assert not any(forks.finish(*jobs))
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in CASES}
+
+
 if __name__ == "__main__":
-    print(json.dumps({name: run(name, sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])) for name in CASES}))
+    print(json.dumps(run_all(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))
