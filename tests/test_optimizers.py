@@ -265,7 +265,7 @@ def test_a_line_without_an_end_ends_with_the_run():
     assert seen == pytest.approx([3e-3 * (1 - number / 10) for number in range(11)])
     endless = tiny.game(lr_schedule=Linear())
     endless.configure_optimizers()
-    with pytest.raises(UserError, match="until_nimg: None ends with the run, whose length nobody has told"):
+    with pytest.raises(UserError, match="until_nimg: null, and the length of the run is not known"):
         endless.training_step(next(tiny.batches(1, 8)), 0)
 
 
