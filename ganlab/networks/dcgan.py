@@ -12,6 +12,7 @@ from torch.nn.functional import one_hot
 
 from ganlab.layers.batchnorm import BatchNorm
 from ganlab.layers.leaky import LeakyReLU
+from ganlab.networks.conditioning import classes_of
 from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
 
 WIDEST = 8
@@ -28,17 +29,6 @@ def stage_widths(image: ImageSpec, width: int) -> list[int]:
         )
     stages = size.bit_length() - 3  # 4 px is stage 0
     return [width * min(2 ** (stages - 1 - stage), WIDEST) for stage in range(stages)]
-
-
-def classes_of(image: ImageSpec, conditional: bool) -> int:
-    """Return the number of classes that a network is conditioned on; 0 unless it is conditional."""
-    if conditional and not image.classes:
-        raise UserError(
-            "a conditional model needs labels and the data have none; "
-            "set model.conditional=false or choose a model without classes, "
-            "or pack the data from class folders or with a dataset.json"
-        )
-    return image.classes if conditional else 0
 
 
 def initialize(network: nn.Module) -> None:

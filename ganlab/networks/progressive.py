@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ganlab.layers.equalized import EqualizedConv2d, EqualizedConvTranspose2d, EqualizedLinear, PixelNorm
 from ganlab.layers.leaky import LeakyReLU
 from ganlab.layers.minibatch import MinibatchStd
-from ganlab.networks.dcgan import classes_of
+from ganlab.networks.conditioning import classes_of
 from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
 
 SMALLEST, LARGEST = 4, 1024

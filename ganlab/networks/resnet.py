@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ganlab.layers import spectral
 from ganlab.layers.batchnorm import BatchNorm, ConditionalBatchNorm
-from ganlab.networks.dcgan import classes_of
+from ganlab.networks.conditioning import classes_of
 from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
 
 NORM_EPS = 2e-5
