@@ -44,10 +44,10 @@ IMAGE = ImageSpec(32, 32, 3)
 class Empty(DCGAN):
     """Steps without arithmetic."""
 
-    def move(self, name, real, labels):
+    def step(self, name, reals):
         if name == "discriminator":
-            self.clock.nimg += len(real)
-        self.clock.moves[name] += 1
+            self.clock.nimg += len(reals["real"])
+        self.clock.steps[name] += 1
 
     def settle(self):
         pass
