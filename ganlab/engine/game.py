@@ -91,6 +91,7 @@ class Game(Sampling):
         self.loss: dict[str, Callable[[Batch], Loss]] = {name: getattr(self, f"{name}_loss") for name in players}
         self.dequantize, self.dynamics = dequantize, dynamics or Alternating()
         self.run_step: Callable[[str, Batch], Mapping[str, Tensor]] = self._run_step
+        self.sharded = False
         self.cuda_graphs = False
         """Capture each kind of step as a CUDA graph; to be set before the players are seated."""
         self.clock, self.seats = Clock(players), dict[str, Seat]()
@@ -122,8 +123,9 @@ class Game(Sampling):
     # --- Lightning's side
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """Seat the players; called once the parameters are on their device."""
+        """Seat the players; called once the parameters are on their device, sharded if they are to be."""
         self.train()
+        self.sharded = any(map(sharding.is_sharded, self.networks.values()))
         for name, player in self.players.items():
             networks = {at: getattr(self, at) for at in player.networks}
             scale = dict(self.loss_scales.items()).get(name)
@@ -259,9 +261,10 @@ class Game(Sampling):
     @contextmanager
     def whole(self) -> Iterator[None]:
         """Gather sharded networks for the enclosed work."""
-        sharding.gather(*self.networks.values())
+        networks = self.networks.values() if self.sharded else ()
+        sharding.gather(*networks)
         yield
-        sharding.release(*self.networks.values())
+        sharding.release(*networks)
 
     # --- for losses
 

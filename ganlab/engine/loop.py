@@ -74,14 +74,15 @@ def make_steps(
     saving: Task | None,
 ) -> int:
     """Make round after round, each followed by the tasks; return the signal that ended them, 0 for none."""
-    with closing(on_device(iter(batches), module.device)) as stream:
+    device = module.device
+    with closing(on_device(iter(batches), device)) as stream:
         for number in count():
             if module.clock.nimg >= total_nimg:
                 break
             with module.stopwatch("data"):
                 batch = next(stream)
             module.training_step(batch, number)
-            if stop := signals.agreed(module.device):
+            if stop := signals.agreed(device):
                 if saving is not None:
                     saving.after_step(module, last=True)
                 return stop

@@ -19,7 +19,7 @@ def value_at(value: Any, nimg: int) -> Any:
     """Return a scalar, or a tuple of them, at `nimg`: schedules are evaluated, other values returned unchanged."""
     if isinstance(value, tuple | list):
         return tuple(value_at(item, nimg) for item in value)
-    return value(nimg) if isinstance(value, Schedule) else value
+    return value(nimg) if callable(value) else value
 
 
 def scheduled(make: MakeOptimizer) -> dict[str, Any]:
