@@ -1,26 +1,13 @@
 """The command line. Each verb is imported when it runs, so that `--help` answers without torch."""
 
-import gc
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 FOLDER = click.Path(path_type=Path)
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Keep the garbage collector from looking through modules while they come in: none of them is garbage."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 class Verb(click.Command):
@@ -84,9 +71,8 @@ def train(
     Overrides are applied last: train.batch=32, model.regularizers.r1=null (removes a named part),
     run=PATH (the run's folder; default runs/<dataset>-<config's name>).
     """
-    with uncollected():
-        from ganlab.commands.train import train
-        from ganlab.experiment.config import load
+    from ganlab.commands.train import train
+    from ganlab.experiment.config import load
 
     sys.exit(train(load(config, overrides, machine, trust), allow_change))
 
@@ -99,9 +85,8 @@ def train(
 @click.option("--time", is_flag=True, help="Also time steps for ten seconds, against this machine's limit.")
 def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: tuple[str, ...], time: bool) -> None:
     """Print the resolved CONFIG, every network layer by layer, and the plan of the run, without allocating memory."""
-    with uncollected():
-        from ganlab.commands.show import show
-        from ganlab.experiment.config import load
+    from ganlab.commands.show import show
+    from ganlab.experiment.config import load
 
     for section in show(load(config, overrides, machine, trust), time):
         click.echo(section)
@@ -119,8 +104,7 @@ def sample(
     run: Path, n: int, seed: int, out: Path | None, each: bool, labels: str | None, trust: tuple[str, ...]
 ) -> None:
     """Generate images with the averaged generator of RUN, a run's folder or an exported one."""
-    with uncollected():
-        from ganlab.commands.sample import sample
+    from ganlab.commands.sample import sample
 
     try:
         classes = None if labels is None else [int(label) for label in labels.split(",")]
@@ -147,8 +131,7 @@ def evaluate(target: str, images: str | None, metrics: str | None, **options: An
     The full name of a value states its protocol. The values of a run are added to its results.jsonl. Statistics of the
     reals are cached in $GANLAB_CACHE, or ~/.cache/ganlab.
     """
-    with uncollected():
-        from ganlab.commands.evaluate import evaluate_paths
+    from ganlab.commands.evaluate import evaluate_paths
 
     chosen = [name.strip() for name in metrics.split(",")] if metrics else []
     for line in evaluate_paths(target, images, metrics=chosen, **options):
@@ -171,8 +154,7 @@ def compare(runs: tuple[Path, ...]) -> None:
 @TRUST
 def export(run: Path, out: Path, trust: tuple[str, ...]) -> None:
     """Write the averaged generator of RUN as safetensors, with the config that builds it."""
-    with uncollected():
-        from ganlab.commands.export import export
+    from ganlab.commands.export import export
 
     export(run, out, trust)
     click.echo(out)
