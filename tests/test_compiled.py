@@ -52,6 +52,22 @@ def test_steps_are_those_of_eager_losses(found: Any, case: str, graphs: int) -> 
     assert found[case]["logged"] == []
 
 
+@pytest.mark.parametrize(
+    ("case", "graphs"),
+    [
+        ("BiGAN", 3),  # with R1 and without; the generator's
+        ("autoencoder", 3),
+        ("autoencoder, simultaneous", 3),
+        ("alpha-GAN", 4),
+        ("remembering", 2),
+    ],
+)
+def test_games_of_any_number_of_players_compile_whole_and_equal_eager_ones(found: Any, case: str, graphs: int) -> None:
+    assert found[case]["far"] < 1e-10
+    assert found[case]["graphs"] == graphs
+    assert found[case]["logged"] == []
+
+
 def test_what_cannot_be_one_graph_is_named_once_and_goes_on_eagerly(found: Any) -> None:
     assert found["broken"]["far"] == found["broken"]["graphs"] == 0
     assert [line.split(": ")[1] for line in found["broken"]["logged"]] == [

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,38 +18,59 @@ from ganlab.experiment.checkpoints import newest
 pytestmark = [pytest.mark.slow, pytest.mark.multi]
 
 KILLS, SEED = 10, 3
-STEPS = 150
+ROUNDS = 150
 BATCH = 48
 """Of the tiny run."""
-ELASTIC_STEPS = 60
+ELASTIC_ROUNDS = 60
 
 LONGER = f"""
 base: tiny.yaml
 model:
   regularizers: {{r1: {{every: 3}}}}
-  lr_schedule: {{_target_: ganlab.schedules.Linear, until_nimg: {2 * STEPS * BATCH}}}
-train: {{total_nimg: {STEPS * BATCH}, tick_nimg: 100, checkpoint_every_nimg: 144, sample_every_nimg: 2400}}
+  lr_schedule: {{_target_: ganlab.schedules.Linear, until_nimg: {2 * ROUNDS * BATCH}}}
+train: {{total_nimg: {ROUNDS * BATCH}, tick_nimg: 100, checkpoint_every_nimg: 144, sample_every_nimg: 2400}}
+"""
+
+FOUR_ROUNDS = 300
+ALPHA = f"""
+base: tiny.yaml
+model: {{_target_: games.AlphaGAN}}
+train: {{total_nimg: {FOUR_ROUNDS * BATCH}, tick_nimg: 100, checkpoint_every_nimg: 480, sample_every_nimg: 2400}}
 """
 
 
 def write_config(folder: Path, dataset: Path, more: str) -> Path:
-    """The tiny run, made longer, with a lazy penalty and a falling rate."""
+    """The tiny run, made longer, with a lazy penalty and a falling learning rate."""
     runs.write_config(folder, dataset)
     path = folder / "longer.yaml"
     path.write_text(LONGER + more)
     return path
 
 
-def end_of(run: Path, steps: int = STEPS) -> dict[str, Any]:
-    """Return the last checkpoint of a run that must be done; without its config, which names the folder."""
+def end_of(run: Path, **steps: int) -> dict[str, Any]:
+    """Return the last checkpoint of a run that must be done, after so many steps of each player."""
     found = newest(run / "checkpoints")
     assert found is not None
     path, checkpoint = found
-    assert path.name == f"nimg-{steps * BATCH:012d}.ckpt"
-    waited = {"discriminator": 0, "generator": 0}
-    clock = {"nimg": steps * BATCH, "moves": {"discriminator": steps, "generator": steps}, "waited": waited}
-    assert checkpoint["ganlab"]["clock"] == clock
+    nimg = next(iter(steps.values())) * BATCH
+    assert path.name == f"nimg-{nimg:012d}.ckpt"
+    clock = checkpoint["ganlab"]["clock"]
+    assert (clock["nimg"], clock["moves"]) == (nimg, steps)
     return checkpoint
+
+
+def assert_same(one: dict[str, Any], other: dict[str, Any], tolerance: float = 0.0) -> None:
+    """Two checkpoints must hold the same clock, weights and optimizer states."""
+    assert one["ganlab"] == other["ganlab"]
+    for part in ("state_dict", "optimizer_states"):
+        ours, theirs = dict(jobs.tensors(one[part])), dict(jobs.tensors(other[part]))
+        assert len(ours) > 10 and ours.keys() == theirs.keys()
+        for name, tensor in ours.items():
+            message = f"{part}{name}"
+            assert tensor.dtype == theirs[name].dtype
+            torch.testing.assert_close(
+                theirs[name], tensor, rtol=0, atol=tolerance, msg=lambda m, n=message: f"{n}: {m}"
+            )
 
 
 # --- ten kills
@@ -69,9 +89,9 @@ def killed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 def test_the_kills_land_all_over_the_run_and_while_checkpoints_are_written(killed):
     _, kills = killed
     assert len(kills) == KILLS
-    assert all(0 < kill["due"] <= kill["nimg"] < STEPS * BATCH for kill in kills)
+    assert all(0 < kill["due"] <= kill["nimg"] < ROUNDS * BATCH for kill in kills)
     assert len({kill["nimg"] for kill in kills}) >= 8  # at different places
-    assert kills[-1]["nimg"] - kills[0]["nimg"] > STEPS * BATCH / 2
+    assert kills[-1]["nimg"] - kills[0]["nimg"] > ROUNDS * BATCH / 2
     assert any(name.startswith("nimg-") for kill in kills for name in kill["torn"])
 
 
@@ -88,15 +108,10 @@ def test_each_process_goes_on_from_the_checkpoint_before_the_kill(killed):
 
 def test_a_run_killed_ten_times_ends_bit_for_bit_in_the_weights_of_an_undisturbed_one(killed):
     folder, _ = killed
-    one, other = end_of(folder / "undisturbed"), end_of(folder / "killed")
-    assert one["ganlab"] == other["ganlab"]
-    for part in ("state_dict", "optimizer_states"):
-        ours, theirs = dict(jobs.tensors(one[part])), dict(jobs.tensors(other[part]))
-        assert len(ours) > 10 and ours.keys() == theirs.keys()
-        for name, tensor in ours.items():
-            assert tensor.dtype == theirs[name].dtype and torch.equal(tensor, theirs[name]), f"{part}{name}"
-    rates = [[player["param_groups"][0]["lr"] for player in end["optimizer_states"]] for end in (one, other)]
-    assert rates[0] == rates[1] == pytest.approx([2e-4 * (1 - (STEPS - 1) / (2 * STEPS)), 1e-4])  # half-way down
+    one, other = (end_of(folder / name, discriminator=ROUNDS, generator=ROUNDS) for name in ("undisturbed", "killed"))
+    assert_same(one, other)
+    lr = [[player["param_groups"][0]["lr"] for player in end["optimizer_states"]] for end in (one, other)]
+    assert lr[0] == lr[1] == pytest.approx([2e-4 * (1 - (ROUNDS - 1) / (2 * ROUNDS)), 1e-4])  # half-way down
 
 
 def test_the_metrics_of_a_killed_run_have_each_line_once(killed):
@@ -105,7 +120,7 @@ def test_the_metrics_of_a_killed_run_have_each_line_once(killed):
         [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("undisturbed", "killed")
     )
-    expected = [nimg for nimg in range(BATCH, STEPS * BATCH + 1, BATCH) if nimg // 100 > (nimg - BATCH) // 100]
+    expected = [nimg for nimg in range(BATCH, ROUNDS * BATCH + 1, BATCH) if nimg // 100 > (nimg - BATCH) // 100]
     assert [row["nimg"] for row in one] == [row["nimg"] for row in other] == expected
     seconds = [row["seconds"] for row in other]
     assert seconds == sorted(seconds)
@@ -139,9 +154,25 @@ def test_every_part_of_a_killed_run_has_the_same_wandb_id(killed):
         # W&B numbers the parts that began within one second.
         assert re.search(rf"-{name}(-\d+)?$", part.name) and (part / f"run-{name}.wandb").is_file()
     *_, last = offline_runs(folder / "killed")  # of those that were killed W&B itself may have written nothing yet
-    assert last.id == name and last.ended and list(last.values("generator/loss"))[-1] == STEPS * BATCH
+    assert last.id == name and last.ended and list(last.values("generator/loss"))[-1] == ROUNDS * BATCH
     (alone,) = offline_runs(folder / "undisturbed")
     assert alone.id != name
+
+
+# --- a game of four players
+
+
+def test_a_game_of_four_players_of_ones_own_is_killed_and_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
+    runs.write_config(tmp_path, runs.pack_noise(tmp_path, classes=0, size=8))
+    (tmp_path / "alpha.yaml").write_text(ALPHA)
+    script = "tests/launched/killed.py"
+    said = jobs.check_call(
+        jobs.PYTHON, script, tmp_path / "alpha.yaml", tmp_path, 3, SEED, "games", OMP_NUM_THREADS="1"
+    )
+    assert [0 < kill["nimg"] < FOUR_ROUNDS * BATCH for kill in json.loads(said.splitlines()[-1])] == [True] * 3
+    assert (tmp_path / "killed.log").read_text().count("going on from") >= 2
+    steps = {"encoder": FOUR_ROUNDS, "generator": FOUR_ROUNDS, "codes": FOUR_ROUNDS // 3, "images": FOUR_ROUNDS // 2}
+    assert_same(*(end_of(tmp_path / name, **steps) for name in ("undisturbed", "killed")))
 
 
 # --- elastic
@@ -152,25 +183,15 @@ def elastic(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runs `1` in one go, and `2-1` and `2-4`: half on two processes, the rest on one and on four."""
     folder = tmp_path_factory.mktemp("elastic")
     config = write_config(folder, dataset, "machine: {precision: fp64}")
-    half, whole = (f"train.total_nimg={steps * BATCH}" for steps in (ELASTIC_STEPS // 2, ELASTIC_STEPS))
-    jobs.check_call("launch/torchrun.sh", config, f"run={folder / '2'}", half, PROCESSES="2")
-    for name in ("2-1", "2-4"):
-        shutil.copytree(folder / "2", folder / name)
-    jobs.check_call("launch/torchrun.sh", config, f"run={folder / '2-4'}", whole, PROCESSES="4")
-    for name in ("1", "2-1"):
-        runs.done(config, f"run={folder / name}", whole)
+    half, whole = (f"train.total_nimg={rounds * BATCH}" for rounds in (ELASTIC_ROUNDS // 2, ELASTIC_ROUNDS))
+    script = "tests/launched/elastic.py"
+    jobs.check_call(jobs.PYTHON, script, folder, config, half, whole, OMP_NUM_THREADS="1")
     return folder
 
 
 @pytest.mark.parametrize("processes", [1, 4])
 def test_a_run_of_two_processes_goes_on_on_any_number(elastic: Path, processes: int) -> None:
     middle = newest(elastic / "2" / "checkpoints")
-    assert middle is not None and middle[1]["ganlab"]["clock"]["nimg"] == ELASTIC_STEPS // 2 * BATCH
-    one, other = (end_of(elastic / name, ELASTIC_STEPS) for name in ("1", f"2-{processes}"))
-    assert one["ganlab"] == other["ganlab"]
-    for part in ("state_dict", "optimizer_states"):
-        ours, theirs = dict(jobs.tensors(one[part])), dict(jobs.tensors(other[part]))
-        assert len(ours) > 10 and ours.keys() == theirs.keys()
-        for name, tensor in ours.items():
-            message = f"{part}{name}"
-            torch.testing.assert_close(theirs[name], tensor, rtol=0, atol=1e-10, msg=lambda m, n=message: f"{n}: {m}")
+    assert middle is not None and middle[1]["ganlab"]["clock"]["nimg"] == ELASTIC_ROUNDS // 2 * BATCH
+    steps = {"discriminator": ELASTIC_ROUNDS, "generator": ELASTIC_ROUNDS}
+    assert_same(*(end_of(elastic / name, **steps) for name in ("1", f"2-{processes}")), tolerance=1e-10)

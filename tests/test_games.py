@@ -295,16 +295,6 @@ def test_every_precision_plays(name, precision):
 
 
 @EVERY
-def test_every_loss_compiles_whole_and_equals_eager(name):
-    torch.compiler.reset()
-    eager, compiled = made(name), made(name)
-    compiled.compile(backend="aot_eager")
-    play(eager, reals(6)), play(compiled, reals(6))
-    assert tiny.distance(eager.state_dict(), compiled.state_dict()) < 1e-10
-    assert all(loss.run is not loss.loss for loss in compiled.loss.values())  # none fell back
-
-
-@EVERY
 def test_the_clock_of_the_first_edition_is_taken(name):
     game = play(made(name), reals(7))
     state = {"nimg": game.clock.nimg, "moves": dict(game.clock.steps)}

@@ -1,6 +1,7 @@
 """Objects of a checked config: its dataset, its model, and torch's settings."""
 
 import ctypes
+import os
 
 import torch
 
@@ -70,6 +71,7 @@ def speed_up(model: Game, machine: Machine) -> None:
     model.cuda_graphs = machine.cuda_graphs
     if not on_gpu(machine):
         keep_freed_memory()
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # set by Lightning: each optimizer step searches for NVML
 
 
 def keep_freed_memory() -> None:

@@ -9,12 +9,15 @@ import sys
 from dataclasses import replace
 from functools import partial
 
+import games
 import torch
 from torch import nn
 from torch.optim import Adam
 
 from ganlab.augment import MirrorFlip
+from ganlab.engine.game import Game
 from ganlab.engine.runtime import Runtime
+from ganlab.experiment.parts import build
 from ganlab.models import DCGAN, SNGAN, GANModule, ProgressiveGAN, ProjectionGAN
 from ganlab.networks import resnet
 from ganlab.objectives import NonSaturating, Wasserstein
@@ -118,11 +121,12 @@ CASES = {
     "unstable": partial(odd, Unstable),
     "schedules": in_time,
 }
-"""What takes a `runtime` and makes a game."""
+TOYS = {name: partial(build, toy, Game, ["games"], image=ImageSpec(8, 8, 1, 4)) for name, toy in games.GAMES.items()}
+"""What takes a `runtime` and makes a game; so are the cases."""
 
 
-def make_case(case: str, precision: Precision = "fp32") -> GANModule:
-    return CASES[case](runtime=Runtime(precision=precision, total_nimg=16_000_000))
+def make_case(case: str, precision: Precision = "fp32") -> Game:
+    return {**CASES, **TOYS}[case](runtime=Runtime(precision=precision, total_nimg=16_000_000))
 
 
 def play(case: str, compiled: bool, precision: Precision, backend: str, device: str) -> dict[str, torch.Tensor]:
@@ -131,10 +135,12 @@ def play(case: str, compiled: bool, precision: Precision, backend: str, device: 
     if compiled:
         model.compile(backend=backend)
     model.configure_optimizers()
-    pixels = torch.randint(0, 256, (BATCH, 3, 16, 16), dtype=torch.uint8).to(device)
+    shape = (BATCH, model.image.channels, model.image.height, model.image.width)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8).to(device)
     labels = (torch.arange(BATCH) % 4).to(device)
     for step in range(STEPS):
-        model.discriminator.steps = step
+        if isinstance(network := next(iter(model.seats.values())).network, Broken):
+            network.steps = step
         model.training_step((pixels, labels), step)
     return model.state_dict()
 
@@ -157,10 +163,10 @@ def compare(
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1:] == ["cuda"]:
-        games = (name for name in CASES if name not in ("broken", "unstable"))
-        found = {name: compare(name, backend="inductor", device="cuda") for name in games}
+        cases = (name for name in CASES if name not in ("broken", "unstable"))
+        found = {name: compare(name, backend="inductor", device="cuda") for name in cases}
     else:
         # Inductor writes code for the graphs that this backend runs as they are, and takes its time for it.
-        found = {name: compare(name) for name in CASES}
+        found = {name: compare(name) for name in (*CASES, *TOYS)}
         found["bf16"] = compare("dcgan", "bf16")
     print(json.dumps(found))

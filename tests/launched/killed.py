@@ -1,7 +1,7 @@
 """A run of `ganlab train` that is killed with SIGKILL again and again, and resumed each time.
 
-Usage: killed.py CONFIG FOLDER KILLS SEED. Trains `FOLDER/undisturbed` in one go and `FOLDER/killed` in KILLS + 1
-processes, and prints the kills as JSON. The processes are real, but forked: importing takes longer than all the rest.
+Usage: killed.py CONFIG FOLDER KILLS SEED [TRUSTED PACKAGE ...]. Trains `FOLDER/undisturbed` in one go and
+`FOLDER/killed` in KILLS + 1 processes, and prints the kills as JSON.
 """
 
 import json
@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import forks
 import ganlab.commands.train  # noqa: F401 (before the forks)
 from ganlab.cli import main
 from ganlab.experiment.config import load
+from ganlab.experiment.frame import Train
 
 PATIENCE = 120.0
 """Seconds within which a process must come to its next kill, or to its end."""
@@ -70,9 +71,8 @@ def kill(arguments: list[str], run: Path, log: Path, due: int, delay: float | No
     return Kill(due, told(metrics, stale), sorted(path.name for path in checkpoints.glob("*.tmp")))
 
 
-def kills(arguments: list[str], run: Path, log: Path, number: int, seed: int) -> Iterator[Kill]:
+def kills(arguments: list[str], run: Path, log: Path, draw: random.Random, number: int, train: Train) -> Iterator[Kill]:
     """Kill so often, at moments drawn over the run, every third one while a checkpoint is written; then let it end."""
-    draw, train = random.Random(seed), load(Path(arguments[0]), arguments[1:]).train
     last = train.total_nimg // train.batch - 20  # so that the process does not end by itself before it is killed
     for count, step in enumerate(sorted(draw.choices(range(1, last), k=number))):
         delay = draw.uniform(0, 0.05)
@@ -80,13 +80,18 @@ def kills(arguments: list[str], run: Path, log: Path, number: int, seed: int) ->
     to_the_end(arguments, log)
 
 
-def undisturbed_and_killed(config: Path, overrides: list[str], folder: Path, number: int, seed: int) -> list[Kill]:
+def undisturbed_and_killed(
+    config: Path, overrides: list[str], folder: Path, number: int, seed: int, trust: Sequence[str] = ()
+) -> list[Kill]:
     """Train `folder / "undisturbed"` and `folder / "killed"`."""
-    runs = {name: [str(config), f"run={folder / name}", *overrides] for name in ("undisturbed", "killed")}
+    words = [*overrides, *(word for prefix in trust for word in ("--trust", prefix))]
+    runs = {name: [str(config), f"run={folder / name}", *words] for name in ("undisturbed", "killed")}
     to_the_end(runs["undisturbed"], folder / "undisturbed.log")
-    return list(kills(runs["killed"], folder / "killed", folder / "killed.log", number, seed))
+    train, draw = load(config, overrides, trust=trust).train, random.Random(seed)
+    return list(kills(runs["killed"], folder / "killed", folder / "killed.log", draw, number, train))
 
 
 if __name__ == "__main__":
-    made = undisturbed_and_killed(Path(sys.argv[1]), [], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    path, place, count, seed, *trusted = sys.argv[1:]
+    made = undisturbed_and_killed(Path(path), [], Path(place), int(count), int(seed), trusted)
     print(json.dumps([asdict(kill) for kill in made]))
