@@ -4,19 +4,26 @@ import json
 import shutil
 import signal
 import threading
+from functools import partial
 
 import pytest
+import tiny
 import tiny_runs as runs
 import torch
 import yaml
 from PIL import Image
 
+from ganlab.constraints import WeightClip
+from ganlab.engine.dynamics import Simultaneous
+from ganlab.experiment import checks
 from ganlab.experiment.checkpoints import found
 from ganlab.experiment.checkpoints import read as read_checkpoint
 from ganlab.experiment.config import differences, from_yaml, load
 from ganlab.experiment.records import cut_after, read_lines
 from ganlab.files import atomic_write
 from ganlab.progress import progress_line
+from ganlab.schedules import Linear
+from ganlab.types import UserError
 
 NAMES = ("data", "discriminator", "discriminator_penalty", "generator", "reduction", "logging")
 """What the time of a tick goes into."""
@@ -381,3 +388,22 @@ def test_sharding_is_refused_for_an_optimizer_without_a_fused_step_for_shares(co
         "torch.optim.Adam or AdamW, or write machine.shard=false"
     )
     assert not run.exists()
+
+
+def test_what_shards_and_cuda_graphs_would_leave_out_in_silence_is_refused(config, monkeypatch):
+    clipped = tiny.game(constraints={"clip": WeightClip(bound=0.01)})
+    changing = partial(torch.optim.Adam, lr=1e-3, betas=(0.5, Linear(until_nimg=100, start=0.9, end=0.99)))
+    plain = partial(torch.optim.Adam, lr=Linear(until_nimg=100, start=1e-3, end=0.0))
+    on = load(config, ["machine.shard=true", "machine.cuda_graphs=true"])
+    monkeypatch.setattr(checks, "on_gpu", lambda machine: True)
+    for game, refused in (
+        (tiny.game(dynamics=Simultaneous()), "with Simultaneous dynamics a step is not captured; write machine.cuda"),
+        (tiny.game(optimizers={"generator": changing, "discriminator": plain}), "the first value of the schedule of b"),
+    ):
+        with pytest.raises(UserError, match=f"^machine.cuda_graphs: true, but .*{refused}"):
+            checks.check_cuda_graphs(on, game)
+    checks.check_cuda_graphs(on, tiny.game(optimizers={"generator": plain, "discriminator": plain}))
+    checks.check_shard(on, clipped)  # on one process nothing is sharded
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"^machine.shard: true, but the weights of the discr"):
+        checks.check_shard(on, clipped)

@@ -10,8 +10,9 @@ from torch.optim import Adam, Optimizer
 
 from ganlab import distributed
 from ganlab.data import ShardDataset
+from ganlab.engine.dynamics import Alternating
 from ganlab.engine.game import Game
-from ganlab.engine.optimizers import make_optimizer
+from ganlab.engine.optimizers import make_optimizer, scheduled
 from ganlab.experiment.build import on_gpu
 from ganlab.experiment.config import differences, saved_values
 from ganlab.experiment.frame import FREE_ON_RESUME, Config
@@ -72,8 +73,14 @@ def check_optimizers(model: Game) -> None:
 
 
 def check_shard(config: Config, model: Game) -> None:
-    """Refuse to shard with optimizers that have no fused form for sharded weights."""
+    """Refuse to shard with optimizers that have no fused form for sharded weights, and with constraints on them."""
     if config.machine.shard and distributed.world_size() > 1:
+        for name, player in model.players.items():
+            if player.constraints:  # they are applied to whole networks, of which only shares are kept
+                raise UserError(
+                    f"machine.shard: true, but the weights of the {name} have constraints "
+                    f"({', '.join(player.constraints)}); remove them, or write machine.shard=false"
+                )
         for name, optimizer in optimizers_of(model):
             if not issubclass(optimizer, Adam):
                 raise UserError(
@@ -108,6 +115,17 @@ def check_cuda_graphs(config: Config, model: Game) -> None:
             f"machine.cuda_graphs: true, but {processes} processes take part, and their reductions cannot be captured; "
             "write machine.cuda_graphs=false"
         )
+    if not isinstance(model.dynamics, Alternating):
+        raise UserError(
+            f"machine.cuda_graphs: true, but with {type(model.dynamics).__name__} dynamics a step is not captured; "
+            "write machine.cuda_graphs=false"
+        )
+    for name, player in model.players.items():
+        if fixed := set(scheduled(player.optimizer)) - {"lr"}:
+            raise UserError(
+                f"machine.cuda_graphs: true, but a CUDA graph would keep the first value of the schedule of "
+                f"{min(fixed)} (model.optimizers.{name}); write machine.cuda_graphs=false"
+            )
     for name, optimizer in optimizers_of(model):
         if not issubclass(optimizer, Adam):
             raise UserError(
