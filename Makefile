@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
-TWO := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
+TWO := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 WARM := import ganlab.commands.train, torch.distributed.run, torchmetrics, hypothesis, beartype, jaxtyping, xdist.plugin, wandb
 
 # Without bytecode every process compiles torch and Lightning from source, which takes as long again as importing them.

@@ -21,6 +21,14 @@ import tiny_runs as runs  # noqa: E402 (it imports ganlab, so after the hook)
 from repository import REPOSITORY  # noqa: E402
 
 
+LONG = ("test_demo", "test_compiled", "test_cli")
+"""Files of minutes: they start first, so that two workers end at about the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Networks as small as the tests' gain nothing from more threads."""
