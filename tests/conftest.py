@@ -20,7 +20,6 @@ import jobs  # noqa: E402
 import tiny_runs as runs  # noqa: E402 (it imports ganlab, so after the hook)
 from repository import REPOSITORY  # noqa: E402
 
-
 LONG = ("test_demo", "test_compiled", "test_cli")
 """Files of minutes: they start first, so that two workers end at about the same time."""
 
