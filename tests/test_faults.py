@@ -170,7 +170,7 @@ def test_a_game_of_four_players_of_ones_own_is_killed_and_ends_bit_for_bit_the_s
         jobs.PYTHON, script, tmp_path / "alpha.yaml", tmp_path, 3, SEED, "games", OMP_NUM_THREADS="1"
     )
     assert [0 < kill["nimg"] < FOUR_ROUNDS * BATCH for kill in json.loads(said.splitlines()[-1])] == [True] * 3
-    assert (tmp_path / "killed.log").read_text().count("going on from") >= 2
+    assert (tmp_path / "killed.log").read_text().count("resuming from") >= 2
     steps = {"encoder": FOUR_ROUNDS, "generator": FOUR_ROUNDS, "codes": FOUR_ROUNDS // 3, "images": FOUR_ROUNDS // 2}
     assert_same(*(end_of(tmp_path / name, **steps) for name in ("undisturbed", "killed")))
 
