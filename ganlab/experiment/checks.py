@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 
 from ganlab import distributed
 from ganlab.data import ShardDataset
@@ -81,17 +81,18 @@ def check_shard(config: Config, model: Game) -> None:
                     f"machine.shard: true, but the weights of the {name} have constraints "
                     f"({', '.join(player.constraints)}); remove them, or write machine.shard=false"
                 )
-        for name, optimizer in optimizers_of(model):
-            if not issubclass(optimizer, Adam):
-                raise UserError(
-                    f"machine.shard: true, but torch has no fused {optimizer.__name__} for sharded weights "
-                    f"(model.optimizers.{name}); take torch.optim.Adam or AdamW, or write machine.shard=false"
-                )
+        need_adam(model, "machine.shard", "torch has no fused {} for sharded weights")
 
 
-def optimizers_of(model: Game) -> list[tuple[str, type[Optimizer]]]:
-    """Return each player with the class of its optimizer."""
-    return [(name, type(make_optimizer(p.optimizer, [torch.zeros(1)]))) for name, p in model.players.items()]
+def need_adam(model: Game, key: str, reason: str) -> None:
+    """Refuse a key of the machine that only Adam and AdamW allow; `reason` has a place for another optimizer's name."""
+    for name, player in model.players.items():
+        optimizer = make_optimizer(player.optimizer, [torch.zeros(1)])
+        if not isinstance(optimizer, Adam):
+            raise UserError(
+                f"{key}: true, but {reason.format(type(optimizer).__name__)} (model.optimizers.{name}); "
+                f"take torch.optim.Adam or AdamW, or write {key}=false"
+            )
 
 
 def check_compile(config: Config, model: Game) -> None:
@@ -126,12 +127,7 @@ def check_cuda_graphs(config: Config, model: Game) -> None:
                 f"machine.cuda_graphs: true, but a CUDA graph would keep the first value of the schedule of "
                 f"{min(fixed)} (model.optimizers.{name}); write machine.cuda_graphs=false"
             )
-    for name, optimizer in optimizers_of(model):
-        if not issubclass(optimizer, Adam):
-            raise UserError(
-                f"machine.cuda_graphs: true, but torch cannot capture {optimizer.__name__} "
-                f"(model.optimizers.{name}); take torch.optim.Adam or AdamW, or write machine.cuda_graphs=false"
-            )
+    need_adam(model, "machine.cuda_graphs", "torch cannot capture {}")
 
 
 def check_device(config: Config) -> None:
