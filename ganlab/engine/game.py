@@ -128,7 +128,7 @@ class Game(Sampling):
         self.sharded = any(map(sharding.is_sharded, self.networks.values()))
         for name, player in self.players.items():
             networks = {at: getattr(self, at) for at in player.networks}
-            scale = dict(self.loss_scales.items()).get(name)
+            scale = self.loss_scales[name] if self.loss_scales else None
             self.seats[name] = Seat(player, networks, scale, still=self.cuda_graphs)  # type: ignore[arg-type]
         if self.cuda_graphs:
             self.run_step = CudaGraphs(self._run_step)
