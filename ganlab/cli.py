@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,16 @@ def main() -> None:
 @MACHINE
 @TRUST
 @click.option("--allow-change", multiple=True, metavar="KEY", help="Key that may differ from the run's checkpoint.")
+@click.option(
+    "--from", "start_from", metavar="RUN", help="Run or exported folder from whose networks a new run starts."
+)
 def train(
     config: Path,
     overrides: tuple[str, ...],
     machine: Path | None,
     trust: tuple[str, ...],
     allow_change: tuple[str, ...],
+    start_from: str | None,
 ) -> None:
     """Train CONFIG, or resume from the newest checkpoint in its run folder.
 
@@ -74,7 +79,10 @@ def train(
     from ganlab.commands.train import train
     from ganlab.experiment.config import load
 
-    sys.exit(train(load(config, overrides, machine, trust), allow_change))
+    loaded = load(config, overrides, machine, trust)
+    if start_from is not None:
+        loaded = replace(loaded, train=replace(loaded.train, start_from=start_from))
+    sys.exit(train(loaded, allow_change))
 
 
 @main.command()

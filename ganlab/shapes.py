@@ -15,3 +15,5 @@ Pixels = UInt8[Tensor, "n channels height width"]
 """Images as bytes."""
 Features = Float[Tensor, "_ dims"]
 """Features of images from an extractor."""
+Vectors = Float[Tensor, "n dims"]
+"""Numbers that the data hold for each sample."""

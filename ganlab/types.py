@@ -1,6 +1,6 @@
 """Small values that all packages share; the shapes of tensors come from `ganlab.shapes`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from ganlab.shapes import Logits as Logits
     from ganlab.shapes import PerSample as PerSample
     from ganlab.shapes import Pixels as Pixels
+    from ganlab.shapes import Vectors as Vectors
 
 
-SHAPES = frozenset({"Features", "Images", "Labels", "Latents", "Logits", "PerSample", "Pixels"})
+SHAPES = frozenset({"Features", "Images", "Labels", "Latents", "Logits", "PerSample", "Pixels", "Vectors"})
 
 
 def __getattr__(name: str) -> Any:
@@ -40,9 +41,13 @@ class ImageSpec:
     height: int
     width: int
     channels: int
-    """1 (grey), 3 (RGB) or 4 (RGBA)."""
+    """1 (grey), 3 (RGB) or 4 (RGBA); of a point, an image of one pixel, its coordinates."""
     classes: int = 0
     """Number of classes; 0 means no labels."""
+
+    def scaled(self, height: int, of: int) -> "ImageSpec":
+        """Return the spec of these images at the size that makes `of` rows `height`."""
+        return replace(self, height=self.height * height // of, width=self.width * height // of)
 
     def __str__(self) -> str:
         labels = f"{self.classes} classes" if self.classes else "no labels"

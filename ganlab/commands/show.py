@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ganlab import distributed
-from ganlab.data import ShardDataset
+from ganlab.data.read.base import Dataset
+from ganlab.data.read.toys import SCHEME
 from ganlab.engine.game import Game
 from ganlab.experiment import limits
-from ganlab.experiment.build import build_model, count_work, on_gpu, open_dataset, set_arithmetic, speed_up
-from ganlab.experiment.checks import agreed_image, check_batch, check_device, check_labels
+from ganlab.experiment.build import build_model, count_work, on_gpu, open_dataset, open_other, set_arithmetic, speed_up
+from ganlab.experiment.checks import check_batch, check_device, check_freeze, check_labels, with_facts
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.frame import Config
 from ganlab.experiment.limits import examples, without_numbers
@@ -27,13 +27,12 @@ AT_THE_END = 2**50
 def show(config: Config, time: bool = False) -> Iterator[str]:
     """Yield the text, section by section. Only `time`, which times steps, allocates memory."""
     dataset = found_dataset(config)
-    image = agreed_image(config, dataset.image) if dataset else config.data.image
-    assert image is not None
-    samples = len(dataset) if dataset else 0
-    config = replace(config, data=replace(config.data, image=image))
+    config = with_facts(config, dataset, open_other(config)) if dataset else config
+    image, samples = config.data.image, len(dataset) if dataset else 0
     with torch.device("meta"):
         model = build_model(config)
     check_batch(config, model)
+    check_freeze(model)
     if dataset:
         check_labels(config, model, dataset)
     yield to_yaml(config)
@@ -44,9 +43,10 @@ def show(config: Config, time: bool = False) -> Iterator[str]:
         yield from timing(config)
 
 
-def found_dataset(config: Config) -> ShardDataset | None:
+def found_dataset(config: Config) -> Dataset | None:
     """Open the images; None if they are absent and the config declares `data.image`."""
-    absent = "://" not in config.data.url and not Path(config.data.url).exists()
+    url = config.data.url
+    absent = "://" not in url and not url.startswith(SCHEME) and not Path(url).exists()
     return None if absent and config.data.image is not None else open_dataset(config)
 
 

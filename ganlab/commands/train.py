@@ -2,7 +2,8 @@
 
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from ganlab.callbacks import (
     Tracker,
 )
 from ganlab.callbacks.evaluate import Judge, is_owed
-from ganlab.data import ShardDataset
+from ganlab.data.read.base import Dataset
 from ganlab.data.read.module import ShardData
 from ganlab.engine.game import Game
 from ganlab.engine.loop import Task, fit
@@ -30,24 +31,27 @@ from ganlab.evaluation.evaluate import check_names, make_extractor
 from ganlab.evaluation.images import open_reals
 from ganlab.evaluation.measures import check_best, higher_is_better
 from ganlab.experiment import checkpoints
-from ganlab.experiment.build import build_model, count_work, open_dataset, set_arithmetic, speed_up
+from ganlab.experiment.build import build_model, count_work, open_dataset, open_other, set_arithmetic, speed_up
 from ganlab.experiment.checkpoints import Choice
 from ganlab.experiment.checks import (
-    agreed_image,
     check_batch,
     check_compile,
     check_cuda_graphs,
     check_device,
+    check_freeze,
     check_labels,
     check_optimizers,
     check_resume,
     check_shapes,
     check_shard,
+    with_facts,
 )
+from ganlab.experiment.config import from_yaml
 from ganlab.experiment.folder import make_run_folder
 from ganlab.experiment.frame import Config
 from ganlab.experiment.launch import join, open_group
 from ganlab.experiment.limits import Work
+from ganlab.experiment.origin import Origin, take_weights
 from ganlab.experiment.records import CUT, Events, cut_after
 from ganlab.types import UserError
 
@@ -81,14 +85,22 @@ def train(config: Config, allow_change: Sequence[str] = ()) -> int:
         allow_change: keys that may differ from the checkpoint's config; `*` is a wildcard.
     """
     join(config.machine)
-    dataset = open_dataset(config)
-    try:
-        return train_on(dataset, config, allow_change)
-    finally:
-        dataset.close()
+    with ExitStack() as opened:
+        dataset = opened.enter_context(closing(open_dataset(config)))
+        if (other := open_other(config)) is not None:
+            opened.enter_context(closing(other))
+        return train_on(dataset, other, remembering(config), allow_change)
 
 
-def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str]) -> int:
+def remembering(config: Config) -> Config:
+    """Return the config of a run that resumes with what it once started from, which need not be said again."""
+    saved = Path(config.run) / "config.yaml"
+    if config.train.start_from is not None or not saved.exists() or not checkpoints.found(saved.parent / "checkpoints"):
+        return config
+    return replace(config, train=replace(config.train, start_from=from_yaml(saved, config.trust).train.start_from))
+
+
+def train_on(dataset: Dataset, other: Dataset | None, config: Config, allow_change: Sequence[str]) -> int:
     """Make the remaining checks, join the other processes, and train; return the exit code."""
     data = ShardData(
         dataset,
@@ -96,12 +108,15 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
         seed=config.seed,
         threads=config.machine.decode_threads,
         mirror=config.data.mirror,
+        other=other,
+        mirror_other=config.data.other is not None and config.data.other.mirror,
     )
-    config = replace(config, data=replace(config.data, image=agreed_image(config, data.image)))
+    config = with_facts(config, dataset, other)
     check_device(config)
     model = build_model(config)
     check_batch(config, model)
     check_optimizers(model)
+    check_freeze(model)
     check_shard(config, model)
     check_compile(config, model)
     check_cuda_graphs(config, model)
@@ -124,8 +139,12 @@ def start(run: Run, model: Game) -> int:
     if choice is not None and choice.nimg >= config.total_nimg and not owes:
         print_done(run.folder, f"already done: {choice.nimg:,} images; for more set train.total_nimg above that")
         return 0
+    origin = distributed.decide(lambda: None if choice else take(run, model))
     make_run_folder(run.folder, run.config)
-    run.events.add("resume" if choice else "start", choice.nimg if choice else 0, choice.attempt if choice else 0)
+    if choice is not None:
+        run.events.add("resume", choice.nimg, choice.attempt)
+    else:
+        run.events.add("start", 0, 0, **({"from": asdict(origin)} if origin else {}))
     while True:
         try:
             return go_on(run, model, choice)
@@ -136,6 +155,8 @@ def start(run: Run, model: Game) -> int:
             distributed.barrier()  # rank 0 may still be writing
             model = build_model(run.config, attempt=model.runtime.attempt + 1)
             choice = distributed.decide(lambda model=model: choose(run, model))  # type: ignore[misc]
+            if choice is None and distributed.rank() == 0:
+                take(run, model)
             announce(f"{error}; rolling back to {Path(choice.path).name if choice else 'the start'}")
             run.events.add("rollback", choice.nimg if choice else 0, model.runtime.attempt)
 
@@ -145,15 +166,25 @@ def choose(run: Run, model: Game) -> Choice | None:
     if (newest := checkpoints.newest(run.folder / "checkpoints")) is None:
         return None
     path, saved = newest
-    check_resume(path, saved, run.config, run.data.index.fingerprint, run.allow_change)
+    check_resume(path, saved, run.config, run.data.fingerprint, run.allow_change)
     check_shapes(path, {**saved, "state_dict": with_own_scales(saved["state_dict"], model)}, model)
     return checkpoints.choice_of(path, saved)
+
+
+def take(run: Run, model: Game) -> Origin | None:
+    """Copy the weights that a run starts from, if it does, and say what did not fit; on rank 0: `seat` shares them."""
+    if run.config.train.start_from is None:
+        return None
+    origin = take_weights(model, Path(run.config.train.start_from))
+    for line in origin.lines():
+        announce(line)
+    return origin
 
 
 def go_on(run: Run, model: Game, choice: Choice | None) -> int:
     """Train from a checkpoint, or from the start, to the end or a signal; return the exit code."""
     speed_up(model, run.config.machine)
-    saved = checkpoints.read_agreed(choice, run.folder / "checkpoints", run.data.index.fingerprint)
+    saved = checkpoints.read_agreed(choice, run.folder / "checkpoints", run.data.fingerprint)
     seat(model, run.device, saved, shard=run.config.machine.shard)
     del saved
     if choice is not None:
@@ -199,14 +230,18 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
     measuring: list[Task] = [
         SelfCheck(folder / "selfcheck.json", every=every.tick_nimg, works=run.works, ticks=ticks),
         ticks,
-        BadSamples(folder / "bad_samples.jsonl", every=every.tick_nimg, faults=run.data.dataset.faults, ticks=ticks),
+        *(
+            BadSamples(folder / name, every=every.tick_nimg, faults=dataset.faults, ticks=ticks)
+            for name, dataset in (("bad_samples.jsonl", run.data.dataset), ("bad_samples_other.jsonl", run.data.other))
+            if dataset is not None
+        ),
     ]
     saving = Checkpoints(
         folder / "checkpoints",
         every=every.checkpoint_every_nimg,
         writer=writer,
         ticks=ticks,
-        about={"config": config.as_dict(), "fingerprint": run.data.index.fingerprint},
+        about={"config": config.as_dict(), "fingerprint": run.data.fingerprint},
     )
     judging: list[Task] = []
     if run.judge is not None:

@@ -1,12 +1,20 @@
 """The input of a step: reals, labels, other streams, everything drawn, and the penalties that are due."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from ganlab.regularizers import Regularizer
-from ganlab.types import Images, Labels, Latents
+from ganlab.types import Images, Labels, Latents, UserError, Vectors
+
+NAMES = ("real", "labels", "vectors")
+"""What a batch is called that comes as a sequence."""
+
+
+def named(batch: Sequence[Tensor] | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a loader's batch by name."""
+    return dict(batch) if isinstance(batch, Mapping) else dict(zip(NAMES, batch, strict=False))
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,11 @@ class Batch:
     """Factors of the due penalties whose weight is a schedule, as tensors [] on the device."""
 
     def __getitem__(self, name: str) -> Tensor:
+        if name not in self.tensors:
+            raise UserError(
+                f"batch.{name}: this step has none, only {', '.join(self.tensors)}; data.other adds other and "
+                "other_labels, `ganlab data vectors` adds vectors, and a player without reals gets none of the data"
+            )
         return self.tensors[name]
 
     def __contains__(self, name: str) -> bool:
@@ -33,22 +46,37 @@ class Batch:
     @property
     def real(self) -> Images:
         """Real images [n, c, h, w] in [-1, 1]; only for players that take reals."""
-        return self.tensors["real"]
+        return self["real"]
 
     @property
     def labels(self) -> Labels:
         """Classes of the reals [n]."""
-        return self.tensors["labels"]
+        return self["labels"]
+
+    @property
+    def vectors(self) -> Vectors:
+        """The vectors of the reals [n, d], if the data have some."""
+        return self["vectors"]
+
+    @property
+    def other(self) -> Images:
+        """Images [n, c, h, w] in [-1, 1] of the data's other stream: not those of the reals, and of any size."""
+        return self["other"]
+
+    @property
+    def other_labels(self) -> Labels:
+        """Classes of the other stream's images [n]."""
+        return self["other_labels"]
 
     @property
     def latents(self) -> Latents:
         """Latents of the fakes [n, d]."""
-        return self.tensors["latents"]
+        return self["latents"]
 
     @property
     def fake_labels(self) -> Labels:
         """Classes of the fakes [n]."""
-        return self.tensors["fake_labels"]
+        return self["fake_labels"]
 
     def factor(self, name: str) -> float | Tensor:
         """Return the factor of a due penalty: its weight times `every`, which makes up for the steps without it."""

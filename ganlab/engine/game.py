@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from ganlab import distributed
 from ganlab.engine import sharding
 from ganlab.engine.averages import Average, copy_buffers, follow
-from ganlab.engine.batch import Batch
+from ganlab.engine.batch import Batch, named
 from ganlab.engine.clock import Clock
 from ganlab.engine.compiled import Compiled
 from ganlab.engine.cuda_graphs import CudaGraphs
@@ -32,7 +32,7 @@ from ganlab.layers.recompute import keeping
 from ganlab.layers.spectral import iterate_power
 from ganlab.schedules import ending
 from ganlab.seeding import Noise, key
-from ganlab.types import Images, ImageSpec, Labels, PerSample, Phase, UserError
+from ganlab.types import ImageSpec, Labels, PerSample, Phase, UserError
 
 Loss = Mapping[str, PerSample] | tuple[Mapping[str, PerSample], Mapping[str, Tensor]]
 """Terms of a loss, [n] each, which are summed; optionally with a second mapping of values that are only recorded."""
@@ -151,12 +151,12 @@ class Game(Sampling):
     def training_step(self, batch: Sequence[Tensor] | Mapping[str, Tensor], batch_idx: int) -> None:
         """Make a round on this rank's share of the reals.
 
-        `batch` is (images, labels), or a mapping with `real`, `labels` and the other streams of the data; images are
-        uint8, or floats in [-1, 1].
+        `batch` is (images, labels), perhaps with vectors, or a mapping of `real`, `labels`, `vectors`, `other` and
+        `other_labels`; images are uint8, or floats in [-1, 1].
         """
-        named = batch if isinstance(batch, Mapping) else dict(zip(("real", "labels"), batch, strict=True))
-        self._in_groups("real", len(named["real"]))
-        reals = {name: self._as_floats(name, t) if t.ndim == 4 else t for name, t in named.items()}
+        given = named(batch)
+        self._in_groups("real", len(given["real"]))
+        reals = {name: self._as_floats(name, tensor) for name, tensor in given.items()}
         steps, waited = self.clock.steps, self.clock.waited
         names = [name for name, p in self.players.items() if waited[name] + 1 >= p.period(steps[name])]
         self.dynamics.round(self, names, reals)
@@ -217,6 +217,8 @@ class Game(Sampling):
         player, seat = self.players[name], self.seats[name]
         for at, network in self.networks.items():
             network.requires_grad_(at in player.networks)
+        for module in self.runtime.freeze:
+            self.get_submodule(module).requires_grad_(False)
         seat.gradients.clear()
         for at in player.networks:
             iterate_power(getattr(self, at))
@@ -345,7 +347,9 @@ class Game(Sampling):
         after: str | None = getattr(average, "after", None)
         return after or [name for name, player in self.players.items() if network in player.networks][-1]
 
-    def _as_floats(self, stream: str, pixels: Tensor) -> Images:
+    def _as_floats(self, stream: str, pixels: Tensor) -> Tensor:
+        if pixels.ndim < 4:
+            return pixels.to(self.real_dtype) if pixels.is_floating_point() else pixels
         images = pixels.to(self.real_dtype, memory_format=torch.channels_last)
         if pixels.dtype != torch.uint8:
             return images

@@ -45,7 +45,7 @@ class Gradients:
     def arm(self) -> None:
         """Make the next backward pass, the last of the step, send each bucket as soon as it is full."""
         self.armed = bool(self.flat)
-        self.waiting = [len(bucket) for bucket in self.buckets]
+        self.waiting = [sum(parameter.requires_grad for parameter in bucket) for bucket in self.buckets]
         self.sent: list[dist.Work] = []
         self.reached: set[Parameter] = set()
 

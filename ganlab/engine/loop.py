@@ -1,6 +1,6 @@
 """The loop of training, from the first step to the last."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import count
 from typing import Protocol, runtime_checkable
@@ -8,11 +8,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from ganlab.engine.batch import named
 from ganlab.engine.game import Game
 from ganlab.engine.signals import Signals
 
-Reals = Sequence[Tensor]
-"""Images [n, c, h, w] and labels [n], this rank's."""
+Reals = Sequence[Tensor] | Mapping[str, Tensor]
+"""Images [n, c, h, w] and labels [n], this rank's, and what else the data have: see `Game.training_step`."""
 
 
 @runtime_checkable
@@ -100,8 +101,8 @@ def on_device(batches: Iterator[Reals], device: torch.device) -> Generator[Reals
     stream, playing = torch.cuda.Stream(device), torch.cuda.current_stream(device)
     for batch in batches:
         with torch.cuda.stream(stream):
-            copied = [tensor.to(device, non_blocking=True) for tensor in batch]
+            copied = {name: tensor.to(device, non_blocking=True) for name, tensor in named(batch).items()}
         playing.wait_stream(stream)
-        for tensor in copied:
+        for tensor in copied.values():
             tensor.record_stream(playing)
         yield copied

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ganlab.types import Precision
+from ganlab.types import ImageSpec, Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,12 @@ class Runtime:
     """Consecutive samples that stay on one rank and share a noise key; it must divide every rank's batch."""
     total_nimg: int | None = None
     """Length of the whole run in images, the end of schedules that state none; None if unknown."""
+    freeze: tuple[str, ...] = ()
+    """Modules of live networks, such as `discriminator.blocks.0`, whose weights stay."""
+    other: ImageSpec | None = None
+    """Shape and classes of the data's other stream, for models that read `batch.other`; None if there is none."""
+    vectors: int = 0
+    """Dimensions of `batch.vectors`; 0 if the data have none."""
 
     @property
     def dtype(self) -> torch.dtype:

@@ -6,10 +6,11 @@ import os
 import torch
 
 from ganlab import distributed
-from ganlab.data import ShardDataset
+from ganlab.data.read.base import Dataset
+from ganlab.data.read.open import open_data
 from ganlab.engine.game import Game
 from ganlab.engine.runtime import Runtime
-from ganlab.experiment.frame import Config, Machine
+from ganlab.experiment.frame import Config, Data, Machine
 from ganlab.experiment.limits import Work, count
 from ganlab.experiment.parts import build
 from ganlab.layers.recompute import recompute_blocks
@@ -19,11 +20,22 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's `mallopt`, from its malloc.h."""
 
 
-def open_dataset(config: Config) -> ShardDataset:
+def open_dataset(config: Config) -> Dataset:
     """Open the images of a run."""
-    data = config.data
-    return ShardDataset(
-        data.url,
+    return _open(config.data, config.data.url, config.data.crop)
+
+
+def open_other(config: Config) -> Dataset | None:
+    """Open the images of a run's other stream; None if it has none."""
+    other = config.data.other
+    return None if other is None else _open(config.data, other.url, other.crop, other.labelled)
+
+
+def _open(data: Data, url: str, crop: int | None, labelled: int | None = None) -> Dataset:
+    return open_data(
+        url,
+        crop=crop,
+        labelled=labelled,
         cache=data.cache.folder,
         cache_bytes=data.cache.bytes,
         window=data.window,
@@ -42,6 +54,9 @@ def build_model(config: Config, attempt: int = 0) -> Game:
         precision=config.machine.precision,
         group=config.train.group,
         total_nimg=config.train.total_nimg,
+        freeze=config.train.freeze,
+        other=None if config.data.other is None else config.data.other.image,
+        vectors=config.data.vectors or 0,
     )
     with torch.random.fork_rng(devices=[]):  # leave the caller's generator unchanged
         seed_everything(config.seed)

@@ -2,6 +2,7 @@
 
 import fnmatch
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +10,70 @@ import torch
 from torch.optim import Adam
 
 from ganlab import distributed
-from ganlab.data import ShardDataset
+from ganlab.data.read.base import Dataset
 from ganlab.engine.dynamics import Alternating
 from ganlab.engine.game import Game
 from ganlab.engine.optimizers import make_optimizer, scheduled
 from ganlab.experiment.build import on_gpu
 from ganlab.experiment.config import differences, saved_values
-from ganlab.experiment.frame import FREE_ON_RESUME, Config
+from ganlab.experiment.frame import FREE_ON_RESUME, Config, Data, Other
+from ganlab.experiment.targets import did_you_mean
 from ganlab.layers.batchnorm import Standardization
 from ganlab.types import ImageSpec, UserError
 
 
-def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
-    """Return the image spec of the index, if the config declares the same or none."""
-    declared = config.data.image
-    if declared is not None and declared != found:
+def with_facts(config: Config, dataset: Dataset, other: Dataset | None) -> Config:
+    """Return the config with what the data are, if it declares the same or nothing."""
+    data = config.data
+    image, dims = agreed_image("data", data, dataset.image), dataset.vectors.shape[1] or None
+    if data.vectors not in (None, dims):
         raise UserError(
-            f"{config.data.url}: its images are {found}, but the config declares data.image as {declared}; "
-            "pack the data again, or change data.image"
+            f"{data.url}: its vectors have {dims or 'no'} dimensions, but data.vectors is {data.vectors}; change "
+            "data.vectors, or give the dataset others with `ganlab data vectors`"
+        )
+    beside = data.other
+    if beside is not None and other is not None:
+        beside = replace(beside, image=agreed_image("data.other", beside, other.image))
+    return replace(config, data=replace(data, image=image, vectors=dims, other=beside))
+
+
+def agreed_image(key: str, declared: Data | Other, found: ImageSpec) -> ImageSpec:
+    """Return the image spec of a dataset, if the config declares the same or none under `key`."""
+    if declared.image is not None and declared.image != found:
+        raise UserError(
+            f"{declared.url}: its images are {found}, but the config declares {key}.image as {declared.image}; "
+            f"pack the data again, or change {key}.image"
         )
     return found
 
 
-def check_labels(config: Config, model: Game, dataset: ShardDataset) -> None:
+def check_freeze(model: Game) -> None:
+    """Refuse to freeze what the networks do not have, all that a player moves, and weights that have constraints."""
+    modules = [
+        f"{at}.{name}" if name else at
+        for at, network in model.networks.items()
+        for name, module in network.named_modules()
+        if any(True for _ in module.parameters())
+    ]
+    for frozen in model.runtime.freeze:
+        if frozen not in modules:
+            near = did_you_mean(frozen, modules) or f"; the networks are {', '.join(model.networks)}"
+            raise UserError(f"train.freeze: {frozen}: there is no such module with weights{near}")
+    frozen_weights = {w for name in model.runtime.freeze for w in model.get_submodule(name).parameters()}
+    for name, player in model.players.items():
+        weights = {weight for at in player.networks for weight in model.networks[at].parameters()}
+        if weights <= frozen_weights:
+            raise UserError(f"train.freeze: freezes all weights of the {name}, which must move some; freeze fewer")
+        if player.constraints and weights & frozen_weights:
+            raise UserError(
+                f"train.freeze: the weights of the {name} have constraints ({', '.join(player.constraints)}), which "
+                "would change frozen ones; remove them, or freeze none of these"
+            )
+
+
+def check_labels(config: Config, model: Game, dataset: Dataset) -> None:
     """Refuse samples without a class if the model is conditional."""
-    if model.conditional and (missing := int((dataset.index.samples["label"] < 0).sum())):
+    if model.conditional and (missing := dataset.unlabelled):
         raise UserError(
             f"{config.data.url}: {missing:,} of {len(dataset):,} samples have no class, but the model is conditional; "
             "label all of them, or set model.conditional=false"

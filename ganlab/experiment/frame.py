@@ -21,13 +21,30 @@ class Cache:
 
 
 @dataclass(frozen=True)
+class Other:
+    """A second stream of images beside the first, in an order of its own, for games that read `batch.other`."""
+
+    url: str
+    """As data.url; it may be the same."""
+    image: ImageSpec | None = None
+    """Size, channels and classes; None takes them from the index. If both are given, they must agree."""
+    mirror: bool = False
+    """Flip half of the images, left to right."""
+    crop: int | None = None
+    """As data.crop."""
+    labelled: int | None = None
+    """Only the first so many images of each class, in the order of the index; None is all images."""
+
+
+@dataclass(frozen=True)
 class Data:
     """Where the images are and what they are."""
 
     url: str
     """Folder of shards with their index: a path, or a URL of file, http, https, s3, gs or another that fsspec reads; or
     some of its shards: `{000..009}` is a range; `{a,b}`, `a.tar,b.tar` and a YAML list are lists. It is saved with the
-    run, so credentials belong in the environment."""
+    run, so credentials belong in the environment. `toy:ring?modes=8` and the like are drawn, not read: see
+    `ganlab.data.read.toys`."""
     image: ImageSpec | None = None
     """Size, channels and classes; None takes them from the index. If both are given, they must agree."""
     cache: Cache = field(default_factory=Cache)
@@ -36,6 +53,13 @@ class Data:
     """Number of shards that are shuffled together; a cache must hold one more."""
     mirror: bool = False
     """Flip half of the reals, left to right."""
+    crop: int | None = None
+    """Height and width of the random crops that the game sees, the same ones of both images of a pair; None shows whole
+    images."""
+    vectors: int | None = None
+    """Dimensions of the vectors of each image, for games that read `batch.vectors`; None takes them from the index."""
+    other: Other | None = None
+    """A second stream; None if there is none."""
     max_pixels: int = 50_000_000
     """Images with more pixels count as bad and are not decoded."""
     max_bad: int = 100
@@ -66,6 +90,11 @@ class Train:
     """Images between two grids of samples."""
     checkpoint_every_nimg: int = 100_000
     """Images between two checkpoints."""
+    start_from: str | None = None
+    """A run's folder, or an exported one, from whose networks this run starts: also `--from`; None draws all weights.
+    Optimizers and the clock start anew."""
+    freeze: tuple[str, ...] = ()
+    """Modules whose weights stay, such as discriminator.blocks.0."""
     keep_checkpoints: int = 2
     """Number of newest checkpoints to keep."""
     keep_best: str | None = None
@@ -170,7 +199,7 @@ class Config:
 MACHINE_FILE_KEYS = frozenset({"machine", "logging"})
 
 FREE_ON_RESUME = re.compile(
-    r"run$|trust|machine\.|logging\.|evaluation\.|data\.(cache|max_bad|url$)|"
+    r"run$|trust|machine\.|logging\.|evaluation\.|data\.(cache|max_bad|url$|other\.url$)|"
     r"train\.(checkpoint_blocks|total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best|"
     r"on_not_finite|rollbacks)$"
 )

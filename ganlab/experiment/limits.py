@@ -139,10 +139,17 @@ class Counter(TorchDispatchMode):
 
 
 def examples(model: Game, phase: Phase, n: int, device: torch.device) -> dict[str, Tensor]:
-    """Return `n` reals of a phase as floats, all zeros."""
-    image = phase.image
-    real = torch.zeros(n, image.channels, image.height, image.width, dtype=model.real_dtype, device=device)
-    return {"real": real, "labels": torch.zeros(n, dtype=torch.int64, device=device)}
+    """Return `n` reals of a phase as floats, and what else the data have, all zeros."""
+    images, held = {"real": phase.image}, dict[str, Tensor]()
+    if model.runtime.other is not None:
+        images["other"] = model.runtime.other.scaled(phase.image.height, of=model.image.height)
+    for name, image in images.items():
+        shape = n, image.channels, image.height, image.width
+        held[name] = torch.zeros(shape, dtype=model.real_dtype, device=device)
+        held["labels" if name == "real" else f"{name}_labels"] = torch.zeros(n, dtype=torch.int64, device=device)
+    if model.runtime.vectors:
+        held["vectors"] = torch.zeros(n, model.runtime.vectors, dtype=model.real_dtype, device=device)
+    return held
 
 
 @contextmanager

@@ -23,6 +23,8 @@ from ganlab.types import ImageSpec, UserError
 
 FORMAT = 1
 NO_MEMBERS = np.empty((0, 0), MEMBER)
+NO_VECTORS = np.empty((0, 0), np.float32)
+VECTORS, VECTOR = "vectors.npy", np.dtype("<f4")
 NAMED_AT_MOST = 5
 """Largest number of damaged shards that a message names."""
 
@@ -71,9 +73,16 @@ class Index:
     """The URL of the shards, if they are not in `folder`."""
     resize: bool = False
     """The images have any size and are resized to `image` when they are decoded."""
+    vectors: NDArray[np.float32] = field(default_factory=lambda: NO_VECTORS)
+    """Numbers for each image [n, d], memory-mapped; d is 0 if there are none."""
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether each image is two, one above the other."""
+        return bool(self.pack.get("with"))
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -122,6 +131,7 @@ class Index:
             shards=shards,
             samples=self.samples[rows],
             members=self.members[rows] if self.pyramid else self.members,
+            vectors=self.vectors[rows] if self.vectors.size else self.vectors,
             fingerprint=hashlib.sha256(json.dumps([self.fingerprint, *names]).encode()).hexdigest(),
         )
 
@@ -146,6 +156,8 @@ class Index:
             if list(pyramid) != sorted({height for height in pyramid if 0 < height < image.height}):
                 raise ValueError(f"a pyramid of {list(pyramid)}")
             sha256 = [fields["samples_sha256"], *([fields["pyramid_sha256"]] if pyramid else [])]
+            dims = int(fields.get("vectors", 0))
+            sha256 += [fields["vectors_sha256"]] if dims else []
             class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
             location, resize = str(fields.get("location", "")), bool(fields.get("resize", False))
         except (KeyError, TypeError, ValueError) as error:
@@ -153,11 +165,15 @@ class Index:
         arrays = [_read_array(folder / "samples.npy", sha256[0], SAMPLE, (count,))]
         if pyramid:
             arrays += [_read_array(folder / "pyramid.npy", sha256[1], MEMBER, (count, len(pyramid)))]
+        vectors = _read_array(folder / VECTORS, sha256[-1], VECTOR, (count, dims)) if dims else NO_VECTORS
         fingerprint = hashlib.sha256(json.dumps([*sha256, *map(asdict, shards)]).encode()).hexdigest()
         members = arrays[1] if pyramid else NO_MEMBERS
         if location and "://" not in location:
             folder, location = Path(location), ""
-        return cls(folder, image, class_names, shards, arrays[0], fingerprint, pack, pyramid, members, location, resize)
+        found = cls(
+            folder, image, class_names, shards, arrays[0], fingerprint, pack, pyramid, members, location, resize
+        )
+        return replace(found, vectors=vectors)
 
     def refuse_damaged(self) -> None:
         """Raise UserError unless every shard exists."""
@@ -203,6 +219,15 @@ def write_index(
     if pyramid:
         fields |= {"pyramid": pyramid, "pyramid_sha256": _write_array(folder / "pyramid.npy", members)}
     fields |= elsewhere or {}
+    fields["sha256"] = _signature(fields)
+    with atomic_write(folder / "index.json") as file:
+        file.write(json.dumps(fields, indent=1).encode())
+
+
+def write_vectors(folder: Path, vectors: NDArray[np.float32]) -> None:
+    """Add numbers for each image [n, d], in the order of the index, to a dataset; they replace earlier ones."""
+    fields = read_json(folder)
+    fields |= {"vectors": vectors.shape[1], "vectors_sha256": _write_array(folder / VECTORS, vectors.astype(VECTOR))}
     fields["sha256"] = _signature(fields)
     with atomic_write(folder / "index.json") as file:
         file.write(json.dumps(fields, indent=1).encode())

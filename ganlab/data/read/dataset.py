@@ -21,6 +21,8 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +31,15 @@ from numpy.typing import NDArray
 
 from ganlab.data.format.decode import MAX_PIXELS, decode_into
 from ganlab.data.format.faults import BadSample, BadSampleError, Faults
-from ganlab.data.format.shards import Index, Place
+from ganlab.data.format.shards import VECTORS, Index, Place
 from ganlab.data.format.tars import REMEDY
+from ganlab.data.read.base import Dataset, first_of_labels
 from ganlab.data.read.location import Location, parse
 from ganlab.data.read.order import WINDOW, Order
 from ganlab.data.read.store import CachedStore, Store, disk_error, locked, write_at
 from ganlab.data.read.transfer import Patience, download, fetch
 from ganlab.files import atomic_write, cache_folder
-from ganlab.types import ImageSpec, UserError
+from ganlab.types import UserError
 
 CACHE_BYTES = 50_000_000_000
 """Default size limit of a node's cache of remote shards, bytes."""
@@ -44,7 +47,7 @@ HEADER = 512
 """Bytes of a tar's header before each file; the first 100 are the name."""
 
 
-class ShardDataset:
+class ShardDataset(Dataset):
     """The images of packed or indexed shards.
 
     Args:
@@ -55,6 +58,8 @@ class ShardDataset:
         window: number of shards that are shuffled together.
         max_pixels: images with more pixels count as bad.
         max_bad, max_bad_fraction: number of bad samples that are replaced, or fraction of all, whichever is more.
+        crop: height and width of random crops; None shows whole images.
+        labelled: only the first so many images of each class, in the order of the index; None is all images.
         patience: timeouts and retries of a source.
 
     Raises:
@@ -71,6 +76,8 @@ class ShardDataset:
         max_pixels: int = MAX_PIXELS,
         max_bad: int = 100,
         max_bad_fraction: float = 1e-4,
+        crop: int | None = None,
+        labelled: int | None = None,
         patience: Patience | None = None,
     ) -> None:
         if window < 1:
@@ -79,7 +86,8 @@ class ShardDataset:
         cache = Path(cache).expanduser() if cache else cache_folder()
         patience = patience or Patience()
         whole = _fetch_index(place, cache, patience) if place.scheme else Index.read(place.base)
-        self.index = index = whole.only(names) if names else whole
+        index = whole.only(names) if names else whole
+        self.index = index = index if labelled is None else first_of_each(index, labelled)
         self.source = place
         if whole.location:
             if place.scheme:
@@ -94,13 +102,19 @@ class ShardDataset:
         else:
             index.refuse_damaged()
             self.store = Store(index.folder, index.shards)
-        self.window, self.max_pixels = window, max_pixels
-        self.faults = Faults(max(max_bad, int(max_bad_fraction * len(index))))
+        self.window, self.max_pixels, self.vectors = window, max_pixels, index.vectors
+        faults = Faults(max(max_bad, int(max_bad_fraction * len(index))))
+        super().__init__(index.image, faults, crop=crop, pairs=index.pairs)
 
     @property
-    def image(self) -> ImageSpec:
-        """Shape and classes of the images."""
-        return self.index.image
+    def fingerprint(self) -> str:
+        """The index's."""
+        return self.index.fingerprint
+
+    @property
+    def unlabelled(self) -> int:
+        """Number of images without a class."""
+        return int((self.index.samples["label"] < 0).sum())
 
     def __len__(self) -> int:
         return len(self.index)
@@ -109,14 +123,13 @@ class ShardDataset:
         """Return the order in which a loader shows the images."""
         return Order([shard.samples for shard in self.index.shards], seed, self.window)
 
-    def read(self, i: int, out: NDArray[np.uint8]) -> int:
-        """Decode image `i` into `out`, uint8 [height, width, channels], which may be smaller; return its label.
+    def places(self, samples: NDArray[np.int64], height: int) -> list[Place]:
+        """Look them up in the index."""
+        return self.index.places(samples, height)
 
-        Errors are those of `decode`.
-        """
-        place = self.index.place(i, out.shape[0])
-        self.decode(place, out)
-        return place.label
+    def expect(self, shards: Iterator[int]) -> None:
+        """Download the shards that are needed next."""
+        self.store.expect(shards)
 
     def decode(self, place: Place, out: NDArray[np.uint8]) -> None:
         """Decode the image at `place` into `out`, for whose height the place was looked up.
@@ -140,6 +153,24 @@ class ShardDataset:
     def close(self) -> None:
         """Stop downloading; images can then no longer be read."""
         self.store.close()
+
+
+def first_of_each(index: Index, count: int) -> Index:
+    """Return the index of the first `count` images of each class, in the order of the index.
+
+    UserError if a class has fewer, or there are no classes.
+    """
+    labels = np.asarray(index.samples["label"])
+    rows = first_of_labels(labels, index.image.classes, count, f"{index.folder}")
+    counts = np.bincount(np.searchsorted(index.starts, rows, side="right") - 1, minlength=len(index.shards))
+    return replace(
+        index,
+        samples=index.samples[rows],
+        members=index.members[rows] if index.pyramid else index.members,
+        vectors=index.vectors[rows] if index.vectors.size else index.vectors,
+        shards=tuple(replace(shard, samples=int(n)) for shard, n in zip(index.shards, counts, strict=True) if n),
+        fingerprint=hashlib.sha256(json.dumps([index.fingerprint, "labelled", count]).encode()).hexdigest(),
+    )
 
 
 def own_folder(cache: Path, digest: str) -> Path:
@@ -167,6 +198,7 @@ def _fetch_index(place: Location, cache: Path, patience: Patience) -> Index:
         fields = json.loads(text)
         arrays = {"samples.npy": fields["samples_sha256"]}
         arrays |= {"pyramid.npy": fields["pyramid_sha256"]} if fields.get("pyramid") else {}
+        arrays |= {VECTORS: fields["vectors_sha256"]} if fields.get("vectors") else {}
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{place}index.json: not the index of a dataset ({error}); {REMEDY}") from error
     folder = own_folder(cache, hashlib.sha256(text).hexdigest())

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise, takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganlab.data.format.faults import BadSampleError
-from ganlab.data.format.shards import Place
-from ganlab.data.read.dataset import ShardDataset
+from ganlab.data.read.base import Dataset, Located
 from ganlab.data.read.order import mix
 from ganlab.keys import key
 from ganlab.types import ImageSpec, Phase, UserError
@@ -26,8 +25,15 @@ LOOKED_UP = 512
 REPLACEMENTS = 10
 """Bad samples in a row at one position before reading fails."""
 
-Found = tuple[int, Place, int]
-"""A position, the place of its image, and whether it is flipped."""
+
+class Found(NamedTuple):
+    """A position, the place of its image, whether it is flipped, and the corner of its crop."""
+
+    position: int
+    place: Located
+    flip: int
+    top: int
+    left: int
 
 
 class Share(NamedTuple):
@@ -41,9 +47,11 @@ class Share(NamedTuple):
 class BatchLoader:
     """An endless stream of (images uint8 [n, c, h, w], labels int64 [n]), this rank's slices of the global batches.
 
+    Where the dataset has vectors, they come third, float32 [n, d]; points (`toy:`) are float32 images in [-1, 1].
+
     The global batch after `nimg` images is positions [nimg, nimg + batch) of the order, split contiguously by rank;
     `plan(nimg)` gives their number and size. Every iteration starts at `start`: the trainer keeps the position, not the
-    loader. A bad sample is replaced by another that is a function of its position.
+    loader. Flips and crops are functions of the position, and so is the image that replaces a bad one.
 
     Args:
         mirror: flip half of the images, left to right, as a function of their position.
@@ -52,7 +60,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        dataset: ShardDataset,
+        dataset: Dataset,
         *,
         plan: Callable[[int], Phase],
         seed: int,
@@ -67,25 +75,25 @@ class BatchLoader:
             raise UserError(f"machine.decode_threads: {threads} threads decode nothing; write at least 1")
         self.dataset, self.order, self.seed = dataset, dataset.order(seed), seed
         self.plan, self.start, self.rank, self.world_size, self.threads = plan, start, rank, world_size, threads
-        self.mirror, self.buffers = mirror, Buffers(pin_memory)
+        self.mirror, self.buffers = mirror, Buffers(pin_memory, dataset.pixel)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         """Decode ahead and yield, endlessly."""
         with ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool:
-            waiting: deque[tuple[int, Tensor, Tensor, list[Future[None]]]] = deque()
+            waiting: deque[tuple[int, tuple[Tensor, ...], list[Future[None]]]] = deque()
             shares, end = self._looked_up(pool), -1
             try:
                 while True:
                     while len(waiting) <= AHEAD:
                         waiting.append(self._begin(pool, *next(shares)))
-                    oldest, pixels, labels, parts = waiting.popleft()
+                    oldest, batch, parts = waiting.popleft()
                     if oldest >= end:
                         end = self.order.window_end(oldest)
-                        self.dataset.store.expect(self.order.upcoming(oldest))
+                        self.dataset.expect(self.order.upcoming(oldest))
                     for part in reversed(parts):  # the last one usually ends last, so this thread wakes once
                         part.result()
-                    yield pixels.permute(0, 3, 1, 2), labels
-                    del pixels  # so that its memory can be reused
+                    yield batch[0].permute(0, 3, 1, 2), *batch[1:]
+                    del batch  # so that its memory can be reused
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
@@ -115,54 +123,66 @@ class BatchLoader:
         return [Share(start, images, phase.image) for start in same]
 
     def _find(self, shares: list[Share]) -> list[Found]:
-        """List positions, the places of their images, and whether they are flipped."""
+        """Look up the positions of shares, and draw how their images are flipped and cropped."""
         firsts = (share.nimg + self.rank * share.images for share in shares)
         positions = np.concatenate([np.arange(first, first + shares[0].images) for first in firsts])
         mixed = mix(positions.astype(np.uint64) ^ np.uint64(key(self.seed, "mirror")))
         flips = (mixed & np.uint64(self.mirror)).tolist()
-        places = self.dataset.index.places(self.order(positions), shares[0].image.height)
-        return list(zip(positions.tolist(), places, flips, strict=True))
+        height, crop = shares[0].image.height, self.dataset.crop
+        places = self.dataset.places(self.order(positions), crop.decoded(height)[0] if crop else height)
+        tops, lefts = crop.corners(positions, self.seed, height) if crop else [[0] * len(places)] * 2
+        return list(map(Found, positions.tolist(), places, flips, tops, lefts))
 
     def _begin(
         self, pool: ThreadPoolExecutor, share: Share, places: Future[list[Found]], first: int
-    ) -> tuple[int, Tensor, Tensor, list[Future[None]]]:
+    ) -> tuple[int, tuple[Tensor, ...], list[Future[None]]]:
         """Decode this rank's share of a batch, one part per thread."""
         # Allocated on this thread: pinned memory belongs to the current thread's GPU.
         pixels = self.buffers.take((share.images, share.image.height, share.image.width, share.image.channels))
         labels = torch.empty(share.images, dtype=torch.int64)
+        vectors = torch.empty(share.images, self.dataset.vectors.shape[1])
+        batch = (pixels, labels, vectors) if vectors.shape[1] else (pixels, labels)
         cuts = pairwise(share.images * k // self.threads for k in range(self.threads + 1))
         parts = [
-            pool.submit(self._decode, places, first, range(a, b), pixels.numpy(), labels.numpy())
+            pool.submit(self._decode, places, first, range(a, b), *(tensor.numpy() for tensor in batch))
             for a, b in cuts
             if a < b
         ]
-        return share.nimg, pixels, labels, parts
+        return share.nimg, batch, parts
 
     def _decode(
         self,
         places: Future[list[Found]],
         first: int,
         part: range,
-        pixels: NDArray[np.uint8],
+        pixels: NDArray[Any],
         labels: NDArray[np.int64],
+        vectors: NDArray[np.float32] | None = None,
     ) -> None:
-        found = places.result()
+        found, crop = places.result(), self.dataset.crop
+        whole = np.empty((*crop.decoded(pixels.shape[1]), pixels.shape[3]), pixels.dtype) if crop else None
         for i in part:
-            position, place, flip = found[first + i]
-            labels[i] = self._read(position, place, pixels[i])
+            position, place, flip, top, left = found[first + i]
+            place = self._read(position, place, pixels[i] if whole is None else whole)
+            labels[i] = place.label
+            if vectors is not None:
+                vectors[i] = self.dataset.vectors[place.sample]
+            if crop is not None and whole is not None:
+                crop.cut(whole, top, left, pixels[i])
             if flip:
                 image = torch.from_numpy(pixels[i])
                 image.copy_(image.flip(1))  # NumPy takes ten times as long
 
-    def _read(self, position: int, place: Place, out: NDArray[np.uint8]) -> int:
+    def _read(self, position: int, place: Located, out: NDArray[Any]) -> Located:
+        """Decode an image, or its replacement; return the place of the one that was decoded."""
         for attempt in range(REPLACEMENTS):
             try:
                 self.dataset.decode(place, out)
-                return place.label
+                return place
             except BadSampleError as error:
                 self.dataset.faults.add(error.bad)
             sample = key(self.seed, "replacement", position, attempt) % len(self.dataset)
-            place = self.dataset.index.place(sample, len(out))
+            (place,) = self.dataset.places(np.array([sample]), len(out))
         raise UserError(self.dataset.faults.too_many(f"{REPLACEMENTS} of them in a row at one position"))
 
 
@@ -172,18 +192,19 @@ class Buffers:
     Torch reuses pinned memory itself: only its allocator knows when a copy to the GPU is done.
     """
 
-    def __init__(self, pin_memory: bool) -> None:
-        self.pin_memory = pin_memory
+    def __init__(self, pin_memory: bool, pixel: type[np.generic]) -> None:
+        self.pin_memory, self.pixel = pin_memory, pixel
         self.shape: tuple[int, ...] = ()
-        self.free: list[NDArray[np.uint8]] = []
+        self.free: list[NDArray[Any]] = []
 
     def take(self, shape: tuple[int, ...]) -> Tensor:
-        """Return an uninitialised uint8 tensor of this shape."""
+        """Return an uninitialised tensor of this shape."""
         if self.pin_memory:
-            return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+            dtype = torch.uint8 if self.pixel is np.uint8 else torch.float32
+            return torch.empty(shape, dtype=dtype, pin_memory=True)
         if shape != self.shape:
             self.shape, self.free = shape, []
-        memory = self.free.pop() if self.free else np.empty(shape, np.uint8)
+        memory = self.free.pop() if self.free else np.empty(shape, self.pixel)
         lent = memory.view()  # alive as long as any tensor views it
         weakref.finalize(lent, self.free.append, memory).atexit = False
         return torch.from_numpy(lent)

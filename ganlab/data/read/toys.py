@@ -1,0 +1,263 @@
+"""Synthetic datasets, `toy:NAME?key=value&...`: points and digits, functions of their URL and their number, no files.
+
+A point is an image of one pixel whose channels are its coordinates, divided by `extent`, so that they lie about
+[-1, 1]. The classes are the modes.
+"""
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlab.data.format.faults import Faults
+from ganlab.data.read.base import Dataset, first_of_labels
+from ganlab.data.read.order import Order, mix
+from ganlab.keys import key
+from ganlab.types import ImageSpec, UserError
+
+SCHEME = "toy:"
+LOOKED_THROUGH = 100_000
+"""Samples in which the first ones of each class are sought."""
+SIGNED = ("seed", "mean")
+"""Keys that may be negative, or 0."""
+Uniform = Callable[[str], NDArray[np.float64]]
+"""Draws a number in [0, 1) for each sample; another name is another number."""
+GLYPHS = (
+    "111101101101111 010110010010111 111001111100111 111001111001111 101101111001001 "
+    "111100111001111 111100111101111 111001010010010 111101111101111 111101111001111"
+)
+FONT = np.array([list(map(int, glyph)) for glyph in GLYPHS.split()], np.uint8).reshape(10, 5, 3)
+"""The ten digits, 5 x 3 pixels each [10, 5, 3]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy(ABC):
+    """A distribution; its fields are the keys of the URL."""
+
+    samples: int = 1_000_000
+    """Images of an epoch: a larger number is nearer to endless fresh samples."""
+    seed: int = 0
+    """Another seed is another set of samples of the same distribution."""
+
+    @property
+    @abstractmethod
+    def image(self) -> ImageSpec:
+        """Shape and classes of the samples."""
+
+    @abstractmethod
+    def draw(self, uniform: Uniform) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Draw samples [n, h, w, c], as uint8 or as float32 in [-1, 1], and their classes [n]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian(Toy):
+    """Numbers, normally distributed (as in the one-dimensional toys of 2016)."""
+
+    mean: float = 4.0
+    std: float = 0.5
+    extent: float = 8.0
+
+    @property
+    def image(self) -> ImageSpec:
+        """One coordinate, no classes."""
+        return ImageSpec(1, 1, 1)
+
+    def draw(self, uniform: Uniform) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Draw numbers."""
+        values = self.mean + self.std * normal(uniform)[0]
+        return points(values / self.extent), np.full(len(values), -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ring(Toy):
+    """Gaussians with centres on a circle (Metz et al. 2017: 8, radius 2, standard deviation 0.02)."""
+
+    modes: int = 8
+    radius: float = 2.0
+    std: float = 0.02
+    extent: float = 4.0
+
+    @property
+    def image(self) -> ImageSpec:
+        """Two coordinates; the classes count from the x axis on."""
+        return ImageSpec(1, 1, 2, self.modes)
+
+    def draw(self, uniform: Uniform) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Draw points."""
+        labels = below(self.modes, uniform("mode"))
+        angle, (x, y) = 2 * np.pi * labels / self.modes, normal(uniform)
+        drawn = self.radius * np.cos(angle) + self.std * x, self.radius * np.sin(angle) + self.std * y
+        return points(*(each / self.extent for each in drawn)), labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid(Toy):
+    """Gaussians with centres on a square grid around 0 (Srivastava et al. 2017: 5 x 5, 2 apart, deviation 0.05)."""
+
+    side: int = 5
+    spacing: float = 2.0
+    std: float = 0.05
+    extent: float = 5.0
+
+    @property
+    def image(self) -> ImageSpec:
+        """Two coordinates; the classes count row by row."""
+        return ImageSpec(1, 1, 2, self.side**2)
+
+    def draw(self, uniform: Uniform) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Draw points."""
+        labels = below(self.side**2, uniform("mode"))
+        centres = [self.spacing * (at - (self.side - 1) / 2) for at in (labels % self.side, labels // self.side)]
+        drawn = [centre + self.std * noise for centre, noise in zip(centres, normal(uniform), strict=True)]
+        return points(*(each / self.extent for each in drawn)), labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits(Toy):
+    """Pictures of one digit in each channel, of varying size, place and brightness (like stacked MNIST).
+
+    The class is the number that the channels write: 1000 classes for three.
+    """
+
+    size: int = 28
+    channels: int = 3
+
+    @property
+    def image(self) -> ImageSpec:
+        """size x size."""
+        return ImageSpec(self.size, self.size, self.channels, 10**self.channels)
+
+    def draw(self, uniform: Uniform) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Draw pictures."""
+        layers, labels = [], np.zeros(1, np.int64)
+        for channel in range(self.channels):
+            digits = below(10, uniform(f"digit {channel}"))
+            largest = self.size // 5
+            scale = largest - below(-(-largest // 3), uniform(f"scale {channel}"))  # the upper third of all sizes
+            place = [uniform(f"{side} {channel}") for side in ("top", "left")]
+            rows, columns = (
+                (np.arange(self.size) - below(self.size - high * scale + 1, at)[:, None]) // scale[:, None]
+                for high, at in zip(FONT.shape[1:], place, strict=True)
+            )  # n size: the row and the column of the glyph
+            inside = ((rows >= 0) & (rows < 5))[:, :, None] & ((columns >= 0) & (columns < 3))[:, None]
+            glyph = FONT[digits[:, None, None], rows.clip(0, 4)[:, :, None], columns.clip(0, 2)[:, None]]
+            bright = 128 + below(128, uniform(f"brightness {channel}"))
+            layers.append((glyph * inside * bright[:, None, None]).astype(np.uint8))
+            labels = 10 * labels + digits
+        return np.stack(layers, -1), labels
+
+
+KINDS: dict[str, type[Toy]] = {"gaussian": Gaussian, "ring": Ring, "grid": Grid, "digits": Digits}
+
+
+class Drawn(NamedTuple):
+    """A sample that has been drawn."""
+
+    sample: int
+    label: int
+    pixels: NDArray[Any]
+
+
+class ToyDataset(Dataset):
+    """The samples of a toy.
+
+    Args:
+        url: `toy:ring?modes=8&std=0.02`: its name, and keys that differ from their defaults.
+        crop: height and width of random crops.
+        labelled: only the first so many samples of each class.
+
+    Raises:
+        UserError: there is no such toy or key, or a value is out of range.
+    """
+
+    def __init__(self, url: str, *, crop: int | None = None, labelled: int | None = None) -> None:
+        self.toy, self.labelled = parse(url), labelled
+        self.chosen: NDArray[np.int64] | None = None
+        image = self.toy.image
+        super().__init__(image, Faults(0), crop=crop)
+        self.pixel = np.uint8 if image.height > 1 else np.float32
+        if labelled is not None:
+            _, labels = self._drawn(np.arange(min(self.toy.samples, LOOKED_THROUGH)))
+            self.chosen = first_of_labels(labels, image.classes, labelled, url)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the distribution and its seed."""
+        return hashlib.sha256(repr((self.toy, self.labelled)).encode()).hexdigest()
+
+    @property
+    def unlabelled(self) -> int:
+        """All or none."""
+        return 0 if self.whole.classes else len(self)
+
+    def __len__(self) -> int:
+        return self.toy.samples if self.chosen is None else len(self.chosen)
+
+    def order(self, seed: int) -> Order:
+        """Shuffle all samples together."""
+        return Order([len(self)], seed)
+
+    def places(self, samples: NDArray[np.int64], height: int) -> list[Drawn]:
+        """Draw samples: many together cost little more than one."""
+        pixels, labels = self._drawn(samples if self.chosen is None else self.chosen[samples])
+        if (factor := self.whole.height // height) > 1:
+            n, h, w, c = pixels.shape
+            boxes = pixels.reshape(n, h // factor, factor, w // factor, factor, c)
+            pixels = np.floor(boxes.mean((2, 4)) + 0.5).astype(self.pixel)
+        return list(map(Drawn, samples.tolist(), labels.tolist(), pixels))
+
+    def decode(self, place: Drawn, out: NDArray[Any]) -> None:
+        """Copy a sample."""
+        out[:] = place.pixels
+
+    def _drawn(self, samples: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        def uniform(name: str) -> NDArray[np.float64]:
+            mixed = mix(mix(samples.astype(np.uint64)) ^ np.uint64(key(self.toy.seed, "toy", name)))
+            return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+        return self.toy.draw(uniform)
+
+
+def parse(url: str) -> Toy:
+    """Read a toy's URL; UserError says what it may hold."""
+    name, _, query = url.removeprefix(SCHEME).partition("?")
+    if (kind := KINDS.get(name)) is None:
+        raise UserError(f"data.url: {url}: no such toy; write one of {', '.join(SCHEME + each for each in KINDS)}")
+    types, values = {field.name: field.type for field in fields(kind)}, dict[str, Any]()
+    for at, text in parse_qsl(query, keep_blank_values=True):
+        if at not in types:
+            raise UserError(f"data.url: {url}: {SCHEME}{name} has no {at}; it has {', '.join(types)}")
+        try:
+            values[at] = types[at](text)  # type: ignore[operator]
+            if not ((0 if at not in SIGNED else -math.inf) < values[at] < math.inf):
+                raise ValueError
+        except ValueError:
+            number = "a whole number" if types[at] is int else "a number"
+            least = "" if at in SIGNED else ", more than 0"
+            raise UserError(f"data.url: {url}: {at}={text}: write {number}{least}") from None
+    toy = kind(**values)
+    if toy.image.height > 1 and (toy.image.height < 5 or toy.image.channels not in (1, 3)):
+        raise UserError(f"data.url: {url}: write a size of at least 5, and 1 or 3 channels")
+    return toy
+
+
+def points(*coordinates: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return points [n, 1, 1, coordinates]."""
+    return np.stack(coordinates, -1)[:, None, None].astype(np.float32)
+
+
+def below(limit: int | NDArray[np.int64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Map numbers in [0, 1) to whole numbers in [0, limit)."""
+    return (uniform * limit).astype(np.int64)
+
+
+def normal(uniform: Uniform) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw two independent standard normal numbers for each sample (Box & Muller 1958)."""
+    length, angle = np.sqrt(-2 * np.log1p(-uniform("length"))), 2 * np.pi * uniform("angle")
+    return length * np.cos(angle), length * np.sin(angle)
