@@ -177,6 +177,7 @@ def data() -> None:
 @click.argument("source", type=FOLDER)
 @click.argument("dest", type=FOLDER)
 @click.option("--size", required=True, type=click.IntRange(min=1), help="Height and width of the packed images, px.")
+@click.option("--with", "partners", type=FOLDER, help="Source of images of the same names, packed below SOURCE's.")
 @click.option("--image-format", default="png", show_default=True, type=click.Choice(["png", "jpeg", "webp"]))
 @click.option("--quality", default=95, show_default=True, type=click.IntRange(1, 100), help="JPEG quality.")
 @click.option("--channels", type=click.Choice(["1", "3", "4"]), help="Default: what the first images have.")
@@ -197,6 +198,20 @@ def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None
     there = "already packed, " if (dest / "index.json").exists() else ""
     index = pack(source, dest, channels=int(channels) if channels else None, **options)
     click.echo(f"{dest}: {there}{len(index):,} images of {index.image}; shards: {len(index.shards)}")
+
+
+@data.command()
+@click.argument("folder", type=FOLDER)
+@click.argument("file", type=FOLDER)
+def vectors(folder: Path, file: Path) -> None:
+    """Give the dataset in FOLDER the vectors of FILE.npy, [n, d]: one row for each image, in the order of the shards.
+
+    A game reads them as batch.vectors.
+    """
+    from ganlab.data.make.vectors import add_vectors
+
+    index = add_vectors(folder, file)
+    click.echo(f"{folder}: {len(index):,} images with vectors of {index.vectors.shape[1]} dimensions")
 
 
 URL = click.argument("url")

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganlab.data import ShardDataset
 from ganlab.data.format.decode import MAX_PIXELS
 from ganlab.data.make.sources import open_source
 from ganlab.data.make.sources.base import state_of
 from ganlab.data.read.location import redact, refuse_secrets
+from ganlab.data.read.open import open_data
+from ganlab.data.read.toys import SCHEME
 from ganlab.experiment.frame import Cache, Config, Data
 from ganlab.files import sha256_of
 from ganlab.metrics.features import full_float32
@@ -130,25 +131,34 @@ class Shards(Decoded):
     """A packed dataset, in the shuffled order of its shards.
 
     Args:
-        url: as `ShardDataset` reads it.
+        url: as `open_data` reads it.
         n: number of images, the first ones; None is all.
         cache: cache of remote shards.
         max_pixels: images with more pixels count as bad.
+        crop: height and width of a random crop of each image, always the same one; None takes whole images.
     """
 
     def __init__(
-        self, url: str, n: int | None = None, cache: Cache | None = None, max_pixels: int = MAX_PIXELS
+        self,
+        url: str,
+        n: int | None = None,
+        cache: Cache | None = None,
+        max_pixels: int = MAX_PIXELS,
+        crop: int | None = None,
     ) -> None:
         refuse_secrets(url, "evaluation.data")
         cache = cache or Cache()
-        self.dataset = ShardDataset(url, cache=cache.folder, cache_bytes=cache.bytes, max_pixels=max_pixels)
+        self.dataset = open_data(url, crop=crop, cache=cache.folder, cache_bytes=cache.bytes, max_pixels=max_pixels)
         super().__init__(n, len(self.dataset), Path(redact(url)).resolve().name)
-        self.fingerprint, self.classes = self.dataset.index.fingerprint, self.dataset.image.classes
-        self.origin = {"files": "shards"}
+        self.fingerprint = self.dataset.fingerprint + (f" crop {crop}" if crop else "")
+        self.classes = self.dataset.image.classes
+        self.origin = {"files": "shards"} | ({"crop": crop} if crop else {})
 
     def read(self, i: int) -> tuple[np.ndarray, int]:
         """Decode one image; a bad one is an error, since its replacement would be counted twice."""
         image = self.dataset.image
+        if self.dataset.pixel is not np.uint8:
+            raise UserError(f"{self.name}: holds points, which these metrics do not measure")
         out = np.empty((image.height, image.width, image.channels), np.uint8)
         return out, self.dataset.read(i, out)
 
@@ -199,6 +209,8 @@ def hash_of_weights(network: nn.Module) -> str:
 def open_reals(config: Config) -> Decoded:
     """Open the reals of a run: `evaluation.data`, else its training data; the first `evaluation.reals` of them."""
     evaluation, data = config.evaluation, config.data
+    if evaluation.data is None and (data.crop or data.url.startswith(SCHEME)):
+        return Shards(data.url, evaluation.reals, data.cache, data.max_pixels, data.crop)
     return open_images(evaluation.data or data.url, evaluation.reals, data)
 
 

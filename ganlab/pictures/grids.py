@@ -5,6 +5,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ganlab.pictures.points import scatter
 from ganlab.pictures.tiles import picture, tile
 
 
@@ -14,12 +15,16 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def grid(images: Tensor, columns: int) -> Image.Image:
-    """Tile uint8 images [n, 1 or 3 or 4, height, width], row by row."""
+    """Tile uint8 images [n, 1 or 3 or 4, height, width], row by row; draw points, images of one pixel, as dots."""
+    if images.shape[2:] == (1, 1):
+        return scatter(images.cpu()[:, :, 0, 0].numpy())
     return tile(images.cpu().permute(0, 2, 3, 1).numpy(), columns)
 
 
 def grid_by_class(images: Tensor, classes: int) -> Image.Image:
     """Tile uint8 images whose classes are 0, 1, ..., 0, 1, ...: one row per class, filled up with white."""
+    if images.shape[2:] == (1, 1):
+        return grid(images, classes)
     full = pad(images, (0, 0) * 3 + (0, -len(images) % classes), value=255)
     return grid(full.unflatten(0, (-1, classes)).transpose(0, 1).flatten(0, 1), len(full) // classes)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ganlab.data.format.shards import Index, Shard, write_index
 from ganlab.data.format.tars import Contents, walk
+from ganlab.data.make.pairs import Pairs, open_pairs
 from ganlab.data.make.recipe import ImageFormat, Recipe, encoded, heights
 from ganlab.data.make.sources import open_source
 from ganlab.data.make.sources.base import Source, state_of
@@ -44,6 +45,7 @@ def pack(
     dest: Path,
     *,
     size: int,
+    partners: str | Path | None = None,
     image_format: ImageFormat = "png",
     quality: int = 95,
     channels: int | None = None,
@@ -58,23 +60,31 @@ def pack(
     takes an array's own, and for files 1 where 64 of them, spread over the source, are all grey, else 3 (alpha is
     dropped). `pyramid` adds smaller copies of each image (`Recipe`). The bytes do not depend on `workers`, processes
     that encode. With the same arguments a killed pack goes on after its last whole shard (those whose images have
-    changed are made again), and a finished one is returned as it is. UserError for a source that cannot be read to
-    its end, a `dest` that is being packed to, holds other things or cannot be written, and arguments out of range.
+    changed are made again), and a finished one is returned as it is.
+
+    Each image of `partners`, a source, is packed below the one of `source` that has its name: the dataset's images are
+    2 size x size.
+
+    UserError for a source that cannot be read to its end, a `dest` that is being packed to, holds other things or
+    cannot be written, and arguments out of range.
     """
     if min(shard_samples, workers) < 1 or seed < 0:
         raise UserError(f"shard_samples {shard_samples}, workers {workers}, seed {seed}: give them from 1, 1 and 0")
-    images = open_source(source)
+    images = open_source(source) if partners is None else open_pairs(source, partners)
     channels = channels or images.channels or _look(images)
-    recipe = Recipe(size, channels, image_format, quality, heights(size) if pyramid else ())
+    high = 1 if partners is None else 2
+    copies = tuple(high * height for height in heights(size)) if pyramid else ()
+    recipe = Recipe(size, channels, image_format, quality, copies, partners is not None)
     facts = images.facts()
     parts = _divide(facts, dest, shard_samples, seed)
     arguments = {
         "source": images.name,
         "samples": len(images),
-        **asdict(recipe),
+        **{name: value for name, value in asdict(recipe).items() if name != "pairs"},
         "shard_samples": shard_samples,
         "seed": seed,
         "state": state_of(facts),
+        **({"with": images.lower.name} if isinstance(images, Pairs) else {}),
     }
     try:
         if not (dest / "index.json").exists():
@@ -161,7 +171,7 @@ def _pack(
                 _write_shard(part, source.labels, samples, progress)
             contents.append(_read_back(part, source.labels, recipe))
             shards.append(Shard(part.path.name, part.path.stat().st_size, len(part.chosen), sha256_of(part.path)))
-    image = ImageSpec(recipe.size, recipe.size, recipe.channels, len(source.class_names))
+    image = ImageSpec(recipe.size * (2 if recipe.pairs else 1), recipe.size, recipe.channels, len(source.class_names))
     samples_of_all = np.concatenate([found.samples for found in contents])
     members_of_all = np.concatenate([found.members for found in contents])
     write_index(dest, image, source.class_names, shards, samples_of_all, arguments, recipe.pyramid, members_of_all)

@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganlab.data.format.decode import MODES, fit
+from ganlab.data.make.pairs import each_half
 from ganlab.data.make.sources.base import Source
 from ganlab.types import UserError
 
@@ -37,6 +39,8 @@ class Recipe:
     """JPEG quality, 1-100."""
     pyramid: tuple[int, ...] = ()
     """Heights of the smaller copies: all halvings of `size` down to the first."""
+    pairs: bool = False
+    """Pictures are two, one above the other; each is `size` high and wide, and `pyramid` has heights of both."""
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.channels not in MODES or not 1 <= self.quality <= 100:
@@ -53,7 +57,8 @@ class Recipe:
         A copy is half as high as the one above it: the mean of 2x2 of its pixels, before it was rounded (as the data
         of Karras et al. 2018).
         """
-        master = fit(picture, self.size, self.channels)
+        fitted = partial(fit, size=self.size, channels=self.channels)
+        master = each_half(fitted, picture) if self.pairs else fitted(picture)
         suffix = SUFFIX[self.image_format]
         made = {suffix: encode(master, self.image_format, self.quality)}
         means = np.asarray(master, np.float64)  # h w c, or h w

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganlab.data.format.decode import decode
-from ganlab.data.format.shards import Index, Shard, read_json, write_index
+from ganlab.data.format.shards import VECTORS, Index, Shard, read_json, write_index
 from ganlab.data.format.tars import REMEDY, Contents, walk
 from ganlab.files import sha256_of
 from ganlab.progress import Progress
@@ -49,9 +49,12 @@ def repair(folder: Path) -> list[str]:
     names = _names(folder, samples["label"], old.get("class_names"))
     spec = ImageSpec(image.height, image.width, image.channels, len(names))
     write_index(folder, spec, names, shards, samples, old.get("pack", {}), pyramid, members)
+    vectors = folder / VECTORS
+    lost = [f"vectors: no longer used; if they are of these images: ganlab data vectors {folder} {vectors}"]
     return [
         f"{folder}: the index was rewritten ({cause}): {len(samples):,} images, {spec}; shards: {len(shards)}",
         "class names and the arguments of the pack: " + ("as in the old index" if old else "lost; classes by number"),
+        *(lost if vectors.exists() else []),
     ]
 
 
