@@ -286,6 +286,8 @@ def try_to_count(config: Config, model: Game) -> Mapping[int, Work] | Exception:
     """Count the model's work; return an error instead of raising it, since training does not need the count."""
     try:
         return count_work(config, model)
+    except UserError:
+        raise  # the losses ask for what the data do not have
     except Exception as error:
         return error
 

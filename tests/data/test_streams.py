@@ -167,8 +167,11 @@ def test_labelled_are_the_first_of_each_class_in_the_order_of_the_index(folder, 
 def test_labelled_needs_enough_of_every_class(folder):
     with pytest.raises(UserError, match=r"labelled: 8, but class 2 of .*a has only 7 images; write at most 7"):
         open_data(f"{folder}/a", labelled=8)
-    with pytest.raises(UserError, match=r"the images of .*b have no classes"):
-        open_data(f"{folder}/b", labelled=1)
+    for url in (f"{folder}/b", "toy:gaussian"):
+        with pytest.raises(UserError, match=f"the images of {url} have no classes"):
+            open_data(url, labelled=1)
+    with pytest.raises(UserError, match="labelled: 0: write at least 1"):
+        open_data("toy:ring", labelled=0)
 
 
 def test_vectors_are_checked_and_part_of_the_fingerprint(folder, tmp_path, flip):

@@ -22,8 +22,8 @@ from ganlab.keys import key
 from ganlab.types import ImageSpec, UserError
 
 SCHEME = "toy:"
-LOOKED_THROUGH = 100_000
-"""Samples in which the first ones of each class are sought."""
+LOOKED_THROUGH, PIECE = 100_000, 1024
+"""Samples in which the first ones of each class are sought, and how many are drawn at once."""
 SIGNED = ("seed", "mean")
 """Keys that may be negative, or 0."""
 Uniform = Callable[[str], NDArray[np.float64]]
@@ -183,8 +183,7 @@ class ToyDataset(Dataset):
         super().__init__(image, Faults(0), crop=crop)
         self.pixel = np.uint8 if image.height > 1 else np.float32
         if labelled is not None:
-            _, labels = self._drawn(np.arange(min(self.toy.samples, LOOKED_THROUGH)))
-            self.chosen = first_of_labels(labels, image.classes, labelled, url)
+            self.chosen = first_of_labels(self._labels(labelled), image.classes, labelled, url)
 
     @property
     def fingerprint(self) -> str:
@@ -215,6 +214,14 @@ class ToyDataset(Dataset):
     def decode(self, place: Drawn, out: NDArray[Any]) -> None:
         """Copy a sample."""
         out[:] = place.pixels
+
+    def _labels(self, count: int) -> NDArray[np.int64]:
+        """Return the classes of the first samples, until `count` of each class are among them."""
+        labels, last = np.empty(0, np.int64), min(self.toy.samples, LOOKED_THROUGH) if self.whole.classes else 0
+        while len(labels) < last and np.bincount(labels, minlength=self.whole.classes).min() < count:
+            _, more = self._drawn(np.arange(len(labels), min(len(labels) + PIECE, last)))
+            labels = np.concatenate([labels, more])
+        return labels
 
     def _drawn(self, samples: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         def uniform(name: str) -> NDArray[np.float64]:
