@@ -209,17 +209,19 @@ def hash_of_weights(network: nn.Module) -> str:
 def open_reals(config: Config) -> Decoded:
     """Open the reals of a run: `evaluation.data`, else its training data; the first `evaluation.reals` of them."""
     evaluation, data = config.evaluation, config.data
-    if evaluation.data is None and (data.crop or data.url.startswith(SCHEME)):
-        return Shards(data.url, evaluation.reals, data.cache, data.max_pixels, data.crop)
     return open_images(evaluation.data or data.url, evaluation.reals, data)
 
 
 def open_images(path: str, n: int | None = None, data: Data | None = None) -> Decoded:
     """Open the first `n` images of a dataset of shards or of image files; UserError if there are fewer, or none.
 
-    `data` has the cache of shards and the largest size of an image.
+    `data` has the cache of shards, the largest size of an image, and the crop of the dataset that it names itself.
     """
     folder = Path(path).parent if path.endswith(".tar") else Path(path)
-    if not ("://" in path or (folder / "index.json").is_file() or any(Path(path).glob("*.tar"))):
+    if not (
+        path.startswith(SCHEME) or "://" in path or (folder / "index.json").is_file() or any(Path(path).glob("*.tar"))
+    ):
         return ImageFiles(Path(path), n)
-    return Shards(path, n, data.cache, data.max_pixels) if data else Shards(path, n)
+    if data is None:
+        return Shards(path, n)
+    return Shards(path, n, data.cache, data.max_pixels, data.crop if path == data.url else None)

@@ -49,12 +49,20 @@ def load(
     model = functools.reduce(merge, layers).get("model")
     values = functools.reduce(merge, with_new_names(layers, model, trust, str(path)))
     data = values.get("data")
-    if isinstance(data, dict) and isinstance(data.get("url"), list):
-        values["data"] = data = {**data, "url": ",".join(map(str, data["url"]))}
+    if isinstance(data, dict):
+        values["data"] = data = _with_url(data)
+        if isinstance(data.get("other"), dict):
+            data["other"] = _with_url(data["other"])
     if values.get("run") is None:
         url = data.get("url") if isinstance(data, dict) else None
         values["run"] = f"runs/{_dataset_name(str(url))}-{path.stem}"
     return from_dict({**values, "trust": list(trust)}, str(path))
+
+
+def _with_url(stream: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of a stream's keys with a list of shards as one URL."""
+    url = stream.get("url")
+    return {**stream, "url": ",".join(map(str, url))} if isinstance(url, list) else dict(stream)
 
 
 def _without_trust(values: dict[str, Any], path: Path, trust: Sequence[str]) -> dict[str, Any]:
