@@ -3,14 +3,33 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from ganlab.types import UserError
+from ganlab.data.make.account import Account
+from ganlab.data.make.sources.classes import Classes
+
+MEND = "; mend or remove it"
+"""The end of a message of one broken image."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What identifies the current images and labels of a source."""
+
+    state: str
+    """A hash of all."""
+    each: NDArray[np.uint64]
+    """A hash of each image and its class's name [n]."""
+
+    def of(self, chosen: NDArray[np.int64]) -> str:
+        """Return a hash of some images, in this order."""
+        return hashlib.sha256(self.each[chosen].tobytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -18,9 +37,18 @@ class Source(ABC):
     """Images in a fixed order, with or without labels; it can be pickled for other processes."""
 
     path: Path
-    labels: list[int] | None
-    class_names: tuple[str, ...]
-    """One name per class; empty without labels."""
+    classes: Classes
+    account: Account
+
+    @property
+    def labels(self) -> NDArray[np.int32] | None:
+        """The class of each image [n]."""
+        return self.classes.labels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class; empty without labels."""
+        return self.classes.names
 
     @property
     def name(self) -> str:
@@ -29,12 +57,20 @@ class Source(ABC):
 
     @property
     def channels(self) -> int | None:
-        """The channels of every image, or None if only decoding shows them."""
+        """The channels of every image, or None if only their files show them."""
         return None
 
-    def facts(self) -> list[Any]:
+    def facts(self) -> Facts:
         """Return what identifies the current images and labels, without decoding."""
-        return [(self.stamp(i), None if self.labels is None else self.labels[i]) for i in range(len(self))]
+        whole, each = hashlib.sha256(b"["), np.empty(len(self), np.uint64)
+        for i in range(len(self)):
+            stamp, label = self.stamp(i), None if self.labels is None else int(self.labels[i])
+            text = json.dumps([stamp, label]).encode()
+            whole.update(b", " + text if i else text)
+            named = json.dumps([stamp, label if label is None else self.class_names[label]]).encode()
+            each[i] = int.from_bytes(hashlib.blake2b(named, digest_size=8).digest(), "little")
+        whole.update(b"]")
+        return Facts(whole.hexdigest()[:16], each)
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -49,34 +85,14 @@ class Source(ABC):
 
     @abstractmethod
     def image(self, i: int) -> Image.Image:
-        """Decode image `i` in its own 8-bit mode; UserError names it if it cannot be decoded."""
+        """Decode image `i` upright, in its own 8-bit mode; UserError names it if it cannot be decoded."""
 
-
-def state_of(facts: list[Any]) -> str:
-    """Hash the `Source.facts` of some images."""
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    def mode(self, i: int) -> str:
+        """Return Pillow's mode of image `i`, from its header where it is a file."""
+        return self.image(i).mode
 
 
 def stamp_of(path: Path) -> list[Any]:
     """Return the name of a file, its size and its modification time in ns."""
     found = path.stat()
     return [path.name, found.st_size, found.st_mtime_ns]
-
-
-def checked_labels(path: Path, labels: list[Any], count: int) -> list[int]:
-    """Return the labels if they are classes, one per image; else UserError."""
-    if len(labels) != count:
-        raise UserError(f"{path}: {len(labels)} labels for {count} images; give one for each")
-    if bad := [label for label in labels if type(label) is not int or not 0 <= label < 2**31]:
-        raise UserError(f"{path}: label {bad[0]!r}; give classes as whole numbers from 0")
-    return labels
-
-
-def checked_names(path: Path, labels: list[int], names: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Return a name for every class, its number if there are no names; UserError if there are too few."""
-    classes = max(labels, default=-1) + 1
-    if names is None:
-        return tuple(map(str, range(classes)))
-    if len(names) < classes:
-        raise UserError(f"{path}: {len(names)} class_names, but a label {classes - 1}; name every class")
-    return tuple(names)
