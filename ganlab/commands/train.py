@@ -38,6 +38,7 @@ from ganlab.experiment.checks import (
     check_compile,
     check_cuda_graphs,
     check_device,
+    check_growth,
     check_labels,
     check_optimizers,
     check_resume,
@@ -119,6 +120,9 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
 def start(run: Run, model: Game) -> int:
     """Train from the newest checkpoint, and roll back as often as the config allows; return the exit code."""
     config, allowed = run.config.train, run.config.train.rollbacks
+    if empty := run.data.index.empty_classes():
+        few = f"{', '.join(empty[:3])}{', ...' * (len(empty) > 3)}"
+        announce(f"{run.config.data.url}: {len(empty):,} of {run.data.image.classes:,} classes have no image: {few}")
     choice = distributed.decide(lambda: choose(run, model))
     owes = distributed.decide(lambda: choice is not None and is_owed(run.folder, run.config, choice.nimg))
     if choice is not None and choice.nimg >= config.total_nimg and not owes:
@@ -145,6 +149,7 @@ def choose(run: Run, model: Game) -> Choice | None:
     if (newest := checkpoints.newest(run.folder / "checkpoints")) is None:
         return None
     path, saved = newest
+    check_growth(run.config.data.url, run.data.index, saved["fingerprint"], run.allow_change)
     check_resume(path, saved, run.config, run.data.index.fingerprint, run.allow_change)
     check_shapes(path, {**saved, "state_dict": with_own_scales(saved["state_dict"], model)}, model)
     return checkpoints.choice_of(path, saved)

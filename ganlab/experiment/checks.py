@@ -10,6 +10,7 @@ from torch.optim import Adam
 
 from ganlab import distributed
 from ganlab.data import ShardDataset
+from ganlab.data.format.shards import Index, spelled
 from ganlab.engine.dynamics import Alternating
 from ganlab.engine.game import Game
 from ganlab.engine.optimizers import make_optimizer, scheduled
@@ -139,6 +140,16 @@ def check_device(config: Config) -> None:
         raise UserError(
             f"machine: {here} processes on this node, but each sees {gpus} GPU{'s' * (gpus > 1)}; start one for each "
             "GPU, and let every process see all GPUs of its node (SLURM: --gpus-per-node, not --gpus-per-task)"
+        )
+
+
+def check_growth(url: str, index: Index, fingerprint: str, allow_change: Sequence[str]) -> None:
+    """Refuse a dataset that has grown since the checkpoint, of whose dataset the fingerprint is given."""
+    count = index.earlier.get(fingerprint)
+    if count and not any(fnmatch.fnmatch("data.fingerprint", pattern) for pattern in allow_change):
+        raise UserError(
+            f"{url}: has grown by {len(index.shards) - count:,} shards since the checkpoint; go on with the old ones "
+            f"by data.url={spelled(url, count)}, or take the new ones with --allow-change data.fingerprint"
         )
 
 

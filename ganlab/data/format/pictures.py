@@ -2,7 +2,7 @@
 
 import io
 from functools import cache, lru_cache
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -65,14 +65,14 @@ def is_heif(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and b"avif" not in head[:HEAD]
 
 
-def open_picture(file: IO[bytes]) -> Image.Image:
+def open_picture(file: Any) -> Image.Image:
     """Read the header of a picture, whose format its content tells; an error of any kind if there is none."""
     head = file.read(HEAD)
     file.seek(0)
     if not head:
-        raise ValueError("an empty file")
+        raise OSError("an empty file")
     if is_heif(head) and not reads_heif():
-        raise ValueError(NEEDS_HEIF)
+        raise OSError(NEEDS_HEIF)
     return Image.open(file, formats=[*FORMATS, *(["HEIF"] if reads_heif() else [])])
 
 

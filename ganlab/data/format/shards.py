@@ -196,6 +196,11 @@ class Index:
         return damaged
 
 
+def spelled(url: object, count: int) -> str:
+    """Return the URL of the first `count` packed shards of a folder."""
+    return f"{str(url).rstrip('/')}/shard-{{{0:06d}..{count - 1:06d}}}.tar"
+
+
 def write_index(
     folder: Path,
     image: ImageSpec,

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from isal import isal_zlib
 
+from ganlab.data.format.pictures import open_picture
 from ganlab.data.format.shards import Index, Shard, write_index
 from ganlab.data.format.tars import SAMPLE
 from ganlab.data.make.account import Account, lines_of
 from ganlab.data.make.sources.classes import NONE
-from ganlab.data.make.sources.members import Images, images_of
+from ganlab.data.make.sources.members import Images, Read, images_of
 from ganlab.data.make.sources.tars import classes_in
 from ganlab.data.read.location import Location, parse, redact
 from ganlab.data.read.transfer import Patience, RemoteFile, list_shards
@@ -109,12 +110,23 @@ def _look(place: Location, name: str, labels: str | None, patience: Patience) ->
     field = None if labels == NONE else labels
     if place.scheme:
         remote = RemoteFile(place, name, patience)
-        images = images_of(io.BufferedReader(remote, BLOCK), f"{place}{name}", field, lambda _: 0, cheap=False)
+        images = images_of(io.BufferedReader(remote, BLOCK), f"{place}{name}", field, lambda *_: 0, cheap=False)
         return Found(Shard(name, remote.size, len(images.names), ""), images)
     path = Path(place.base) / name
+    broken: list[str] = []
+
+    def checked(member: str, read: Read) -> int:
+        data = read()
+        try:
+            open_picture(io.BytesIO(data)).close()
+        except Exception:  # PIL raises errors of many kinds on damaged files
+            broken.append(f"{name}/{member}")
+        return int(isal_zlib.crc32(data))
+
     try:
         with path.open("rb") as file:
-            images = images_of(file, path, field, lambda read: isal_zlib.crc32(read()))
+            images = images_of(file, path, field, checked)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; is it the right name?") from error
+    images.account.note("bad samples, which cannot be decoded", broken)
     return Found(Shard(name, path.stat().st_size, len(images.names), sha256_of(path)), images)

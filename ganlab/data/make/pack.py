@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlab.data.format.shards import Index, read_json, write_index
+from ganlab.data.format.shards import Index, read_json, spelled, write_index
 from ganlab.data.make.account import Account, Left
 from ganlab.data.make.recipe import ImageFormat, Recipe, heights
 from ganlab.data.make.sources import open_source
@@ -177,12 +177,12 @@ def _say_growth(account: Account, old: Index, count: int, names: tuple[str, ...]
     broken = old.account.get("left_out", {}).get(CANNOT)
     if broken:
         account.add(Account(left_out={CANNOT: Left(**broken)}))
-    shards = f"{len(old.shards)} shards as they were"
-    account.notes.append(f"grown by {count:,} to {len(old) + count:,}, in new shards after {shards}")
+    shards = len(old.shards)
+    account.notes.append(f"grown by {count:,} to {len(old) + count:,}, in new shards after the {shards:,} old ones")
     account.note("new classes, numbered after the others", list(names[len(old.class_names) :]))
     account.notes.append(
-        f"a run of before goes on with the old shards by data.url={old.folder}/{{{old.shards[0].name},...}}, and takes "
-        "the new ones with --allow-change data"
+        f"a run that has begun before goes on with the old ones by data.url={spelled(old.folder, shards)}, and takes "
+        "the new ones with --allow-change data.fingerprint"
     )
 
 

@@ -105,10 +105,9 @@ def _head(path: Path) -> bytes:
 def _walk(root: Path, without: Path | None, account: Account, folders: set[str]) -> Iterator[str]:
     """Yield the files below a folder, links followed, and add the names of all folders to `folders`."""
     waiting = [""]
-    while waiting:
-        folder = waiting.pop()
+    for folder in waiting:
         with os.scandir(root / folder) as found:
-            entries = list(found)
+            entries = sorted(found, key=lambda entry: entry.name)
         if folder and any(names <= {entry.name for entry in entries} for names in OURS):
             account.leave("made by ganlab: a dataset, or a run", folder)
             folders.discard(folder)

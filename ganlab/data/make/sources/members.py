@@ -30,13 +30,13 @@ class Images:
 
 
 def images_of(
-    file: io.BufferedReader, tar: object, field: str | None, crc32: Callable[[Read], int], *, cheap: bool = True
+    file: io.BufferedReader, tar: object, field: str | None, crc32: Callable[[str, Read], int], *, cheap: bool = True
 ) -> Images:
     """List the images of an open tar: one for each key (its name up to the first dot), `KEY.png`.
 
     What else a sample has, `KEY.seg.png`, is left out, but where a key has no image under its plain name, its name was
     not meant so: every `photo.1.jpg` is then an image of its own. A class is in `KEY.cls`, or in the `field` of
-    `KEY.json`. `cheap`: files of unknown kinds may be looked into.
+    `KEY.json`. `crc32` gets the name of each image and reads it. `cheap`: files of unknown kinds may be looked into.
 
     Raises UserError, with tar and member, for a damaged tar, two images or classes of a key, and no class in a label.
     """
@@ -59,7 +59,7 @@ def images_of(
         elif suffix == extension[1:] and key in plain:
             raise UserError(f"{tar}: member {name}: a second image for key {key}; leave one of them")
         else:
-            image = (key, name, (member.offset_data, member.size, crc32(read)))
+            image = (key, name, (member.offset_data, member.size, crc32(name, read)))
             if suffix == extension[1:]:
                 plain[key] = image
             else:

@@ -51,7 +51,7 @@ def open_tars(path: Path, tars: list[Path], labels: str | None) -> Tars:
     account, names, places, values = Account(), list[str](), list[tuple[int, int, int]](), list[int | str | None]()
     for number, tar in enumerate(tars):
         with tar.open("rb") as file:
-            found = images_of(file, tar, None if labels == NONE else labels, lambda _: 0)
+            found = images_of(file, tar, None if labels == NONE else labels, lambda *_: 0)
         given = [value is not None for value in found.values]
         if labels != NONE and any(given) and not all(given):
             bare = found.names[given.index(False)]
