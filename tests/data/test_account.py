@@ -53,7 +53,7 @@ def test_a_folder_names_what_it_leaves_out(tmp_path):
     (tmp_path / "s" / "cat" / "gone.png").symlink_to("nowhere.png")
     (tmp_path / "s" / "cat" / "loop").symlink_to("..")
     source = open_source(tmp_path / "s")
-    assert source.names == sorted(files) and source.class_names == ("cat", "dog.png")
+    assert list(source.names) == sorted(files) and source.class_names == ("cat", "dog.png")
     assert left(source) == {
         "hidden": (2, [".git", "cat/._a.png"]),
         "an archive in it: unpack it, or give it as a source of its own": (1, ["backup.tar"]),

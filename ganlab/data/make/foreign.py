@@ -15,6 +15,7 @@ from ganlab.data.format.tars import SAMPLE
 from ganlab.data.make.account import Account, lines_of
 from ganlab.data.make.sources.classes import NONE
 from ganlab.data.make.sources.members import Images, Read, images_of
+from ganlab.data.make.sources.names import Names
 from ganlab.data.make.sources.tars import classes_in
 from ganlab.data.read.location import Location, parse, redact
 from ganlab.data.read.transfer import Patience, RemoteFile, list_shards
@@ -74,14 +75,15 @@ def index(
     account = Account()
     for found in shards:
         account.add(found.images.account)
-    places = [place for found in shards for place in found.images.places]
-    if not places:
+    places = np.concatenate([found.images.places for found in shards])
+    if not len(places):
         left = "".join(f"\n  {line}" for line in lines_of(asdict(account))[1:])
         raise UserError(f"{place}: {len(shards)} shards without an image in them{left}")
     values = [value for found in shards for value in found.images.values]
-    classes = classes_in(str(place), values, [name for found in shards for name in found.images.names], labels, account)
+    names_in = Names(name for found in shards for name in found.images.names)
+    classes = classes_in(str(place), values, names_in, labels, account)
     samples = np.zeros(len(places), SAMPLE)
-    for column, numbers in zip(("offset", "size", "crc32"), zip(*places, strict=True), strict=True):
+    for column, numbers in zip(("offset", "size", "crc32"), places.T, strict=True):
         samples[column] = numbers
     samples["label"] = -1 if classes.labels is None else classes.labels
     more: dict[str, Any] = {"resize": True, "account": asdict(account)}

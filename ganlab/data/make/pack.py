@@ -147,20 +147,19 @@ def _make(job: Job, old: Index | None, new: NDArray[np.int64]) -> None:
     order = new[np.random.Generator(np.random.PCG64(job.seed)).permutation(len(new))]
     parts = divide(job.facts, order, dest, job.shard_samples, (0 if old is None else len(old.shards), len(origin)))
     with _claimed(job, parts, old):
-        shards, contents = write(source, labels, job.recipe, parts, job.workers, job.skip_bad)
-        samples, members = [found.samples for found in contents], [found.members for found in contents]
+        shards, samples, members = write(source, labels, job.recipe, parts, job.workers, job.skip_bad)
         more: dict[str, Any] = {}
         if old is not None:
-            _say_growth(source.account, old, sum(map(len, samples)), names)
+            _say_growth(source.account, old, len(samples), names)
             shards = [*old.shards, *shards]
-            samples, members = [np.asarray(old.samples), *samples], [np.asarray(old.members), *members]
+            samples, members = np.concatenate([old.samples, samples]), np.concatenate([old.members, members])
             more["earlier"] = {**old.earlier, old.fingerprint: len(old.shards)}
         more["account"] = asdict(source.account)
         with atomic_write(dest / ORIGIN) as file:
             np.save(file, np.concatenate([origin, each[new]]), allow_pickle=False)
-        recipe, arrays = job.recipe, (np.concatenate(samples), np.concatenate(members))
+        recipe = job.recipe
         image = ImageSpec(recipe.size, recipe.size, recipe.channels, len(names))
-        write_index(dest, image, names, shards, arrays[0], job.arguments(), recipe.pyramid, arrays[1], more)
+        write_index(dest, image, names, shards, samples, job.arguments(), recipe.pyramid, members, more)
 
 
 def _renumbered(source: Source, old: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.int32] | None]:

@@ -93,11 +93,11 @@ def encode(picture: Image.Image, image_format: ImageFormat, quality: int) -> byt
 
 
 @contextmanager
-def encoded(source: Source, recipe: Recipe, chosen: list[int], workers: int) -> Iterator[Iterator[Made]]:
+def encoded(source: Source, recipe: Recipe, chosen: NDArray[np.int64], workers: int) -> Iterator[Iterator[Made]]:
     """Yield what is made of each chosen image, in order, by `workers` processes, including this one."""
     chunks = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)]
     if workers == 1 or len(chunks) < 2:
-        yield (_made(recipe, source, i) for i in chosen)
+        yield (_made(recipe, source, i) for i in map(int, chosen))
         return
     context = multiprocessing.get_context("forkserver")  # this process may have threads
     context.set_forkserver_preload([__name__])
@@ -117,7 +117,7 @@ def encoded(source: Source, recipe: Recipe, chosen: list[int], workers: int) -> 
             process.join()
 
 
-def _turns(ends: list[Connection], chunks: list[list[int]]) -> Iterator[list[Made]]:
+def _turns(ends: list[Connection], chunks: list[NDArray[np.int64]]) -> Iterator[list[Made]]:
     """Send the chunks to the workers round-robin, one ahead each, and return the results in the same order."""
     turns = itertools.cycle(ends)
     ahead = 2 * len(ends)
@@ -139,7 +139,7 @@ def _work(parent: Connection, recipe: Recipe, source: Source) -> None:
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             chosen = parent.recv()
-            parent.send([_made(recipe, source, i) for i in chosen])
+            parent.send([_made(recipe, source, i) for i in chosen.tolist()])
 
 
 def _made(recipe: Recipe, source: Source, i: int) -> Made:

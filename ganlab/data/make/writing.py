@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +59,8 @@ def write(
     parts: Sequence[Part],
     workers: int,
     skip_bad: bool,
-) -> tuple[list[Shard], list[Contents]]:
-    """Write the shards that are not there yet, and read all of them back.
+) -> tuple[list[Shard], NDArray[Any], NDArray[Any]]:
+    """Write the shards that are not there yet, and read all of them back: return them, their samples and their members.
 
     Images that cannot be decoded are left out with `skip_bad`, and counted in the source's account; otherwise their
     shards are not written, all others are, and UserError names them together.
@@ -67,19 +68,19 @@ def write(
     todo = np.concatenate([part.chosen for part in parts if not part.path.exists()] or [np.empty(0, np.int64)])
     total = sum(len(part.chosen) for part in parts)
     bad: list[UserError] = []
-    shards, contents = list[Shard](), list[Contents]()
+    shards, samples, members = list[Shard](), list[NDArray[Any]](), list[NDArray[Any]]()
     with (
         Progress("packing", total, done=total - len(todo)) as progress,
-        encoded(source, recipe, todo.tolist(), workers) as samples,
+        encoded(source, recipe, todo, workers) as made,
     ):
         for part in parts:
             if not part.path.exists():
-                bad += _write_shard(part, labels, samples, progress, skip_bad)
+                bad += _write_shard(part, labels, made, progress, skip_bad)
             if part.path.exists():
-                contents.append(_read_back(part, source, labels, recipe, skip_bad))
-                shards.append(
-                    Shard(part.path.name, part.path.stat().st_size, len(contents[-1].keys), sha256_of(part.path))
-                )
+                found = _read_back(part, source, labels, recipe, skip_bad)
+                samples.append(found.samples)
+                members.append(found.members)
+                shards.append(Shard(part.path.name, part.path.stat().st_size, len(found.keys), sha256_of(part.path)))
     if bad and not (skip_bad and shards):
         more = f"\n  and {len(bad) - NAMED_AT_MOST:,} more" if len(bad) > NAMED_AT_MOST else ""
         lines = "".join(f"\n  {str(error).removesuffix(MEND)}" for error in bad[:NAMED_AT_MOST])
@@ -87,11 +88,11 @@ def write(
             f"{len(bad):,} of {total:,} pictures cannot be decoded:{lines}{more}\nmend them and run the same command, "
             "which then makes only the missing shards; or remove them, or leave them out with --skip-bad"
         )
-    return shards, contents
+    return shards, np.concatenate(samples), np.concatenate(members)
 
 
 def _write_shard(
-    part: Part, labels: NDArray[np.int32] | None, samples: Iterator[Made], progress: Progress, skip_bad: bool
+    part: Part, labels: NDArray[np.int32] | None, pictures: Iterator[Made], progress: Progress, skip_bad: bool
 ) -> list[UserError]:
     """Write the WebDataset layout: one member KEY.SUFFIX per file of a sample, suffixes in order.
 
@@ -107,7 +108,7 @@ def _write_shard(
         TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as tar,
     ):
         for key, i in enumerate(part.chosen.tolist(), part.first):
-            made = next(samples)
+            made = next(pictures)
             progress.update(1)
             if isinstance(made, UserError):
                 bad.append(made)

@@ -59,23 +59,33 @@ def by_folder(place: object, names: Sequence[str], account: Account, *, wrapped:
 
     `wrapped`: all may lie in one folder more, as in an archive of a whole folder. UserError where only some are in one.
     """
-    level = int(wrapped and len({name.split("/", 1)[0] for name in names}) == 1)
-    if level and all(name.count("/") < 2 for name in names):
-        level, names = 0, ()
-    loose = [name for name in names if name.count("/") <= level]
-    if loose and len(loose) < len(names):
+    tops = {name.removeprefix("./").split("/", 1)[0] for name in names} if wrapped else set()
+    level = int(len(tops) == 1)
+    if level and all(name.removeprefix("./").count("/") < 2 for name in names):
+        account.labels = "none: all lie in one folder, no list of labels (dataset.json)"
+        return Classes()
+    number: dict[str, int] = {}
+    folders, loose = np.empty(len(names), np.int32), ""
+    for i, name in enumerate(names):
+        *above, _ = name.removeprefix("./").split("/", level + 1)
+        if len(above) > level:
+            folders[i] = number.setdefault(above[level], len(number))
+        else:
+            folders[i], loose = -1, loose or name
+    outside = int((folders < 0).sum())
+    if number and outside:
         raise UserError(
-            f"{place}: {len(loose)} of {len(names)} images ({printable(loose[0])}, ...) lie outside the sub-folders; "
+            f"{place}: {outside} of {len(names)} images ({printable(loose)}, ...) lie outside the sub-folders; "
             "put all in sub-folders, one a class, or none; or leave the classes out with --labels none"
         )
-    if loose or not len(names):
+    if not number:
         account.labels = "none: no sub-folder for each class, no list of labels (dataset.json)"
         return Classes()
     account.labels = "the names of the sub-folders"
-    folders = [name.split("/", level + 1)[level] for name in names]
-    given = sorted(set(folders))
-    number = {folder: k for k, folder in enumerate(given)}
-    return Classes(np.array([number[folder] for folder in folders], np.int32), tuple(map(printable, given)))
+    given = sorted(number)
+    ranks = np.empty(len(given), np.int32)
+    ranks[[number[folder] for folder in given]] = np.arange(len(given))
+    return Classes(ranks[folders], tuple(map(printable, given)))
 
 
 def by_list(place: str, where: str, text: bytes, names: Sequence[str], account: Account) -> Classes:

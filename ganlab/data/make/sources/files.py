@@ -16,6 +16,7 @@ from ganlab.data.make.account import Account, printable
 from ganlab.data.make.sources.base import MEND, Source, stamp_of
 from ganlab.data.make.sources.classes import NONE, Classes, by_folder, by_list
 from ganlab.data.make.sources.kinds import why_not
+from ganlab.data.make.sources.names import Names
 from ganlab.types import UserError
 
 LIST = "dataset.json"
@@ -28,7 +29,7 @@ OURS = ({"index.json", "samples.npy"}, {"pack.json", "pack.lock"}, {"config.yaml
 class Files(Source):
     """Image files by name."""
 
-    names: list[str]
+    names: Names
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # another process opens its own
@@ -89,9 +90,12 @@ def open_folder(path: Path, labels: str | None, without: Path | None) -> Folder:
         return not why
 
     try:
-        names = sorted(filter(listed, _walk(path, without and without.resolve(), account, folders)))
+        found = list(filter(listed, _walk(path, without and without.resolve(), account, folders)))
     except OSError as error:
         raise UserError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
+    found.sort()
+    names = Names(found)
+    del found  # it takes three times as much
     classes = _classes(path, labels, names, lists, lambda name: (path / name).read_bytes(), account, wrapped=False)
     _say_empty(folders, names, classes, account)
     return Folder(path, classes, account, names)
@@ -134,7 +138,7 @@ def _walk(root: Path, without: Path | None, account: Account, folders: set[str])
 def _classes(
     path: Path,
     labels: str | None,
-    names: list[str],
+    names: Names,
     lists: list[str],
     read: Callable[[str], bytes],
     account: Account,
@@ -160,7 +164,7 @@ def _classes(
     return by_folder(path, names, account, wrapped=wrapped)
 
 
-def _say_empty(folders: set[str], names: list[str], classes: Classes, account: Account) -> None:
+def _say_empty(folders: set[str], names: Names, classes: Classes, account: Account) -> None:
     """Name the sub-folders that would be classes if they held an image."""
     if classes.names and account.labels.startswith("the names"):
         beside = {name.rpartition("/")[0] for name in names}
@@ -206,7 +210,7 @@ def open_zip(path: Path, labels: str | None) -> Zip:
                     account.leave(why, name)
                 else:
                     names.add(name)
-            found = sorted(names)
+            found = Names(sorted(names))
             classes = _classes(path, labels, found, list(dict.fromkeys(lists)), archive.read, account, wrapped=True)
     except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
         raise UserError(

@@ -11,6 +11,7 @@ from ganlab.data.make.account import Account
 from ganlab.data.make.sources.base import stamp_of
 from ganlab.data.make.sources.classes import Classes
 from ganlab.data.make.sources.files import Files
+from ganlab.data.make.sources.names import Names
 from ganlab.types import UserError
 
 
@@ -50,12 +51,12 @@ def _lmdb(path: Path) -> Any:
 
 def open_lmdb(path: Path) -> Lmdb:
     """List the keys of a folder that holds a data.mdb, but for those whose values are no images."""
-    account, names = Account("none: an LMDB of images has none"), list[str]()
+    account, names = Account("none: an LMDB of images has none"), Names()
     with _lmdb(path) as environment, environment.begin(buffers=True) as reading, reading.cursor() as cursor:
         for key, value in cursor:
             name = bytes(key).decode("latin1")
             if is_signed(bytes(value[:HEAD])):
-                names.append(name)
+                names.extend([name])
             else:
                 account.leave("not an image", name)
     return Lmdb(path, Classes(), account, names)

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ganlab.data.format.pictures import HEAD
 from ganlab.data.format.tars import LEVEL, members_in
 from ganlab.data.make.account import Account
 from ganlab.data.make.sources.kinds import why_not
+from ganlab.data.make.sources.names import Names
 from ganlab.types import UserError
 
 Read = Callable[[], bytes]
@@ -21,9 +25,9 @@ Read = Callable[[], bytes]
 class Images:
     """The images of one tar, in its order."""
 
-    names: list[str]
-    places: list[tuple[int, int, int]]
-    """Offset, bytes and crc32 of each."""
+    names: Names
+    places: NDArray[np.int64]
+    """Offset, bytes and crc32 of each [n, 3]."""
     values: list[int | str | None]
     """The class of each as it is written; None: there is none."""
     account: Account
@@ -71,7 +75,8 @@ def images_of(
     account.note("images of their own, with dots in their names", [name for _, name, _ in own])
     images = sorted([*plain.values(), *own], key=lambda image: image[2][0])
     values = [classes.get(name.rpartition(".")[0], classes.get(key)) for key, name, _ in images]
-    return Images([name for _, name, _ in images], [place for _, _, place in images], values, account)
+    places = np.array([place for _, _, place in images], np.int64).reshape(-1, 3)
+    return Images(Names(name for _, name, _ in images), places, values, account)
 
 
 def _head(file: io.BufferedReader, member: tarfile.TarInfo) -> bytes:

@@ -9,11 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ganlab.data.make.account import Account, printable
 from ganlab.data.make.sources.base import stamp_of
 from ganlab.data.make.sources.classes import NONE, Classes, by_folder, numbered
 from ganlab.data.make.sources.files import Files
 from ganlab.data.make.sources.members import images_of
+from ganlab.data.make.sources.names import Names
 from ganlab.types import UserError
 
 
@@ -22,8 +26,8 @@ class Tars(Files):
     """Files in the tars of a WebDataset."""
 
     tars: list[Path]
-    places: list[tuple[int, int, int]]
-    """Tar, offset and bytes of each file."""
+    places: NDArray[np.int64]
+    """Tar, offset and bytes of each file [n, 3]."""
 
     def describe(self, i: int) -> str:
         """Give the tar and the member."""
@@ -31,7 +35,7 @@ class Tars(Files):
 
     def open(self, i: int) -> Any:
         """Open file `i`, read already."""
-        tar, offset, size = self.places[i]
+        tar, offset, size = self.places[i].tolist()
         with self.tars[tar].open("rb") as file:
             file.seek(offset)
             return io.BytesIO(file.read(size))
@@ -43,12 +47,12 @@ class Tars(Files):
 
     def stamp(self, i: int) -> list[Any]:
         """Stamp the tar, and the place in it."""
-        return [*self.places[i], *self.stamps[self.places[i][0]]]
+        return [*self.places[i].tolist(), *self.stamps[self.places[i][0]]]
 
 
 def open_tars(path: Path, tars: list[Path], labels: str | None) -> Tars:
     """List the images in tars; all have a class, or none."""
-    account, names, places, values = Account(), list[str](), list[tuple[int, int, int]](), list[int | str | None]()
+    account, names, places, values = Account(), Names(), list[NDArray[np.int64]](), list[int | str | None]()
     for number, tar in enumerate(tars):
         with tar.open("rb") as file:
             found = images_of(file, tar, None if labels == NONE else labels, lambda *_: 0)
@@ -58,14 +62,14 @@ def open_tars(path: Path, tars: list[Path], labels: str | None) -> Tars:
             raise UserError(
                 f"{tar}: {printable(bare)} has no class ({labels or '.cls'}); label all of the images or none"
             )
-        names += found.names
-        places += [(number, offset, size) for offset, size, _ in found.places]
+        names.extend(found.names)
+        places.append(np.insert(found.places[:, :2], 0, number, axis=1))
         values += found.values
         account.add(found.account)
     classes = classes_in(str(path), values, names, labels, account, _names_in(path))
     if classes.labels is not None and (classes.labels < 0).any():
         raise UserError(f"{path}: the images of some tars have classes, those of others none; label all or none")
-    return Tars(path, classes, account, names, tars, places)
+    return Tars(path, classes, account, names, tars, np.concatenate(places))
 
 
 def classes_in(
@@ -81,7 +85,7 @@ def classes_in(
         account.labels = "none, as was asked for"
         return Classes()
     if all(value is None for value in values):
-        classes = by_folder(place, [name.removeprefix("./") for name in names], account, wrapped=True)
+        classes = by_folder(place, names, account, wrapped=True)
         if classes.labels is None:
             account.labels = f"none: no {labels or '.cls'} beside the images, no sub-folder for each class"
         return classes
