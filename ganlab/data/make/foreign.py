@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from isal import isal_zlib
+from numpy.typing import NDArray
 
 from ganlab.data.format.pictures import open_picture
 from ganlab.data.format.shards import Index, Shard, write_index
 from ganlab.data.format.tars import SAMPLE
 from ganlab.data.make.account import Account, lines_of
-from ganlab.data.make.sources.classes import NONE
+from ganlab.data.make.sources.classes import NONE, Classes
 from ganlab.data.make.sources.members import Images, Read, images_of
 from ganlab.data.make.sources.names import Names
 from ganlab.data.make.sources.tars import classes_in
@@ -73,19 +74,7 @@ def index(
 
         shards = list(pool.map(look, names))
     account = Account()
-    for found in shards:
-        account.add(found.images.account)
-    places = np.concatenate([found.images.places for found in shards])
-    if not len(places):
-        left = "".join(f"\n  {line}" for line in lines_of(asdict(account))[1:])
-        raise UserError(f"{place}: {len(shards)} shards without an image in them{left}")
-    values = [value for found in shards for value in found.images.values]
-    names_in = Names(name for found in shards for name in found.images.names)
-    classes = classes_in(str(place), values, names_in, labels, account)
-    samples = np.zeros(len(places), SAMPLE)
-    for column, numbers in zip(("offset", "size", "crc32"), places.T, strict=True):
-        samples[column] = numbers
-    samples["label"] = -1 if classes.labels is None else classes.labels
+    classes, samples = together([found.images for found in shards], str(place), labels, account)
     more: dict[str, Any] = {"resize": True, "account": asdict(account)}
     if place.scheme or dest.resolve() != Path(place.base).resolve():
         more["location"] = place.url("") if place.scheme else str(Path(place.base).resolve())
@@ -97,6 +86,23 @@ def index(
     except OSError as error:
         raise UserError(f"{dest}: cannot be written ({error.strerror}); name another folder with --out") from error
     return Index.read(dest)
+
+
+def together(images: list[Images], place: str, labels: str | None, account: Account) -> tuple[Classes, NDArray[Any]]:
+    """Number the classes of all shards, and return one `SAMPLE` per image [n]; UserError where there is none."""
+    for found in images:
+        account.add(found.account)
+    samples = np.zeros(sum(len(found.places) for found in images), SAMPLE)
+    if not len(samples):
+        left = "".join(f"\n  {line}" for line in lines_of(asdict(account))[1:])
+        raise UserError(f"{place}: {len(images)} shards without an image in them{left}")
+    values = [value for found in images for value in found.values]
+    names = Names(name for found in images for name in found.names)
+    classes = classes_in(place, values, names, labels, account)
+    for column, name in enumerate(("offset", "size", "crc32")):
+        np.concatenate([found.places[:, column] for found in images], out=samples[name], casting="unsafe")
+    samples["label"] = -1 if classes.labels is None else classes.labels
+    return classes, samples
 
 
 def _destination(place: Location, out: Path | None) -> Path:

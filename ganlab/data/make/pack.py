@@ -87,7 +87,7 @@ def pack(
     recipe = Recipe(
         size, channels or images.channels or _look(images), image_format, quality, heights(size) if pyramid else ()
     )
-    job = Job(images, dest, recipe, shard_samples, seed, workers, skip_bad, images.facts(), labels)
+    job = Job(images, dest, recipe, shard_samples, seed, workers, skip_bad, images.facts(workers), labels)
     arguments = job.arguments()
     try:
         if not (dest / "index.json").exists():
@@ -97,8 +97,9 @@ def pack(
         index = Index.open(dest)
         if index.pack.get("state") != arguments["state"] and (dest / ORIGIN).exists():
             _same(dest, index.pack, {**arguments, "samples": index.pack["samples"], "state": index.pack["state"]})
-            _make(job, index, _new_images(job, index))
-            index = Index.open(dest)
+            if len(new := _new_images(job, index)):
+                _make(job, index, new)
+                index = Index.open(dest)
         _same(dest, index.pack, arguments)
         for name in OURS:
             (dest / name).unlink(missing_ok=True)

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import multiprocessing
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from PIL import Image
 from ganlab.data.make.account import Account
 from ganlab.data.make.sources.classes import Classes
 
+BLOCK = 2**14
+"""Images that are looked at together."""
 MEND = "; mend or remove it"
 """The end of a message of one broken image."""
 
@@ -60,17 +65,32 @@ class Source(ABC):
         """The channels of every image, or None if only their files show them."""
         return None
 
-    def facts(self) -> Facts:
-        """Return what identifies the current images and labels, without decoding."""
-        whole, each = hashlib.sha256(b"["), np.empty(len(self), np.uint64)
-        for i in range(len(self)):
-            stamp, label = self.stamp(i), None if self.labels is None else int(self.labels[i])
-            text = json.dumps([stamp, label]).encode()
-            whole.update(b", " + text if i else text)
-            named = json.dumps([stamp, label if label is None else self.class_names[label]]).encode()
-            each[i] = int.from_bytes(hashlib.blake2b(named, digest_size=8).digest(), "little")
+    def facts(self, workers: int = 1) -> Facts:
+        """Return what identifies the current images and labels, without decoding; many are looked at in processes."""
+        whole, each = hashlib.sha256(b"["), list[NDArray[np.uint64]]()
+        blocks = range(0, len(self), BLOCK)
+        with ExitStack() as stack:
+            stamped: Iterator[tuple[bytes, NDArray[np.uint64]]] = map(self.stamps_from, blocks)
+            if workers > 1 and len(blocks) > 1:
+                context = multiprocessing.get_context("forkserver")  # this process may have threads
+                pool = stack.enter_context(context.Pool(workers, _adopt, (self,)))
+                stamped = pool.imap(_adopted, blocks)
+            for text, hashes in stamped:
+                whole.update(b", " + text if each else text)
+                each.append(hashes)
         whole.update(b"]")
-        return Facts(whole.hexdigest()[:16], each)
+        return Facts(whole.hexdigest()[:16], np.concatenate(each))
+
+    def stamps_from(self, first: int) -> tuple[bytes, NDArray[np.uint64]]:
+        """Return what identifies a block of images, as text and as a hash of each."""
+        numbers = range(first, min(first + BLOCK, len(self)))
+        labels = [None] * len(numbers) if self.labels is None else self.labels[first : numbers.stop].tolist()
+        texts, digests = list[str](), list[bytes]()
+        for i, label in zip(numbers, labels, strict=True):
+            stamp, name = json.dumps(self.stamp(i)), label if label is None else self.class_names[label]
+            texts.append(f"[{stamp}, {'null' if label is None else label}]")  # as JSON
+            digests.append(hashlib.blake2b(f"{stamp}{name}".encode("utf-8", "replace"), digest_size=8).digest())
+        return ", ".join(texts).encode(), np.frombuffer(b"".join(digests), "<u8")
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -96,3 +116,16 @@ def stamp_of(path: Path) -> list[Any]:
     """Return the name of a file, its size and its modification time in ns."""
     found = path.stat()
     return [path.name, found.st_size, found.st_mtime_ns]
+
+
+_source: Source
+"""The source that a process has been given."""
+
+
+def _adopt(source: Source) -> None:
+    global _source
+    _source = source
+
+
+def _adopted(first: int) -> tuple[bytes, NDArray[np.uint64]]:
+    return _source.stamps_from(first)
