@@ -167,6 +167,19 @@ def test_upright_and_in_srgb_wherever_it_is_decoded(tmp_path, kind, mode):
         assert below[2] > 200 and below[0] < 60
 
 
+def test_of_several_frames_the_first_is_taken_and_that_is_said(tmp_path):
+    frames = [Image.new("L", (8, 8), 250 * i) for i in range(2)]
+    folder = write(tmp_path / "f", {"d.gif": encoded(np.zeros((8, 8), np.uint8), "gif")})
+    for name in ("a.gif", "b.tif", "c.webp"):
+        frames[0].save(folder / name, save_all=True, append_images=frames[1:])
+    tar = write_tar(tmp_path / "a.tar", *((path.name, path.read_bytes()) for path in sorted(folder.iterdir())))
+    for found in (pack(folder, tmp_path / "p", size=8), index(str(tar), tmp_path / "i", size=8)):
+        (note,) = found.account["notes"]
+        what, names = note.split(": ")
+        assert what == "several frames or pages, of which the first is taken"
+        assert [name[-5:] for name in names.split(", ")] == ["a.gif", "b.tif", ".webp"]
+
+
 def test_an_srgb_profile_changes_nothing(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -76,6 +76,11 @@ def open_picture(file: Any) -> Image.Image:
     return Image.open(file, formats=[*FORMATS, *(["HEIF"] if reads_heif() else [])])
 
 
+def has_more(picture: Image.Image) -> bool:
+    """Whether a file has more frames or pages than the first, which is taken; a phone's depth map is none."""
+    return picture.format != "MPO" and bool(getattr(picture, "is_animated", False))
+
+
 def upright(picture: Image.Image) -> Image.Image:
     """Decode a picture as viewers show it: turned as its EXIF says, its colours in sRGB, 16 bits scaled to 8.
 

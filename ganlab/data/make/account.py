@@ -41,6 +41,10 @@ class Account:
             more = f", and {len(names) - FIRST:,} more" if len(names) > FIRST else ""
             self.notes.append(f"{what}: {', '.join(map(printable, names[:FIRST]))}{more}")
 
+    def note_more(self, names: list[str]) -> None:
+        """Say of which files only the first frame is taken."""
+        self.note("several frames or pages, of which the first is taken", names)
+
     def add(self, other: "Account") -> None:
         """Add what another part of the same source has left out."""
         for why, left in other.left_out.items():

@@ -10,7 +10,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from ganlab.data.format.pictures import open_picture
+from ganlab.data.format.pictures import has_more, open_picture
 from ganlab.data.format.shards import Index, Shard, write_index
 from ganlab.data.format.tars import SAMPLE
 from ganlab.data.make.account import Account, lines_of
@@ -121,12 +121,13 @@ def _look(place: Location, name: str, labels: str | None, patience: Patience) ->
         images = images_of(io.BufferedReader(remote, BLOCK), f"{place}{name}", field, lambda *_: 0, cheap=False)
         return Found(Shard(name, remote.size, len(images.names), ""), images)
     path = Path(place.base) / name
-    broken: list[str] = []
+    broken, several = list[str](), list[str]()
 
     def checked(member: str, read: Read) -> int:
         data = read()
         try:
-            open_picture(io.BytesIO(data)).close()
+            with open_picture(io.BytesIO(data)) as picture:
+                several.extend([f"{name}/{member}"] * has_more(picture))
         except Exception:  # PIL raises errors of many kinds on damaged files
             broken.append(f"{name}/{member}")
         return int(isal_zlib.crc32(data))
@@ -136,5 +137,6 @@ def _look(place: Location, name: str, labels: str | None, patience: Patience) ->
             images = images_of(file, path, field, checked)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; is it the right name?") from error
+    images.account.note_more(several)
     images.account.note("bad samples, which cannot be decoded", broken)
     return Found(Shard(name, path.stat().st_size, len(images.names), sha256_of(path)), images)

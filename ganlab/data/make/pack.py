@@ -148,6 +148,7 @@ def _make(job: Job, old: Index | None, new: NDArray[np.int64]) -> None:
     order = new[np.random.Generator(np.random.PCG64(job.seed)).permutation(len(new))]
     parts = divide(job.facts, order, dest, job.shard_samples, (0 if old is None else len(old.shards), len(origin)))
     with _claimed(job, parts, old):
+        source.account.note_more([source.describe(i) for i in new.tolist() if source.has_more(i)])
         shards, samples, members = write(source, labels, job.recipe, parts, job.workers, job.skip_bad)
         more: dict[str, Any] = {}
         if old is not None:

@@ -111,6 +111,10 @@ class Source(ABC):
         """Return Pillow's mode of image `i`, from its header where it is a file."""
         return self.image(i).mode
 
+    def has_more(self, i: int) -> bool:
+        """Whether image `i` is the first of several in its file."""
+        return False
+
 
 def stamp_of(path: Path) -> list[Any]:
     """Return the name of a file, its size and its modification time in ns."""

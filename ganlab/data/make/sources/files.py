@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from ganlab.data.format.pictures import HEAD, open_picture, upright
+from ganlab.data.format.pictures import HEAD, has_more, open_picture, upright
 from ganlab.data.make.account import Account, printable
 from ganlab.data.make.sources.base import MEND, Source, stamp_of
 from ganlab.data.make.sources.classes import NONE, Classes, by_folder, by_list
@@ -21,6 +21,8 @@ from ganlab.types import UserError
 
 LIST = "dataset.json"
 """Name of a list of labels, as StyleGAN's data has it."""
+SEVERAL = (".gif", ".apng", ".tif", ".tiff", ".webp")
+"""Suffixes of files that may hold several pictures."""
 OURS = ({"index.json", "samples.npy"}, {"pack.json", "pack.lock"}, {"config.yaml", "checkpoints"})
 """What a folder holds that was made here: a dataset, a part of one, a run."""
 
@@ -60,6 +62,16 @@ class Files(Source):
                 return picture.mode
         except Exception as error:  # as above
             raise UserError(f"{self.describe(i)}: cannot be decoded ({error}){MEND}") from error
+
+    def has_more(self, i: int) -> bool:
+        """Read the header of a file whose name allows for several frames."""
+        if not self.names[i].lower().endswith(SEVERAL):
+            return False
+        try:
+            with self.open(i) as file, open_picture(file) as picture:
+                return has_more(picture)
+        except Exception:  # as above; it is told when it is decoded
+            return False
 
 
 @dataclass(frozen=True)
