@@ -180,24 +180,37 @@ def data() -> None:
 @click.option("--with", "partners", type=FOLDER, help="Source of images of the same names, packed below SOURCE's.")
 @click.option("--image-format", default="png", show_default=True, type=click.Choice(["png", "jpeg", "webp"]))
 @click.option("--quality", default=95, show_default=True, type=click.IntRange(1, 100), help="JPEG quality.")
-@click.option("--channels", type=click.Choice(["1", "3", "4"]), help="Default: what the first images have.")
+@click.option("--channels", type=click.Choice(["1", "3", "4"]), help="Default: 1 if all images are grey, else 3.")
 @click.option("--pyramid", is_flag=True, help="Add copies of each image at every power of two from 4 px up.")
 @click.option("--shard-samples", default=4096, show_default=True, type=click.IntRange(min=1), help="Images in a shard.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the shuffle.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Encoding processes.")
+@click.option("--labels", metavar="NAME", help="A dataset.json, the field of each .json in tars, or none.")
+@click.option("--skip-bad", is_flag=True, help="Leave out what cannot be decoded.")
 def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None:
     """Pack SOURCE into shards in the folder DEST: centre-cropped, resized with antialiasing, shuffled.
 
-    SOURCE is a folder of images (one class per sub-folder), a zip with a dataset.json, an idx file of the MNIST
-    layout, a NumPy array (.npy, or .npz with images and labels), a WebDataset (a .tar, a folder of them, or
+    SOURCE is a folder or zip of images (one class per sub-folder, or labels in a dataset.json), an idx file of the
+    MNIST layout, a NumPy array (.npy, or .npz with images and labels), a WebDataset (a .tar, a folder of them, or
     part-{000..127}.tar), an LMDB in LSUN's layout, or torchvision:CIFAR10:FOLDER, torchvision:STL10.unlabeled:FOLDER
-    and so on, already downloaded. A killed pack resumes where it was.
+    and so on, already downloaded. What is left out of it is listed, and where its classes come from. A killed pack
+    resumes where it was; one of a source that has more images than before appends shards.
     """
     from ganlab.data.make.pack import pack
 
-    there = "already packed, " if (dest / "index.json").exists() else ""
+    before = (dest / "index.json").stat().st_mtime_ns if (dest / "index.json").exists() else 0
     index = pack(source, dest, channels=int(channels) if channels else None, **options)
+    there = "already packed, " if before == (dest / "index.json").stat().st_mtime_ns else ""
+    _echo_account(index)
     click.echo(f"{dest}: {there}{len(index):,} images of {index.image}; shards: {len(index.shards)}")
+
+
+def _echo_account(index: Any) -> None:
+    """Print what was left out of an index, and the classes without an image."""
+    from ganlab.data.make.show import account_of
+
+    for line in account_of(index):
+        click.echo(line)
 
 
 @data.command()
@@ -265,7 +278,7 @@ def bench(url: str, size: int | None, threads: int) -> None:
 @click.option("--out", type=FOLDER, help="Folder for the index, which data.url then names; default: beside the shards.")
 @click.option("--size", required=True, type=click.IntRange(min=1), help="Height and width the images will have, px.")
 @click.option("--channels", default="3", show_default=True, type=click.Choice(["1", "3", "4"]))
-@click.option("--labels", metavar="FIELD", help="Field of each .json with the class; default: the .cls files.")
+@click.option("--labels", metavar="FIELD", help="Field of each .json with the class, or none; default: the .cls.")
 def index(url: str, channels: str, **options: Any) -> None:
     """Index WebDataset shards that another program wrote: a folder, or URL/name-{000..009}.tar.
 
@@ -277,4 +290,5 @@ def index(url: str, channels: str, **options: Any) -> None:
     found = index_shards(url, channels=int(channels), **options)
     without = int((found.samples["label"] < 0).sum()) if found.image.classes else 0
     more = f"; {without:,} without a class" if without else ""
+    _echo_account(found)
     click.echo(f"{len(found):,} images of {found.image}; shards: {len(found.shards)}{more}")

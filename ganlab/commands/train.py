@@ -39,6 +39,7 @@ from ganlab.experiment.checks import (
     check_cuda_graphs,
     check_device,
     check_freeze,
+    check_growth,
     check_labels,
     check_optimizers,
     check_resume,
@@ -134,6 +135,9 @@ def train_on(dataset: Dataset, other: Dataset | None, config: Config, allow_chan
 def start(run: Run, model: Game) -> int:
     """Train from the newest checkpoint, and roll back as often as the config allows; return the exit code."""
     config, allowed = run.config.train, run.config.train.rollbacks
+    if empty := run.data.dataset.empty_classes():
+        few = f"{', '.join(empty[:3])}{', ...' * (len(empty) > 3)}"
+        announce(f"{run.config.data.url}: {len(empty):,} of {run.data.image.classes:,} classes have no image: {few}")
     choice = distributed.decide(lambda: choose(run, model))
     owes = distributed.decide(lambda: choice is not None and is_owed(run.folder, run.config, choice.nimg))
     if choice is not None and choice.nimg >= config.total_nimg and not owes:
@@ -166,6 +170,7 @@ def choose(run: Run, model: Game) -> Choice | None:
     if (newest := checkpoints.newest(run.folder / "checkpoints")) is None:
         return None
     path, saved = newest
+    check_growth(run.config.data.url, run.data.dataset, saved["fingerprint"], run.allow_change)
     check_resume(path, saved, run.config, run.data.fingerprint, run.allow_change)
     check_shapes(path, {**saved, "state_dict": with_own_scales(saved["state_dict"], model)}, model)
     return checkpoints.choice_of(path, saved)

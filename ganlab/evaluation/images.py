@@ -13,7 +13,6 @@ from torch import nn
 
 from ganlab.data.format.decode import MAX_PIXELS
 from ganlab.data.make.sources import open_source
-from ganlab.data.make.sources.base import state_of
 from ganlab.data.read.location import redact, refuse_secrets
 from ganlab.data.read.open import open_data
 from ganlab.data.read.toys import SCHEME
@@ -169,7 +168,7 @@ class ImageFiles(Decoded):
     def __init__(self, path: Path, n: int | None = None) -> None:
         self.source = open_source(path)
         super().__init__(n, len(self.source), path.resolve().stem)
-        self.fingerprint = sha256_of(path) if path.is_file() else state_of(self.source.facts())
+        self.fingerprint = sha256_of(path) if path.is_file() else self.source.facts().state
         self.classes = len(self.source.class_names)
         self.origin = {"files": "images"}
         self.shape = self._pixels(0).shape
@@ -182,7 +181,7 @@ class ImageFiles(Decoded):
                 f"{self.source.describe(i)}: {_size(pixels.shape)}, but the first image has {_size(self.shape)}; "
                 "bring all to one size, for example with `ganlab data pack`"
             )
-        return pixels, -1 if self.source.labels is None else self.source.labels[i]
+        return pixels, -1 if self.source.labels is None else int(self.source.labels[i])
 
     def _pixels(self, i: int) -> np.ndarray:
         picture = self.source.image(i)

@@ -10,7 +10,9 @@ import torch
 from torch.optim import Adam
 
 from ganlab import distributed
+from ganlab.data.format.shards import spelled
 from ganlab.data.read.base import Dataset
+from ganlab.data.read.dataset import ShardDataset
 from ganlab.engine.dynamics import Alternating
 from ganlab.engine.game import Game
 from ganlab.engine.optimizers import make_optimizer, scheduled
@@ -179,6 +181,17 @@ def check_device(config: Config) -> None:
         raise UserError(
             f"machine: {here} processes on this node, but each sees {gpus} GPU{'s' * (gpus > 1)}; start one for each "
             "GPU, and let every process see all GPUs of its node (SLURM: --gpus-per-node, not --gpus-per-task)"
+        )
+
+
+def check_growth(url: str, dataset: Dataset, fingerprint: str, allow_change: Sequence[str]) -> None:
+    """Refuse a dataset that has grown since the checkpoint, of whose dataset the fingerprint is given."""
+    if not isinstance(dataset, ShardDataset) or not (count := dataset.index.earlier.get(fingerprint)):
+        return
+    if not any(fnmatch.fnmatch("data.fingerprint", pattern) for pattern in allow_change):
+        raise UserError(
+            f"{url}: has grown by {len(dataset.index.shards) - count:,} shards since the checkpoint; go on with the old "
+            f"ones by data.url={spelled(url, count)}, or take the new ones with --allow-change data.fingerprint"
         )
 
 

@@ -11,11 +11,14 @@ from ganlab.files import atomic_write
 SMALLEST_CELL = 48
 """Pixels; smaller images are enlarged by an integer factor."""
 GAP = 2
-"""White pixels between images, and around them."""
+"""Pixels between images, and around them."""
 
 
-def tile(images: NDArray[np.uint8], columns: int) -> Image.Image:
-    """Tile images [n, height, width, 1 or 3 or 4] row by row, with no more columns than images; grey ones as RGB."""
+def tile(images: NDArray[np.uint8], columns: int, frame: int = 255) -> Image.Image:
+    """Tile images [n, height, width, 1 or 3 or 4] row by row, with no more columns than images; grey ones as RGB.
+
+    `frame` is the grey level between them, 0-255.
+    """
     if images.shape[-1] == 1:
         images = images.repeat(3, -1)
     enlarge = max(1, -(-SMALLEST_CELL // images.shape[2]))
@@ -23,7 +26,7 @@ def tile(images: NDArray[np.uint8], columns: int) -> Image.Image:
     n, height, width, channels = cells.shape
     columns = min(columns, n)
     rows = -(-n // columns)
-    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), 255, np.uint8)
+    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), frame, np.uint8)
     for number, cell in enumerate(cells):
         top, left = (k * (size + GAP) + GAP for k, size in zip(divmod(number, columns), (height, width), strict=True))
         sheet[top : top + height, left : left + width] = cell

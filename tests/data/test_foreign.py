@@ -109,7 +109,7 @@ PNG = encoded(np.zeros((4, 4, 3), np.uint8))
     [
         ([("0.png", PNG), ("0.jpg", b"x")], "member 0.jpg: a second image for key 0"),
         ([("0.png", PNG), ("0.cls", b"1"), ("0.cls", b"1")], "a second class for key 0"),
-        ([("0.png", PNG), ("0.cls", b"cat")], "b'cat' where one class"),
+        ([("0.png", PNG), ("0.cls", b"c\nt")], r"b'c\\nt' where one class"),
         (
             [("0.png", PNG), ("1.png", b"", {"type": tarfile.LNKTYPE, "linkname": "0.png"})],
             "member 1.png: not an ordinary file",

@@ -16,7 +16,6 @@ from ganlab.data.format.decode import decode, fit
 from ganlab.data.format.shards import Index
 from ganlab.data.make.pack import pack
 from ganlab.data.make.sources import open_source
-from ganlab.data.make.sources.base import state_of
 from ganlab.types import UserError
 
 
@@ -137,7 +136,11 @@ def test_class_folders_come_out_shuffled_by_the_seed(tmp_path):
 def test_packing_is_reproducible_byte_for_byte(photos, packed, tmp_path):
     pack(photos, tmp_path / "again", size=8, shard_samples=10)
     assert contents(tmp_path / "again") == contents(packed)
-    assert set(contents(packed)) == {f"shard-00000{i}.tar" for i in range(3)} | {"index.json", "samples.npy"}
+    assert set(contents(packed)) == {f"shard-00000{i}.tar" for i in range(3)} | {
+        "index.json",
+        "samples.npy",
+        "origin.npy",
+    }
 
 
 def test_a_finished_pack_is_left_as_it_is(photos, packed):
@@ -188,11 +191,11 @@ def test_kill_9_and_resume_give_the_bytes_of_an_undisturbed_pack(many, tmp_path)
 def interrupted(photos, dest, image_format="png"):
     """Leave `dest` as a kill after the second shard would."""
     index = pack(photos, dest, size=8, shard_samples=10, image_format=image_format)
-    order = np.random.Generator(np.random.PCG64(0)).permutation(24).tolist()
+    order = np.random.Generator(np.random.PCG64(0)).permutation(24)
     facts = open_source(photos).facts()
-    states = [state_of([facts[i] for i in chosen]) for chosen in (order[:10], order[10:20], order[20:])]
+    states = [facts.of(chosen) for chosen in (order[:10], order[10:20], order[20:])]
     (dest / "pack.json").write_text(json.dumps({**index.pack, "states": states}))
-    for name in ("index.json", "samples.npy", "shard-000002.tar"):
+    for name in ("index.json", "samples.npy", "origin.npy", "shard-000002.tar"):
         (dest / name).unlink()
 
 

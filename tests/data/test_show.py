@@ -31,7 +31,8 @@ def test_show_counts_measures_and_draws(noise):
     index = ShardDataset(folder).index
     assert lines[:3] == [f"{folder}: 40 images, 16x16, 1 channel, 2 classes", "  even         20", "  odd          20"]
     total = sum(path.stat().st_size for path in folder.glob("*.tar")) / 1e6
-    assert lines[3] == f"shards: 2, of {total:.1f} MB together"
+    assert lines[3] == "labels: `labels` beside the images"
+    assert lines[4] == f"shards: 2, of {total:.1f} MB together"
     sizes = index.samples["size"]
     assert f"16 px: {sizes.mean():,.0f} bytes an image, {sizes.min()} to {sizes.max()}, 0.0 MB" in lines
     assert [line.split(" px: ")[0] for line in lines if " px: " in line] == ["4", "8", "16"]

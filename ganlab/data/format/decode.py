@@ -7,6 +7,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from ganlab.data.format.pictures import in_srgb, open_picture, orientation, turned, upright
 from ganlab.types import ImageSpec
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -31,10 +32,11 @@ def decode(data: bytes, image: ImageSpec) -> NDArray[np.uint8]:
 def decode_into(
     data: bytes, out: NDArray[np.uint8], stored: tuple[int, int] | None, max_pixels: int = MAX_PIXELS
 ) -> None:
-    """Decode one PNG, JPEG or WebP file into `out`, uint8 [height, width, channels], shrunk or enlarged to fit.
+    """Decode one image file into `out`, uint8 [height, width, channels], shrunk or enlarged to fit.
 
-    `stored` is the height and width that it must have, at least those of `out`: it is shrunk by averaging. None accepts
-    any size of at most `max_pixels`: the centre is cropped to a square and resized with antialiasing (`out` must then
+    `stored` is the height and width that it must have, at least those of `out`: a PNG, JPEG or WebP of our own, which
+    is shrunk by averaging. None accepts what other programs write, of at most `max_pixels`: it is turned upright and
+    brought to sRGB as `upright` does, its centre is cropped to a square and resized with antialiasing (`out` must then
     be square). A JPEG is decoded at the fewest eighths of its size that suffice. Raises ValueError like `decode`.
     """
     try:
@@ -44,8 +46,13 @@ def decode_into(
             height, width, space, _ = simplejpeg.decode_jpeg_header(data)
             _check_size(height, width, stored, max_pixels)
             if space not in FOUR_INKS:
-                _decode_jpeg(data, out, stored)
+                _decode_jpeg(data, out, stored, space)
                 return
+        if stored is None:
+            with open_picture(io.BytesIO(data)) as picture:
+                _check_size(picture.height, picture.width, None, max_pixels)
+                _fill(out, upright(picture), None)
+            return
         with Image.open(io.BytesIO(data), formats=["PNG", "WEBP", "JPEG"]) as picture:
             _check_size(picture.height, picture.width, stored, max_pixels)
             if picture.mode[0] in "IF":
@@ -66,14 +73,30 @@ def _fills(out: NDArray[np.uint8], data: bytes) -> bool:
     return pixels.shape == out.shape
 
 
-def _decode_jpeg(data: bytes, out: NDArray[np.uint8], stored: tuple[int, int] | None) -> None:
+def _decode_jpeg(data: bytes, out: NDArray[np.uint8], stored: tuple[int, int] | None, space: str) -> None:
     height, width, channels = out.shape
     spare = 1 if stored else 2  # Lanczos on a JPEG's eighths needs spare pixels
-    pixels = simplejpeg.decode_jpeg(data, JPEG_SPACES[channels], min_height=spare * height, min_width=spare * width)
-    if pixels.shape == out.shape:
+    turn, profile = (1, b"") if stored else _tags(data)
+    if turn > 4:
+        height, width = width, height
+    decoded = JPEG_SPACES[channels] if not profile else "GRAY" if space.upper().startswith("GRAY") else "RGB"
+    pixels = simplejpeg.decode_jpeg(data, decoded, min_height=spare * height, min_width=spare * width)
+    if pixels.shape == out.shape and turn == 1 and not profile:
         out[:] = pixels
     else:
-        _fill(out, Image.fromarray(pixels[..., 0] if channels == 1 else pixels), stored)
+        picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        _fill(out, turned(in_srgb(picture, profile), turn), stored)
+
+
+def _tags(data: bytes) -> tuple[int, bytes]:
+    """Return the EXIF orientation and the ICC profile of a JPEG; only one with such segments is opened for them."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        if data[at + 1] in (0xE1, 0xE2):
+            with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
+                return orientation(picture), picture.info.get("icc_profile", b"")
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 1, b""
 
 
 def _fill(out: NDArray[np.uint8], picture: Image.Image, stored: tuple[int, int] | None) -> None:

@@ -75,6 +75,10 @@ class Index:
     """The images have any size and are resized to `image` when they are decoded."""
     vectors: NDArray[np.float32] = field(default_factory=lambda: NO_VECTORS)
     """Numbers for each image [n, d], memory-mapped; d is 0 if there are none."""
+    account: Mapping[str, Any] = field(default_factory=dict)
+    """What the source left out, and where its classes come from; empty where nobody has written it down."""
+    earlier: Mapping[str, int] = field(default_factory=dict)
+    """Numbers of shards, the first ones, that were the whole dataset before it grew, by its fingerprint then."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -111,10 +115,19 @@ class Index:
         found = self.pyramid[level] if level < len(self.pyramid) else self.image.height
         return found, self.image.width * found // self.image.height
 
+    def empty_classes(self) -> list[str]:
+        """Name the classes without an image."""
+        counts = np.zeros(self.image.classes, np.int64)
+        for first in range(0, len(self), 2**20):  # 100 million labels at once would take gigabytes
+            labels = self.samples["label"][first : first + 2**20]
+            counts += np.bincount(labels[labels >= 0], minlength=len(counts))[: len(counts)]
+        return [self.class_names[k] for k in np.flatnonzero(counts == 0).tolist()]
+
     def only(self, names: Sequence[str]) -> "Index":
         """Return the index of some of the shards, in this order; UserError for unknown shards.
 
-        Consecutive shards, `{000..099}`, are a view of this index; otherwise the rows are copied.
+        Consecutive shards, `{000..099}`, are a view of this index; otherwise the rows are copied. All that were there
+        before the dataset grew have the fingerprint that it had then.
         """
         numbers = {shard.name: number for number, shard in enumerate(self.shards)}
         if missing := [name for name in names if name not in numbers]:
@@ -126,13 +139,17 @@ class Index:
             rows = slice(int(self.starts[chosen[0]]), int(self.starts[chosen[-1]]) + shards[-1].samples)
         else:
             rows = np.concatenate([self.starts[k] + np.arange(self.shards[k].samples) for k in chosen])
+        before = [fingerprint for fingerprint, count in self.earlier.items() if chosen == list(range(count))]
         return replace(
             self,
             shards=shards,
             samples=self.samples[rows],
             members=self.members[rows] if self.pyramid else self.members,
             vectors=self.vectors[rows] if self.vectors.size else self.vectors,
-            fingerprint=hashlib.sha256(json.dumps([self.fingerprint, *names]).encode()).hexdigest(),
+            fingerprint=before[0]
+            if before
+            else hashlib.sha256(json.dumps([self.fingerprint, *names]).encode()).hexdigest(),
+            earlier={},
         )
 
     @classmethod
@@ -160,6 +177,7 @@ class Index:
             sha256 += [fields["vectors_sha256"]] if dims else []
             class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
             location, resize = str(fields.get("location", "")), bool(fields.get("resize", False))
+            account, earlier = dict(fields.get("account", {})), dict(fields.get("earlier", {}))
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(folder, error) from error
         arrays = [_read_array(folder / "samples.npy", sha256[0], SAMPLE, (count,))]
@@ -170,10 +188,8 @@ class Index:
         members = arrays[1] if pyramid else NO_MEMBERS
         if location and "://" not in location:
             folder, location = Path(location), ""
-        found = cls(
-            folder, image, class_names, shards, arrays[0], fingerprint, pack, pyramid, members, location, resize
-        )
-        return replace(found, vectors=vectors)
+        rest = (pack, pyramid, members, location, resize, vectors, account, earlier)
+        return cls(folder, image, class_names, shards, arrays[0], fingerprint, *rest)
 
     def refuse_damaged(self) -> None:
         """Raise UserError unless every shard exists."""
@@ -193,6 +209,11 @@ class Index:
         return damaged
 
 
+def spelled(url: object, count: int) -> str:
+    """Return the URL of the first `count` packed shards of a folder."""
+    return f"{str(url).rstrip('/')}/shard-{{{0:06d}..{count - 1:06d}}}.tar"
+
+
 def write_index(
     folder: Path,
     image: ImageSpec,
@@ -202,11 +223,11 @@ def write_index(
     pack: Mapping[str, Any],
     pyramid: tuple[int, ...] = (),
     members: NDArray[Any] = NO_MEMBERS,
-    elsewhere: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Complete a dataset: write `samples.npy`, `pyramid.npy` if there is a pyramid, then `index.json`.
 
-    `elsewhere` holds an index's `location` and `resize`, for shards of other programs.
+    `more` holds the index's `account` and `earlier`, and its `location` and `resize` for shards of other programs.
     """
     fields = {
         "format": FORMAT,
@@ -218,7 +239,7 @@ def write_index(
     }
     if pyramid:
         fields |= {"pyramid": pyramid, "pyramid_sha256": _write_array(folder / "pyramid.npy", members)}
-    fields |= elsewhere or {}
+    fields |= more or {}
     fields["sha256"] = _signature(fields)
     with atomic_write(folder / "index.json") as file:
         file.write(json.dumps(fields, indent=1).encode())

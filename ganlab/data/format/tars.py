@@ -25,6 +25,8 @@ Entry = tuple[str, str, tarfile.TarInfo, Callable[[], bytes]]
 IMAGE_SUFFIXES = ("png", "jpg", "webp")
 LEVEL = re.compile(r"r(\d{3,})\.(png|jpg|webp)")
 """Name of a smaller copy: `KEY.r032.png` has a height of 32 px."""
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+"""Programs that compress tars, by the first bytes that they write."""
 REMEDY = "copy it again from where it was packed, or pack the dataset again"
 
 
@@ -38,6 +40,16 @@ class Contents:
     pyramid: tuple[int, ...]
     members: NDArray[Any]
     """One `MEMBER` per image and height of the pyramid [n, levels]."""
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file of this name is a shard; a hidden one, such as ._a.tar, holds attributes of another file."""
+    return name.endswith(".tar") and not name.startswith(".")
+
+
+def packed_by(head: bytes) -> str:
+    """Name the program that has compressed a file of these first bytes; empty for none."""
+    return next((program for mark, program in COMPRESSED.items() if head.startswith(mark)), "")
 
 
 def walk(path: Path) -> Contents:
@@ -82,6 +94,12 @@ def members_in(file: io.BufferedReader, path: object) -> Iterator[Entry]:
     """Yield the members of an open tar; `path` is its name in messages."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
+    if program := packed_by(file.read(6)):
+        raise UserError(
+            f"{path}: compressed with {program}, so nothing can be read from its middle; unpack it, for example "
+            "with `tar xf`, and give the folder of images, or decompress it to a plain .tar"
+        )
+    file.seek(0)
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
 
@@ -95,7 +113,8 @@ def members_in(file: io.BufferedReader, path: object) -> Iterator[Entry]:
                     continue
                 parts = member.name.split("/")
                 if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or ".." in parts or not parts[0]:
-                    raise _bad(path, member.name, "not an ordinary file inside the folder")
+                    link = " (`tar -h` writes the files that links lead to)" if member.issym() or member.islnk() else ""
+                    raise _bad(path, member.name, f"not an ordinary file inside the folder{link}")
                 if not 0 <= member.size <= size - member.offset_data:
                     raise _bad(path, member.name, f"{member.size:,} bytes at {member.offset_data:,}, past the end")
                 stem, _, suffix = parts[-1].partition(".")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ganlab.data.format.decode import decode_into
 from ganlab.data.format.shards import Index, Place
 from ganlab.data.format.tars import Contents, walk
-from ganlab.data.make.show import class_table, counts_of, draw_sheet, sheet_of
+from ganlab.data.make.show import account_of, class_table, counts_of, draw_sheet, sheet_of
+from ganlab.data.make.writing import CANNOT
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.location import parse, redact
 from ganlab.data.read.store import Store
@@ -38,6 +39,8 @@ class Report:
     problems: list[str]
     """One line per fault, with shard, key, offset and both values."""
     contact_sheet: Path
+    account: list[str]
+    """What the index says of its source, and the classes without an image."""
 
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
@@ -45,6 +48,7 @@ class Report:
         return [
             f"{self.url}: {self.samples:,} images, {self.image}",
             *class_table(self.counts),
+            *self.account,
             f"contact sheet: {self.contact_sheet}",
             *self.problems[:LINES],
             *([f"... and {hidden:,} more"] if hidden > 0 else []),
@@ -80,7 +84,7 @@ def check(url: str | Path, contact_sheet: Path | None = None) -> Report:
                 problems += _check_shard(index, store.folder, read, number, progress)
     finally:
         store.close()
-    return Report(redact(str(url)), index.image, len(index), counts_of(index), problems, sheet)
+    return Report(redact(str(url)), index.image, len(index), counts_of(index), problems, sheet, account_of(index))
 
 
 def _open(url: str | Path) -> tuple[Index, Store]:
@@ -164,7 +168,10 @@ def _compare(index: Index, number: int, found: Contents) -> list[str]:
         return [f"{name}: {len(found.keys)} images instead of {count}"]
     if found.pyramid != index.pyramid:
         return [f"{name}: copies of {list(found.pyramid)} px instead of {list(index.pyramid)}"]
-    problems = [f"{name}: key {key} instead of {i:09d}" for i, key in enumerate(found.keys, first) if key != f"{i:09d}"]
+    problems = []
+    if CANNOT not in index.account.get("left_out", {}):  # what was left out has left its number
+        keys = enumerate(found.keys, first)
+        problems = [f"{name}: key {key} instead of {i:09d}" for i, key in keys if key != f"{i:09d}"]
     rows = slice(first, first + count)
     problems += _differences(name, first, found.samples, index.samples[rows], ("offset", "size", "label"))
     for level, height in enumerate(index.pyramid):

@@ -1,26 +1,29 @@
 """Indexing shards of another program in place, as a dataset."""
 
 import io
-import json
-import tarfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from isal import isal_zlib
+from numpy.typing import NDArray
 
+from ganlab.data.format.pictures import has_more, open_picture
 from ganlab.data.format.shards import Index, Shard, write_index
-from ganlab.data.format.tars import LEVEL, SAMPLE, label_of, members_in
+from ganlab.data.format.tars import SAMPLE
+from ganlab.data.make.account import Account, lines_of
+from ganlab.data.make.sources.classes import NONE, Classes
+from ganlab.data.make.sources.members import Images, Read, images_of
+from ganlab.data.make.sources.names import Names
+from ganlab.data.make.sources.tars import classes_in
 from ganlab.data.read.location import Location, parse, redact
 from ganlab.data.read.transfer import Patience, RemoteFile, list_shards
 from ganlab.files import sha256_of
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
 
-SUFFIXES = ("png", "jpg", "jpeg", "webp")
 BLOCK = 2**16
 """Bytes fetched at a header: with small images they include the next headers."""
 AT_ONCE = 16
@@ -29,11 +32,10 @@ AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Found:
-    """One shard: where its images lie, and their classes as written (None: no class)."""
+    """One shard and its images."""
 
     shard: Shard
-    samples: list[tuple[int, int, int]]
-    classes: list[int | str | None]
+    images: Images
 
 
 def index(
@@ -53,7 +55,8 @@ def index(
     Args:
         url: the shards' folder, or some of them, as `ShardDataset` reads it.
         size, channels: of the images of the dataset.
-        labels: field of each sample's .json that holds its class, a number or a name; None takes the .cls files.
+        labels: field of each sample's .json that holds its class, a number or a name; None takes the .cls files, or
+            where there are none the sub-folders in the tars; `none` leaves classes out.
 
     Raises:
         UserError: a tar is damaged, holds other things than one image a key, or `out` is needed or taken.
@@ -70,22 +73,36 @@ def index(
             return found
 
         shards = list(pool.map(look, names))
-    if not any(found.samples for found in shards):
-        raise UserError(f"{place}: {len(shards)} shards without an image ({', '.join(SUFFIXES)}) in them")
-    class_names, numbers = _classes([value for found in shards for value in found.classes], str(place))
-    rows = [place for found in shards for place in found.samples]
-    samples = np.array([(*row, number) for row, number in zip(rows, numbers, strict=True)], SAMPLE)
-    elsewhere: dict[str, Any] = {"resize": True}
+    account = Account()
+    classes, samples = together([found.images for found in shards], str(place), labels, account)
+    more: dict[str, Any] = {"resize": True, "account": asdict(account)}
     if place.scheme or dest.resolve() != Path(place.base).resolve():
-        elsewhere["location"] = place.url("") if place.scheme else str(Path(place.base).resolve())
-    image = ImageSpec(size, size, channels, len(class_names))
+        more["location"] = place.url("") if place.scheme else str(Path(place.base).resolve())
+    image = ImageSpec(size, size, channels, len(classes.names))
     pack = {"indexed": redact(url), "labels": labels}
     try:
         dest.mkdir(parents=True, exist_ok=True)
-        write_index(dest, image, class_names, [found.shard for found in shards], samples, pack, elsewhere=elsewhere)
+        write_index(dest, image, classes.names, [found.shard for found in shards], samples, pack, more=more)
     except OSError as error:
         raise UserError(f"{dest}: cannot be written ({error.strerror}); name another folder with --out") from error
     return Index.read(dest)
+
+
+def together(images: list[Images], place: str, labels: str | None, account: Account) -> tuple[Classes, NDArray[Any]]:
+    """Number the classes of all shards, and return one `SAMPLE` per image [n]; UserError where there is none."""
+    for found in images:
+        account.add(found.account)
+    samples = np.zeros(sum(len(found.places) for found in images), SAMPLE)
+    if not len(samples):
+        left = "".join(f"\n  {line}" for line in lines_of(asdict(account))[1:])
+        raise UserError(f"{place}: {len(images)} shards without an image in them{left}")
+    values = [value for found in images for value in found.values]
+    names = Names(name for found in images for name in found.names)
+    classes = classes_in(place, values, names, labels, account)
+    for column, name in enumerate(("offset", "size", "crc32")):
+        np.concatenate([found.places[:, column] for found in images], out=samples[name], casting="unsafe")
+    samples["label"] = -1 if classes.labels is None else classes.labels
+    return classes, samples
 
 
 def _destination(place: Location, out: Path | None) -> Path:
@@ -98,52 +115,28 @@ def _destination(place: Location, out: Path | None) -> Path:
 
 
 def _look(place: Location, name: str, labels: str | None, patience: Patience) -> Found:
+    field = None if labels == NONE else labels
     if place.scheme:
         remote = RemoteFile(place, name, patience)
-        samples, classes = _list(io.BufferedReader(remote, BLOCK), f"{place}{name}", labels, lambda _: 0)
-        return Found(Shard(name, remote.size, len(samples), ""), samples, classes)
+        images = images_of(io.BufferedReader(remote, BLOCK), f"{place}{name}", field, lambda *_: 0, cheap=False)
+        return Found(Shard(name, remote.size, len(images.names), ""), images)
     path = Path(place.base) / name
+    broken, several = list[str](), list[str]()
+
+    def checked(member: str, read: Read) -> int:
+        data = read()
+        try:
+            with open_picture(io.BytesIO(data)) as picture:
+                several.extend([f"{name}/{member}"] * has_more(picture))
+        except Exception:  # PIL raises errors of many kinds on damaged files
+            broken.append(f"{name}/{member}")
+        return int(isal_zlib.crc32(data))
+
     try:
         with path.open("rb") as file:
-            samples, classes = _list(file, path, labels, lambda read: isal_zlib.crc32(read()))
+            images = images_of(file, path, field, checked)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; is it the right name?") from error
-    return Found(Shard(name, path.stat().st_size, len(samples), sha256_of(path)), samples, classes)
-
-
-def _list(
-    file: io.BufferedReader, shard: object, labels: str | None, crc32: Callable[[Callable[[], bytes]], int]
-) -> tuple[list[tuple[int, int, int]], list[int | str | None]]:
-    images: dict[str, tuple[int, int, int]] = {}
-    classes: dict[str, int | str | None] = {}
-    for key, suffix, member, read in members_in(file, shard):
-        if suffix == ("cls" if labels is None else "json"):
-            if key in classes:
-                raise UserError(f"{shard}: member {member.name}: a second class for key {key}")
-            classes[key] = label_of(shard, member, read()) if labels is None else _field(shard, member, read(), labels)
-        elif suffix.rpartition(".")[2].lower() in SUFFIXES and not LEVEL.fullmatch(suffix):
-            if key in images:
-                raise UserError(f"{shard}: member {member.name}: a second image for key {key}; a dataset has one a key")
-            images[key] = (member.offset_data, member.size, crc32(read))
-    return list(images.values()), [classes.get(key) for key in images]
-
-
-def _field(shard: object, member: tarfile.TarInfo, data: bytes, name: str) -> int | str | None:
-    try:
-        value = json.loads(data).get(name)
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{shard}: member {member.name}: not a JSON object ({error})") from error
-    if value is None or isinstance(value, str) or (type(value) is int and 0 <= value < 2**31):
-        return value
-    raise UserError(f"{shard}: member {member.name}: {name} is {value!r}, no class: neither a number from 0 nor a name")
-
-
-def _classes(values: list[int | str | None], place: str) -> tuple[tuple[str, ...], list[int]]:
-    """Number the classes: names in sorted order, numbers unchanged, -1 for none."""
-    given: set[Any] = set(values) - {None}
-    if all(isinstance(value, int) for value in given):
-        return tuple(map(str, range(max(given, default=-1) + 1))), [-1 if v is None else int(v) for v in values]
-    if not all(isinstance(value, str) for value in given):
-        raise UserError(f"{place}: some classes are numbers, others names; give one kind")
-    number = {name: k for k, name in enumerate(sorted(given))}
-    return tuple(number), [-1 if value is None else number[str(value)] for value in values]
+    images.account.note_more(several)
+    images.account.note("bad samples, which cannot be decoded", broken)
+    return Found(Shard(name, path.stat().st_size, len(images.names), sha256_of(path)), images)

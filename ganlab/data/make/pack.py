@@ -1,4 +1,4 @@
-"""Packing: images of any source into shuffled shards of one image size; a killed pack resumes."""
+"""Packing: images of any source into shuffled shards of one image size; a killed pack resumes, a finished one grows."""
 
 import fcntl
 import json
@@ -9,35 +9,52 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ganlab.data.format.shards import Index, Shard, write_index
-from ganlab.data.format.tars import Contents, walk
-from ganlab.data.make.pairs import Pairs, open_pairs
-from ganlab.data.make.recipe import ImageFormat, Recipe, encoded, heights
+from ganlab.data.format.shards import Index, read_json, spelled, write_index
+from ganlab.data.make.account import Account, Left
+from ganlab.data.make.pairs import open_pairs
+from ganlab.data.make.recipe import ImageFormat, Recipe, heights
 from ganlab.data.make.sources import open_source
-from ganlab.data.make.sources.base import Source, state_of
+from ganlab.data.make.sources.base import GREY, Facts, Source
+from ganlab.data.make.writing import CANNOT, Part, divide, write
 from ganlab.files import atomic_write, sha256_of
-from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
+
+ORIGIN = "origin.npy"
+"""File with what identifies each image of the source, uint64 [n]: by it a grown source is told from another."""
+OURS = ("pack.json", "pack.json.tmp", "pack.lock")
+"""Files besides shards that a folder may contain before it has an index."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """One shard to write."""
+class Job:
+    """A pack: a source, and what is made of it where."""
 
-    path: Path
-    first: int
-    """Number of its first sample in the dataset."""
-    chosen: list[int]
-    """Numbers of its images in the source."""
-    state: str
-    """Their hash from `state_of`."""
+    source: Source
+    dest: Path
+    recipe: Recipe
+    shard_samples: int
+    seed: int
+    workers: int
+    skip_bad: bool
+    facts: Facts
+    labels: str | None
+    partners: str | None
+    """Name of the source of the lower images of pairs."""
 
-
-LOOKED_AT = 64
-"""Number of images, spread over the source, whose modes decide between grey and colour."""
-OURS = ("pack.json", "pack.json.tmp", "pack.lock")
-"""Files besides shards that a folder may contain before it has an index."""
+    def arguments(self) -> dict[str, Any]:
+        """Return what the index keeps, and what must be the same for a pack to go on."""
+        return {
+            "source": self.source.name,
+            "samples": len(self.source),
+            **{name: value for name, value in asdict(self.recipe).items() if name != "pairs"},
+            "shard_samples": self.shard_samples,
+            "seed": self.seed,
+            "state": self.facts.state,
+            **({} if self.labels is None else {"labels": self.labels}),
+            **({} if self.partners is None else {"with": self.partners}),
+        }
 
 
 def pack(
@@ -53,14 +70,17 @@ def pack(
     shard_samples: int = 4096,
     seed: int = 0,
     workers: int = 1,
+    labels: str | None = None,
+    skip_bad: bool = False,
 ) -> Index:
     """Write `source` to the folder `dest`: images of size x size, in an order drawn by `seed`, `shard_samples` a shard.
 
     PNG and WebP are lossless; JPEG has `quality` (1-100) and full colour resolution. `channels` is 1, 3 or 4; None
-    takes an array's own, and for files 1 where 64 of them, spread over the source, are all grey, else 3 (alpha is
-    dropped). `pyramid` adds smaller copies of each image (`Recipe`). The bytes do not depend on `workers`, processes
-    that encode. With the same arguments a killed pack goes on after its last whole shard (those whose images have
-    changed are made again), and a finished one is returned as it is.
+    takes an array's own, and for files 1 where all are grey, else 3 (alpha is dropped). `pyramid` adds smaller copies
+    of each image (`Recipe`). `labels` is as for `open_source`. The bytes do not depend on `workers`, processes that
+    encode. With the same arguments a killed pack goes on after its last whole shard (those whose images have changed
+    are made again), a finished one is returned as it is, and one whose source has more images than then grows by
+    shards of these. Images that cannot be decoded are an error that names all, or are left out (`skip_bad`).
 
     Each image of `partners`, a source, is packed below the one of `source` that has its name: the dataset's images are
     2 size x size.
@@ -70,27 +90,24 @@ def pack(
     """
     if min(shard_samples, workers) < 1 or seed < 0:
         raise UserError(f"shard_samples {shard_samples}, workers {workers}, seed {seed}: give them from 1, 1 and 0")
-    images = open_source(source) if partners is None else open_pairs(source, partners)
-    channels = channels or images.channels or _look(images)
+    images = open_source(source, labels, without=dest) if partners is None else open_pairs(source, partners, labels)
     high = 1 if partners is None else 2
     copies = tuple(high * height for height in heights(size)) if pyramid else ()
-    recipe = Recipe(size, channels, image_format, quality, copies, partners is not None)
-    facts = images.facts()
-    parts = _divide(facts, dest, shard_samples, seed)
-    arguments = {
-        "source": images.name,
-        "samples": len(images),
-        **{name: value for name, value in asdict(recipe).items() if name != "pairs"},
-        "shard_samples": shard_samples,
-        "seed": seed,
-        "state": state_of(facts),
-        **({"with": images.lower.name} if isinstance(images, Pairs) else {}),
-    }
+    recipe = Recipe(size, channels or images.channels or _look(images), image_format, quality, copies, high == 2)
+    with_name = None if partners is None else Path(partners).resolve().name
+    job = Job(images, dest, recipe, shard_samples, seed, workers, skip_bad, images.facts(workers), labels, with_name)
+    arguments = job.arguments()
     try:
         if not (dest / "index.json").exists():
-            with _claimed(dest, arguments, parts):
-                _pack(images, dest, recipe, parts, workers, arguments)
+            _make(job, None, np.arange(len(images)))
+        elif (dest / "pack.json").exists():
+            _heal(dest)
         index = Index.open(dest)
+        if index.pack.get("state") != arguments["state"] and (dest / ORIGIN).exists():
+            _same(dest, index.pack, {**arguments, "samples": index.pack["samples"], "state": index.pack["state"]})
+            if len(new := _new_images(job, index)):
+                _make(job, index, new)
+                index = Index.open(dest)
         _same(dest, index.pack, arguments)
         for name in OURS:
             (dest / name).unlink(missing_ok=True)
@@ -103,30 +120,94 @@ def pack(
 
 
 def _look(source: Source) -> int:
-    """Choose grey or colour."""
-    modes = {source.image(i).mode for i in range(0, len(source), -(-len(source) // LOOKED_AT))}
-    return 1 if modes <= {"1", "L", "LA"} else 3
+    """Choose grey or colour: one coloured image makes the whole coloured. Broken ones are told when they are packed."""
+    for i in range(len(source)):
+        try:
+            if source.mode(i) not in GREY:
+                return 3
+        except UserError:
+            continue
+    return 1
 
 
-def _divide(facts: list[Any], dest: Path, shard_samples: int, seed: int) -> list[Part]:
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(facts)).tolist()
-    parts = []
-    for number, first in enumerate(range(0, len(order), shard_samples)):
-        chosen = order[first : first + shard_samples]
-        parts.append(Part(dest / f"shard-{number:06d}.tar", first, chosen, state_of([facts[i] for i in chosen])))
-    return parts
+def _new_images(job: Job, index: Index) -> NDArray[np.int64]:
+    """List the images that were not there when the dataset was packed; UserError unless all others still are."""
+    origin = _origin(index)
+    new = np.flatnonzero(~np.isin(job.facts.each, origin))
+    if gone := int((~np.isin(origin, job.facts.each)).sum()):
+        raise UserError(
+            f"{job.dest}: was packed from a source of which {gone:,} of {len(origin):,} images are gone or "
+            f"have changed since, and {len(new):,} are new; a dataset only grows: choose another folder or delete it"
+        )
+    return new
+
+
+def _origin(index: Index) -> NDArray[np.uint64]:
+    """What identified the images of the source then; a kill while growing may have left more."""
+    origin: NDArray[np.uint64] = np.load(index.folder / ORIGIN, allow_pickle=False)[: index.pack["samples"]]
+    return origin
+
+
+def _make(job: Job, old: Index | None, new: NDArray[np.int64]) -> None:
+    """Write the shards of the images `new` after those of the dataset `old`, then the index of all."""
+    source, dest, each = job.source, job.dest, job.facts.each
+    names, labels = _renumbered(source, () if old is None else old.class_names)
+    origin = each[:0] if old is None else _origin(old)
+    order = new[np.random.Generator(np.random.PCG64(job.seed)).permutation(len(new))]
+    parts = divide(job.facts, order, dest, job.shard_samples, (0 if old is None else len(old.shards), len(origin)))
+    with _claimed(job, parts, old):
+        source.account.note_more([source.describe(i) for i in new.tolist() if source.has_more(i)])
+        shards, samples, members = write(source, labels, job.recipe, parts, job.workers, job.skip_bad)
+        more: dict[str, Any] = {}
+        if old is not None:
+            _say_growth(source.account, old, len(samples), names)
+            shards = [*old.shards, *shards]
+            samples, members = np.concatenate([old.samples, samples]), np.concatenate([old.members, members])
+            more["earlier"] = {**old.earlier, old.fingerprint: len(old.shards)}
+        more["account"] = asdict(source.account)
+        with atomic_write(dest / ORIGIN) as file:
+            np.save(file, np.concatenate([origin, each[new]]), allow_pickle=False)
+        recipe = job.recipe
+        image = ImageSpec(recipe.size * (2 if recipe.pairs else 1), recipe.size, recipe.channels, len(names))
+        write_index(dest, image, names, shards, samples, job.arguments(), recipe.pyramid, members, more)
+
+
+def _renumbered(source: Source, old: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.int32] | None]:
+    """Return names and labels in which the classes of a grown dataset keep their numbers, and new ones follow."""
+    if source.labels is None or not old or source.class_names == old:
+        return source.class_names, source.labels
+    names = (*old, *(name for name in source.class_names if name not in set(old)))
+    number = np.array([names.index(name) for name in source.class_names], np.int32)
+    return names, number[source.labels]
+
+
+def _say_growth(account: Account, old: Index, count: int, names: tuple[str, ...]) -> None:
+    """Say what has changed since the dataset was packed, and keep what was left out then."""
+    broken = old.account.get("left_out", {}).get(CANNOT)
+    if broken:
+        account.add(Account(left_out={CANNOT: Left(**broken)}))
+    shards = len(old.shards)
+    account.notes.append(f"grown by {count:,} to {len(old) + count:,}, in new shards after the {shards:,} old ones")
+    if old.vectors.size:
+        account.notes.append("the vectors are of the old images alone: add those of all with `ganlab data vectors`")
+    account.note("new classes, numbered after the others", list(names[len(old.class_names) :]))
+    account.notes.append(
+        f"a run that has begun before goes on with the old ones by data.url={spelled(old.folder, shards)}, and takes "
+        "the new ones with --allow-change data.fingerprint"
+    )
 
 
 @contextmanager
-def _claimed(dest: Path, arguments: Mapping[str, Any], parts: list[Part]) -> Iterator[None]:
+def _claimed(job: Job, parts: list[Part], old: Index | None) -> Iterator[None]:
     """Lock `dest` against other packs, and remove the shards whose images have changed since an earlier one.
 
     `pack.json` says that the files there are ours, and of which pack.
     """
+    dest, arguments = job.dest, job.arguments()
     dest.mkdir(parents=True, exist_ok=True)
     claim = dest / "pack.json"
     foreign = sorted(file.name for file in dest.iterdir() if file.name not in OURS)
-    if foreign and not claim.exists():
+    if foreign and not claim.exists() and old is None:
         raise UserError(f"{dest}: holds other files ({', '.join(foreign[:3])}); choose a new or empty folder")
     with (dest / "pack.lock").open("w") as lock:
         try:
@@ -135,10 +216,12 @@ def _claimed(dest: Path, arguments: Mapping[str, Any], parts: list[Part]) -> Ite
             raise UserError(f"{dest}: another `ganlab data pack` is writing to it; wait for it, or end it") from None
         if claim.exists():
             begun = json.loads(claim.read_bytes())
-            _same(dest, begun, {**arguments, "state": begun.get("state")})
-            for part, state in zip(parts, begun["states"], strict=True):
-                if part.state != state:
-                    part.path.unlink(missing_ok=True)
+            _same(dest, begun, {**arguments, "samples": begun.get("samples"), "state": begun.get("state")})
+            kept = {part.path.name for part, state in zip(parts, begun["states"], strict=False) if part.state == state}
+            kept |= {shard.name for shard in old.shards} if old is not None else set()
+            for path in dest.glob("shard-*.tar"):
+                if path.name not in kept:
+                    path.unlink()
         with atomic_write(claim) as file:
             file.write(json.dumps({**arguments, "states": [part.state for part in parts]}, indent=1).encode())
         yield
@@ -156,47 +239,13 @@ def _same(dest: Path, found: Mapping[str, Any], arguments: Mapping[str, Any]) ->
         )
 
 
-def _pack(
-    source: Source, dest: Path, recipe: Recipe, parts: list[Part], workers: int, arguments: Mapping[str, Any]
-) -> None:
-    todo = [i for part in parts if not part.path.exists() for i in part.chosen]
-    shards: list[Shard] = []
-    contents: list[Contents] = []
-    with (
-        Progress("packing", len(source), done=len(source) - len(todo)) as progress,
-        encoded(source, recipe, todo, workers) as samples,
-    ):
-        for part in parts:
-            if not part.path.exists():
-                _write_shard(part, source.labels, samples, progress)
-            contents.append(_read_back(part, source.labels, recipe))
-            shards.append(Shard(part.path.name, part.path.stat().st_size, len(part.chosen), sha256_of(part.path)))
-    image = ImageSpec(recipe.size * (2 if recipe.pairs else 1), recipe.size, recipe.channels, len(source.class_names))
-    samples_of_all = np.concatenate([found.samples for found in contents])
-    members_of_all = np.concatenate([found.members for found in contents])
-    write_index(dest, image, source.class_names, shards, samples_of_all, arguments, recipe.pyramid, members_of_all)
-
-
-def _write_shard(part: Part, labels: list[int] | None, samples: Iterator[dict[str, bytes]], progress: Progress) -> None:
-    """Write the WebDataset layout: one member KEY.SUFFIX per file of a sample, suffixes in order."""
-    from webdataset import TarWriter  # imports torch, so only after all checks
-
-    # No time or machine name is written: the same pack gives the same bytes.
-    with (
-        atomic_write(part.path) as file,
-        TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as tar,
-    ):
-        for key, i in enumerate(part.chosen, part.first):
-            label = {} if labels is None else {"cls": str(labels[i]).encode()}
-            tar.write({"__key__": f"{key:09d}", **next(samples), **label})
-            progress.update(1)
-
-
-def _read_back(part: Part, labels: list[int] | None, recipe: Recipe) -> Contents:
-    """Index a shard, and check its samples, since an earlier pack may have written it."""
-    found = walk(part.path)
-    expected = [f"{key:09d}" for key in range(part.first, part.first + len(part.chosen))]
-    classes = [-1 if labels is None else labels[i] for i in part.chosen]
-    if (found.keys, found.samples["label"].tolist(), found.pyramid) != (expected, classes, recipe.pyramid):
-        raise UserError(f"{part.path}: does not hold samples {expected[0]} to {expected[-1]} of this source; delete it")
-    return found
+def _heal(dest: Path) -> None:
+    """After a kill between the files of a grown index, cut its arrays to the images that index.json still has."""
+    fields = read_json(dest)
+    count = sum(shard["samples"] for shard in fields["shards"])
+    for name in ("samples", "pyramid"):
+        path, sha256 = dest / f"{name}.npy", fields.get(f"{name}_sha256")
+        if sha256 and path.is_file() and sha256_of(path) != sha256:
+            rows = np.load(path, allow_pickle=False)[:count]
+            with atomic_write(path) as file:
+                np.save(file, rows, allow_pickle=False)

@@ -1,6 +1,7 @@
 """Pairs of images that belong together by name, packed one above the other."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 from PIL import Image
 
 from ganlab.data.make.sources import open_source
-from ganlab.data.make.sources.base import Source
+from ganlab.data.make.sources.base import GREY, Source
+from ganlab.data.make.sources.classes import NONE
 from ganlab.data.make.sources.files import Files
 from ganlab.types import UserError
 
-GREY, ALPHA = ("1", "L", "LA"), ("LA", "PA", "RGBA")
+ALPHA = ("LA", "PA", "RGBA")
 NAMED_AT_MOST = 5
 """Largest number of images without a partner that a message names."""
 
@@ -35,6 +37,10 @@ class Pairs(Source):
     def __len__(self) -> int:
         return len(self.upper)
 
+    def mode(self, i: int) -> str:
+        """Return the mode that holds both."""
+        return _common(self.upper.mode(i), self.lower.mode(self.partners[i]))
+
     def stamp(self, i: int) -> list[Any]:
         """Stamp both images."""
         return [*self.upper.stamp(i), *self.lower.stamp(self.partners[i])]
@@ -51,17 +57,23 @@ class Pairs(Source):
                 f"{self.describe(i)}: {above.width}x{above.height} and {below.width}x{below.height} px: the images of "
                 "a pair show the same part of a scene; bring both to one shape"
             )
-        modes = (above.mode, below.mode)
-        mode = "L" if set(modes) <= set(GREY) else "RGBA" if set(modes) & set(ALPHA) else "RGB"
+        mode = _common(above.mode, below.mode)
         return stack(above.convert(mode), below.convert(mode).resize(above.size, Image.Resampling.LANCZOS))
 
 
-def open_pairs(upper: Path | str, lower: Path | str) -> Pairs:
+def _common(*modes: str) -> str:
+    """Return the mode that holds images of two modes."""
+    return "L" if set(modes) <= set(GREY) else "RGBA" if set(modes) & set(ALPHA) else "RGB"
+
+
+def open_pairs(upper: Path | str, lower: Path | str, labels: str | None) -> Pairs:
     """Match two sources by name: the path of each image in its source without its suffix, or its number in an array.
+
+    `labels` is as for `open_source`, of the upper one.
 
     UserError names images without a partner, and two of one name.
     """
-    sources = open_source(upper), open_source(lower)
+    sources = open_source(upper, labels), open_source(lower, NONE)
     here, there = map(_numbers, sources)
     for source, own, others in ((sources[0], here, there), (sources[1], there, here)):
         if alone := [source.describe(number) for name, number in own.items() if name not in others]:
@@ -71,14 +83,17 @@ def open_pairs(upper: Path | str, lower: Path | str) -> Pairs:
                 f"{', '.join(list(others)[:3])} are names; add the partners, or move these away"
             )
     first, second = sources
-    return Pairs(first.path, first.labels, first.class_names, first, second, [there[name] for name in here])
+    account = deepcopy(first.account)
+    account.add(second.account)
+    return Pairs(first.path, first.classes, account, first, second, [there[name] for name in here])
 
 
 def _numbers(source: Source) -> dict[str, int]:
     if not isinstance(source, Files):
         return {str(i): i for i in range(len(source))}
     found = dict[str, int]()
-    for i, name in enumerate(source.names):
+    for i in range(len(source)):
+        name = source.names[i]
         stem = PurePosixPath(name).with_suffix("").as_posix()
         if stem in found:
             raise UserError(f"{source.describe(i)}: a second image called {stem}; pairs are matched by that name")

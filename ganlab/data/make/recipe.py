@@ -23,6 +23,8 @@ ImageFormat = Literal["png", "jpeg", "webp"]
 SUFFIX: dict[ImageFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 SMALLEST = 4
 """Height of the smallest copy in a pyramid, px."""
+Made = dict[str, bytes] | UserError
+"""The members of one image by suffix, or why it cannot be decoded."""
 CHUNK = 8
 """Images per task of a worker; the next task waits when it is done."""
 
@@ -96,11 +98,11 @@ def encode(picture: Image.Image, image_format: ImageFormat, quality: int) -> byt
 
 
 @contextmanager
-def encoded(source: Source, recipe: Recipe, chosen: list[int], workers: int) -> Iterator[Iterator[dict[str, bytes]]]:
-    """Yield the members of each chosen image, in order, from `workers` processes, including this one."""
+def encoded(source: Source, recipe: Recipe, chosen: NDArray[np.int64], workers: int) -> Iterator[Iterator[Made]]:
+    """Yield what is made of each chosen image, in order, by `workers` processes, including this one."""
     chunks = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)]
     if workers == 1 or len(chunks) < 2:
-        yield (recipe.members(source.image(i)) for i in chosen)
+        yield (_made(recipe, source, i) for i in map(int, chosen))
         return
     context = multiprocessing.get_context("forkserver")  # this process may have threads
     context.set_forkserver_preload([__name__])
@@ -120,7 +122,7 @@ def encoded(source: Source, recipe: Recipe, chosen: list[int], workers: int) -> 
             process.join()
 
 
-def _turns(ends: list[Connection], chunks: list[list[int]]) -> Iterator[list[dict[str, bytes]]]:
+def _turns(ends: list[Connection], chunks: list[NDArray[np.int64]]) -> Iterator[list[Made]]:
     """Send the chunks to the workers round-robin, one ahead each, and return the results in the same order."""
     turns = itertools.cycle(ends)
     ahead = 2 * len(ends)
@@ -134,8 +136,6 @@ def _turns(ends: list[Connection], chunks: list[list[int]]) -> Iterator[list[dic
                 end.send(chunks[number + ahead])
         except (EOFError, OSError) as error:
             raise UserError("a worker of the pack died, perhaps for want of memory; give fewer --workers") from error
-        if isinstance(made, UserError):
-            raise made
         yield made
 
 
@@ -144,8 +144,11 @@ def _work(parent: Connection, recipe: Recipe, source: Source) -> None:
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             chosen = parent.recv()
-            try:
-                made: Any = [recipe.members(source.image(i)) for i in chosen]
-            except UserError as error:
-                made = error
-            parent.send(made)
+            parent.send([_made(recipe, source, i) for i in chosen.tolist()])
+
+
+def _made(recipe: Recipe, source: Source, i: int) -> Made:
+    try:
+        return recipe.members(source.image(i))
+    except UserError as error:
+        return error

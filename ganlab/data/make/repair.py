@@ -48,7 +48,8 @@ def repair(folder: Path) -> list[str]:
         return [f"{folder}: the index fits the shards; nothing was changed"]
     names = _names(folder, samples["label"], old.get("class_names"))
     spec = ImageSpec(image.height, image.width, image.channels, len(names))
-    write_index(folder, spec, names, shards, samples, old.get("pack", {}), pyramid, members)
+    more = {name: old[name] for name in ("account", "earlier") if name in old}
+    write_index(folder, spec, names, shards, samples, old.get("pack", {}), pyramid, members, more)
     vectors = folder / VECTORS
     lost = [f"vectors: no longer used; if they are of these images: ganlab data vectors {folder} {vectors}"]
     return [

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlab.data.format.shards import Index
+from ganlab.data.make.account import FIRST, lines_of
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.location import parse, redact
 from ganlab.pictures.tiles import save_png, tile
@@ -18,6 +19,8 @@ SHEET_SAMPLES, SHEET_ROWS, SHEET_COLUMNS = 64, 16, 8
 """Largest number of rows and of columns of a contact sheet."""
 SHEET_PIXELS = 2048
 """Largest side of a contact sheet, px; larger ones are shrunk."""
+FRAME = 128
+"""Grey level between the images of a contact sheet: a white picture shows where it ends."""
 LOOKED_AT = 4096
 """Number of images, the first ones, for mean and deviation."""
 
@@ -37,6 +40,7 @@ def describe(url: str | Path, contact_sheet: Path | None = None) -> Iterator[str
         draw_sheet(index, read, sheet)
         yield f"{redact(str(url))}: {len(index):,} images, {image}"
         yield from class_table(counts_of(index))
+        yield from account_of(index)
         total = sum(shard.bytes for shard in index.shards)
         yield f"shards: {len(index.shards):,}, of {total / 1e6:,.1f} MB together"
         levels = zip(index.pyramid, index.members["size"].T, strict=True)
@@ -72,6 +76,15 @@ def class_table(counts: dict[str, int]) -> list[str]:
     return [f"  {name:<{width}}  {count:>9,}" for name, count in counts.items()]
 
 
+def account_of(index: Index) -> list[str]:
+    """Return what an index says of its source, and the classes without an image, as text."""
+    lines = lines_of(index.account)
+    if empty := index.empty_classes():
+        more = ", ..." if len(empty) > FIRST else ""
+        lines.append(f"classes without an image: {len(empty):,} ({', '.join(empty[:FIRST])}{more})")
+    return lines
+
+
 def draw_sheet(index: Index, read: Callable[[int], NDArray[np.uint8]], path: Path) -> None:
     """Write a few samples as one picture: one class per row, or the first samples if there are no labels.
 
@@ -85,7 +98,7 @@ def draw_sheet(index: Index, read: Callable[[int], NDArray[np.uint8]], path: Pat
     else:
         chosen = list(range(min(SHEET_SAMPLES, len(index))))
         columns = SHEET_COLUMNS
-    picture = tile(np.stack([_cell(index.image, read, i) for i in chosen]), columns)
+    picture = tile(np.stack([_cell(index.image, read, i) for i in chosen]), columns, FRAME)
     picture.thumbnail((SHEET_PIXELS, SHEET_PIXELS))
     try:
         save_png(picture, path)

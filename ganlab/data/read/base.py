@@ -61,6 +61,10 @@ class Dataset(ABC):
     def unlabelled(self) -> int:
         """Number of images without a class."""
 
+    def empty_classes(self) -> list[str]:
+        """Name the classes without an image."""
+        return []
+
     @abstractmethod
     def __len__(self) -> int: ...
 

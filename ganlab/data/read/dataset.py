@@ -116,6 +116,10 @@ class ShardDataset(Dataset):
         """Number of images without a class."""
         return int((self.index.samples["label"] < 0).sum())
 
+    def empty_classes(self) -> list[str]:
+        """Name the classes without an image."""
+        return self.index.empty_classes()
+
     def __len__(self) -> int:
         return len(self.index)
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from fsspec.core import url_to_fs
 
+from ganlab.data.format.tars import is_shard
 from ganlab.data.read.location import WEB, Location, redact
 from ganlab.types import UserError
 
@@ -239,7 +240,7 @@ def list_shards(place: Location, patience: Patience) -> tuple[str, ...]:
         found = persist(str(place), listed, patience)
     else:
         found = [path.name for path in Path(place.base).glob("*")]
-    if not (names := tuple(sorted(name for name in found if name.endswith(".tar")))):
+    if not (names := tuple(sorted(filter(is_shard, found)))):
         raise UserError(f"{place}: no shards (*.tar); is it the right folder?")
     return names
 

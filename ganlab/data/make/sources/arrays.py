@@ -15,8 +15,13 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganlab.data.make.sources.base import Source, checked_labels, checked_names, stamp_of
+from ganlab.data.format.decode import MODES
+from ganlab.data.make.account import Account
+from ganlab.data.make.sources.base import Source, stamp_of
+from ganlab.data.make.sources.classes import NONE, Classes, numbered
 from ganlab.types import UserError
+
+GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,12 @@ class Arrays(Source):
     pixels: NDArray[np.uint8]
     """[n, height, width] or [n, height, width, channels]."""
     files: tuple[Path, ...]
-    reopen: Callable[[Path], "Arrays"]
+    reopen: Callable[[Path, str | None], "Arrays"]
+    asked: str | None
+    """The labels that were asked for."""
 
-    def __reduce__(self) -> tuple[Callable[[Path], "Arrays"], tuple[Path]]:
-        return self.reopen, (self.path,)  # pickling would copy the memory map
+    def __reduce__(self) -> tuple[Callable[[Path, str | None], "Arrays"], tuple[Path, str | None]]:
+        return self.reopen, (self.path, self.asked)  # pickling would copy the memory map
 
     @property
     def channels(self) -> int:
@@ -42,7 +49,7 @@ class Arrays(Source):
     @cached_property
     def stamps(self) -> list[Any]:
         """Stamp of the files; an .npz has a checksum of each array."""
-        if self.path.suffix == ".npz":
+        if zipfile.is_zipfile(self.path):
             with zipfile.ZipFile(self.path) as archive:
                 return [file.CRC for file in archive.infolist()]
         return list(map(stamp_of, self.files))
@@ -60,21 +67,44 @@ class Arrays(Source):
         pixels = self.pixels[i]
         return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and self.channels == 1 else pixels)
 
+    def mode(self, i: int) -> str:
+        """Return the mode of all images."""
+        return MODES[self.channels]
 
-def open_idx(path: Path) -> Arrays:
-    """Open an images-idx3-ubyte[.gz] file, with the labels-idx1 file beside it if there is one."""
-    beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
-    pixels = _read_idx(path, 3)
-    if not beside.exists():
-        return Arrays(path, None, (), pixels, (path,), open_idx)
-    labels = checked_labels(beside, _read_idx(beside, 1).tolist(), len(pixels))
-    return Arrays(path, labels, checked_names(beside, labels), pixels, (path, beside), open_idx)
+
+def open_idx(path: Path, labels: str | None = None) -> Arrays:
+    """Open an idx file of images, compressed or not, with the file of labels beside it if there is one."""
+    account, pixels = Account(), _read_idx(path, 3)
+    beside = _labels_beside(path)
+    if labels == NONE or not beside.exists():
+        account.labels = "none, as was asked for" if labels == NONE else f"none: no {beside.name} beside it"
+        return Arrays(path, Classes(), account, pixels, (path,), open_idx, labels)
+    account.labels = beside.name
+    classes = _checked(beside, _read_idx(beside, 1), len(pixels), account)
+    return Arrays(path, classes, account, pixels, (path, beside), open_idx, labels)
+
+
+def _labels_beside(path: Path) -> Path:
+    """Return the path of the labels, spelled as the images are, compressed or not; the usual one if none exists."""
+    plain = path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
+    usual = path.with_name(plain + path.suffix * (path.suffix == ".gz"))
+    spelled = [usual, *(path.with_name(plain + end) for end in ("", ".gz"))]
+    return next((file for file in spelled if file.exists() and file != path), usual)
+
+
+def _checked(
+    place: Path, labels: NDArray[Any], count: int, account: Account, names: list[str] | None = None
+) -> Classes:
+    if len(labels) != count:
+        raise UserError(f"{place}: {len(labels)} labels for {count} images; give one for each")
+    return numbered(place, labels.tolist(), account, names)
 
 
 def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Read an idx file of bytes: zero, zero, 8 (unsigned byte), dimensions, lengths as big-endian int32, data."""
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = path.read_bytes()
+        data = gzip.decompress(data) if data[:2] == GZIP else data
         magic, *shape = struct.unpack_from(f">{1 + dimensions}I", data)
         if magic != 0x800 + dimensions:
             raise ValueError(f"begins with {magic:#010x} instead of {0x800 + dimensions:#010x}")
@@ -85,7 +115,7 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         ) from error
 
 
-def open_numpy(path: Path) -> Arrays:
+def open_numpy(path: Path, labels: str | None = None) -> Arrays:
     """Open an .npy of images, or an .npz of `images` and perhaps `labels` and `class_names`."""
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -100,8 +130,12 @@ def open_numpy(path: Path) -> Arrays:
             f"{path}: images are {pixels.dtype} {list(pixels.shape)}; "
             "expected uint8 [n, height, width] or [n, height, width, 1, 3 or 4]"
         )
-    if "labels" not in arrays:
-        return Arrays(path, None, (), pixels, (path,), open_numpy)
-    labels = checked_labels(path, arrays["labels"].tolist(), len(pixels))
+    account = Account("`labels` beside the images")
+    for name in arrays.keys() - {"images", "labels", "class_names"}:
+        account.leave("an array of another name than images, labels, class_names", name)
+    if labels == NONE or "labels" not in arrays:
+        account.labels = "none, as was asked for" if labels == NONE else "none: no array `labels` beside `images`"
+        return Arrays(path, Classes(), account, pixels, (path,), open_numpy, labels)
     names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays else None
-    return Arrays(path, labels, checked_names(path, labels, names), pixels, (path,), open_numpy)
+    classes = _checked(path, arrays["labels"], len(pixels), account, names)
+    return Arrays(path, classes, account, pixels, (path,), open_numpy, labels)

@@ -1,29 +1,37 @@
-"""Images as files: in a folder, in a zip, in the tars of a WebDataset, in an LMDB."""
+"""Images as files: in a folder or in a zip."""
 
-import io
-import json
+import os
 import zipfile
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from ganlab.data.format.tars import label_of, members_of
-from ganlab.data.make.sources.base import Source, checked_labels, checked_names, stamp_of
+from ganlab.data.format.pictures import HEAD, has_more, open_picture, upright
+from ganlab.data.make.account import Account, printable
+from ganlab.data.make.sources.base import MEND, Source, stamp_of
+from ganlab.data.make.sources.classes import NONE, Classes, by_folder, by_list
+from ganlab.data.make.sources.kinds import why_not
+from ganlab.data.make.sources.names import Names
 from ganlab.types import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif")
+LIST = "dataset.json"
+"""Name of a list of labels, as StyleGAN's data has it."""
+SEVERAL = (".gif", ".apng", ".tif", ".tiff", ".webp")
+"""Suffixes of files that may hold several pictures."""
+OURS = ({"index.json", "samples.npy"}, {"pack.json", "pack.lock"}, {"config.yaml", "checkpoints"})
+"""What a folder holds that was made here: a dataset, a part of one, a run."""
 
 
 @dataclass(frozen=True)
 class Files(Source):
     """Image files by name."""
 
-    names: list[str]
+    names: Names
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # another process opens its own
@@ -33,31 +41,37 @@ class Files(Source):
 
     def describe(self, i: int) -> str:
         """Give the file's path."""
-        return f"{self.path}/{self.names[i]}"
+        return f"{self.path}/{printable(self.names[i])}"
 
     @abstractmethod
     def open(self, i: int) -> Any:
         """Open file `i` to read its bytes."""
 
     def image(self, i: int) -> Image.Image:
-        """Decode a file, rotated as its EXIF orientation says."""
+        """Decode a file as viewers show it."""
         try:
-            with self.open(i) as file, Image.open(file) as picture:
-                if picture.mode in ("I", "F"):
-                    raise ValueError("32-bit pixels")
-                if picture.mode.startswith("I;16"):  # PIL would clip at 255
-                    return Image.fromarray((np.array(picture) >> 8).astype(np.uint8))
-                return ImageOps.exif_transpose(picture)
+            with self.open(i) as file, open_picture(file) as picture:
+                return upright(picture)
         except Exception as error:  # PIL's decoders raise errors of many kinds on damaged and on hostile files
-            raise UserError(
-                f"{self.describe(i)}: cannot be decoded ({error}); mend or remove it, then pack again"
-            ) from error
+            raise UserError(f"{self.describe(i)}: cannot be decoded ({error}){MEND}") from error
 
+    def mode(self, i: int) -> str:
+        """Read the header of a file."""
+        try:
+            with self.open(i) as file, open_picture(file) as picture:
+                return picture.mode
+        except Exception as error:  # as above
+            raise UserError(f"{self.describe(i)}: cannot be decoded ({error}){MEND}") from error
 
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)  # ._x.jpg holds attributes, not an image
-    return path.suffix.lower() in SUFFIXES and not hidden
+    def has_more(self, i: int) -> bool:
+        """Read the header of a file whose name allows for several frames."""
+        if not self.names[i].lower().endswith(SEVERAL):
+            return False
+        try:
+            with self.open(i) as file, open_picture(file) as picture:
+                return has_more(picture)
+        except Exception:  # as above; it is told when it is decoded
+            return False
 
 
 @dataclass(frozen=True)
@@ -73,20 +87,104 @@ class Folder(Files):
         return [self.names[i], *stamp_of(self.path / self.names[i])]
 
 
-def open_folder(path: Path) -> Folder:
-    """List the images of a folder; its first-level sub-folders are its classes, in the order of their names."""
-    files = (file.relative_to(path).as_posix() for file in path.rglob("*"))
-    names = sorted(filter(_is_image, files))
-    loose = [name for name in names if "/" not in name]
-    if loose and len(loose) < len(names):
-        raise UserError(
-            f"{path}: {len(loose)} of {len(names)} images ({loose[0]}, ...) lie outside the sub-folders; "
-            "put all in sub-folders, one a class, or none"
-        )
-    classes = () if loose else tuple(sorted({name.split("/")[0] for name in names}))
-    number = {name: k for k, name in enumerate(classes)}
-    labels = [number[name.split("/")[0]] for name in names] if classes else None
-    return Folder(path, labels, classes, names)
+def open_folder(path: Path, labels: str | None, without: Path | None) -> Folder:
+    """List the images of a folder and of all folders in it, except the folder `without`."""
+    account, lists, folders = Account(), list[str](), set[str]()
+
+    def listed(name: str) -> bool:
+        """Note a list of labels, and count what is left out."""
+        if PurePosixPath(name).name == LIST:
+            lists.append(name)
+            return False
+        why = why_not(name, lambda: _head(path / name))
+        if why:
+            account.leave(why, name)
+        return not why
+
+    try:
+        found = list(filter(listed, _walk(path, without and without.resolve(), account, folders)))
+    except OSError as error:
+        raise UserError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
+    found.sort()
+    names = Names(found)
+    del found  # it takes three times as much
+    classes = _classes(path, labels, names, lists, lambda name: (path / name).read_bytes(), account, wrapped=False)
+    _say_empty(folders, names, classes, account)
+    return Folder(path, classes, account, names)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD)
+
+
+def _walk(root: Path, without: Path | None, account: Account, folders: set[str]) -> Iterator[str]:
+    """Yield the files below a folder, links followed, and add the names of all folders to `folders`."""
+    waiting = [""]
+    for folder in waiting:
+        with os.scandir(root / folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        if folder and any(names <= {entry.name for entry in entries} for names in OURS):
+            account.leave("made by ganlab: a dataset, or a run", folder)
+            folders.discard(folder)
+            continue
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir():
+                here = Path(entry.path).resolve()
+                if entry.name.startswith("."):
+                    account.leave("hidden", name)
+                elif here == without:
+                    account.leave("made by ganlab: a dataset, or a run", name)
+                elif entry.is_symlink() and (root / folder).resolve().is_relative_to(here):
+                    account.leave("a link back to a folder that it is in", name)
+                else:
+                    folders.add(name)
+                    waiting.append(name)
+            elif entry.is_file():
+                yield name
+            else:
+                account.leave("a broken link" if entry.is_symlink() else "not an ordinary file", name)
+
+
+def _classes(
+    path: Path,
+    labels: str | None,
+    names: Names,
+    lists: list[str],
+    read: Callable[[str], bytes],
+    account: Account,
+    *,
+    wrapped: bool,
+) -> Classes:
+    """Take the classes from the list that `labels` names, from the only list there is, or from the sub-folders."""
+    if labels == NONE:
+        account.labels = "none, as was asked for"
+        return Classes()
+    if labels is not None and labels not in lists:
+        try:
+            return by_list(labels, "", Path(labels).expanduser().read_bytes(), names, account)
+        except OSError as error:
+            raise UserError(
+                f"--labels {labels}: {error.strerror}; give a list of labels in {path} or on this machine, or none"
+            ) from error
+    if labels is None and len(lists) > 1:
+        raise UserError(f"{path}: several lists of labels ({', '.join(sorted(lists)[:3])}); name one with --labels")
+    for name in [labels] if labels else lists:
+        where = name.rpartition("/")[0]
+        return by_list(f"{path}/{printable(name)}", where, read(name), names, account)
+    return by_folder(path, names, account, wrapped=wrapped)
+
+
+def _say_empty(folders: set[str], names: Names, classes: Classes, account: Account) -> None:
+    """Name the sub-folders that would be classes if they held an image."""
+    if classes.names and account.labels.startswith("the names"):
+        beside = {name.rpartition("/")[0] for name in names}
+        level = min(place.count("/") for place in beside)
+        held = {place.split("/")[level] for place in beside}
+        for name in sorted(folders):
+            if name.count("/") == level and name.split("/")[level] not in held:
+                account.leave("a sub-folder without an image: no class", name)
 
 
 @dataclass(frozen=True)
@@ -107,117 +205,28 @@ class Zip(Files):
         return [self.names[i], self.archive.getinfo(self.names[i]).CRC]
 
 
-def open_zip(path: Path) -> Zip:
-    """List the images of a zip, with labels in its dataset.json."""
+def open_zip(path: Path, labels: str | None) -> Zip:
+    """List the images of a zip; of several files of one name the last counts, as everywhere."""
+    account, lists, folders, names = Account(), list[str](), set[str](), set[str]()
     try:
         with zipfile.ZipFile(path) as archive:
-            names = sorted(filter(_is_image, archive.namelist()))
-            listed = (
-                json.loads(archive.read("dataset.json"))["labels"] if "dataset.json" in archive.namelist() else None
-            )
-            by_name = None if listed is None else dict(listed)
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
+            for info in archive.infolist():
+                name = info.filename
+                if info.is_dir():
+                    folders.add(name.rstrip("/"))
+                elif PurePosixPath(name).name == LIST and not why_not(f"{name}.png", None):
+                    lists.append(name)
+                elif name in names:
+                    account.leave("an older file of the same name", name)
+                elif why := why_not(name, lambda info=info: archive.open(info).read(HEAD)):  # type: ignore[misc]
+                    account.leave(why, name)
+                else:
+                    names.add(name)
+            found = Names(sorted(names))
+            classes = _classes(path, labels, found, list(dict.fromkeys(lists)), archive.read, account, wrapped=True)
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
         raise UserError(
-            f"{path}: not a readable zip of images ({error}); its dataset.json, if any, "
-            'is {"labels": [[name, class], ...]} or {"labels": null}'
+            f"{path}: not a readable zip ({error}); copy it again, or unpack it and give the folder"
         ) from error
-    if by_name is None:
-        return Zip(path, None, (), names)
-    if missing := [name for name in names if name not in by_name]:
-        raise UserError(f"{path}: {missing[0]} has no entry in dataset.json; label all of the images or none")
-    labels = checked_labels(path, [by_name[name] for name in names], len(names))
-    return Zip(path, labels, checked_names(path, labels), names)
-
-
-@dataclass(frozen=True)
-class Tars(Files):
-    """Files in the tars of a WebDataset."""
-
-    tars: list[Path]
-    places: list[tuple[int, int, int]]
-    """Tar, offset and bytes of each file."""
-
-    def describe(self, i: int) -> str:
-        """Give the tar and the member."""
-        return f"{self.tars[self.places[i][0]]}/{self.names[i]}"
-
-    def open(self, i: int) -> Any:
-        """Open file `i`, read already."""
-        tar, offset, size = self.places[i]
-        with self.tars[tar].open("rb") as file:
-            file.seek(offset)
-            return io.BytesIO(file.read(size))
-
-    @cached_property
-    def stamps(self) -> list[Any]:
-        """Of the tars."""
-        return list(map(stamp_of, self.tars))
-
-    def stamp(self, i: int) -> list[Any]:
-        """Stamp the tar, and the place in it."""
-        return [*self.places[i], *self.stamps[self.places[i][0]]]
-
-
-def open_tars(path: Path, tars: list[Path]) -> Tars:
-    """List the images in tars of one image a key; a .cls beside each, or beside none, is its class."""
-    names, places, labels = list[str](), list[tuple[int, int, int]](), list[int]()
-    for number, tar in enumerate(tars):
-        images: dict[str, tuple[str, tuple[int, int, int]]] = {}
-        classes: dict[str, int] = {}
-        for key, suffix, member, read in members_of(tar):
-            if suffix == "cls":
-                classes[key] = label_of(tar, member, read())
-            elif f".{suffix.lower()}" in SUFFIXES:
-                if key in images:
-                    raise UserError(f"{tar}: member {member.name}: a second image for key {key}; leave one of them")
-                images[key] = (member.name, (number, member.offset_data, member.size))
-        if classes and (missing := images.keys() - classes.keys()):
-            raise UserError(f"{tar}: {min(missing)} has no .cls; label all of the images or none")
-        names += [name for name, _ in images.values()]
-        places += [place for _, place in images.values()]
-        labels += [classes[key] for key in images if classes]
-    if not labels:
-        return Tars(path, None, (), names, tars, places)
-    labels = checked_labels(path, labels, len(names))
-    return Tars(path, labels, checked_names(path, labels), names, tars, places)
-
-
-@dataclass(frozen=True)
-class Lmdb(Files):
-    """Files in an LMDB, as LSUN ships its categories: image files by arbitrary keys, without labels."""
-
-    @cached_property
-    def reading(self) -> Any:
-        """A read transaction."""
-        return _lmdb(self.path).begin()
-
-    def open(self, i: int) -> Any:
-        """Open file `i`, read already."""
-        return io.BytesIO(self.reading.get(self.names[i].encode("latin1")))
-
-    @cached_property
-    def whole(self) -> list[Any]:
-        """The stamp of the database."""
-        return stamp_of(self.path / "data.mdb")
-
-    def stamp(self, i: int) -> list[Any]:
-        """Stamp the database, and the key in it."""
-        return [self.names[i], *self.whole]
-
-
-def _lmdb(path: Path) -> Any:
-    try:
-        import lmdb
-    except ImportError as error:
-        raise UserError(f"{path}: an LMDB, which needs a package more: pip install lmdb") from error
-    try:
-        return lmdb.open(str(path), readonly=True, lock=False, readahead=False)
-    except lmdb.Error as error:
-        raise UserError(f"{path}: not a readable LMDB ({error}); copy or download it again") from error
-
-
-def open_lmdb(path: Path) -> Lmdb:
-    """List the keys of a folder that holds a data.mdb."""
-    with _lmdb(path) as environment, environment.begin() as reading, reading.cursor() as cursor:
-        names = [key.decode("latin1") for key in cursor.iternext(keys=True, values=False)]
-    return Lmdb(path, None, (), names)
+    _say_empty(folders, found, classes, account)
+    return Zip(path, classes, account, found)

@@ -10,7 +10,10 @@ from typing import Any
 from PIL import Image
 from torchvision import datasets
 
-from ganlab.data.make.sources.base import Source, checked_labels, checked_names
+from ganlab.data.format.pictures import upright
+from ganlab.data.make.account import Account
+from ganlab.data.make.sources.base import Source
+from ganlab.data.make.sources.classes import NONE, Classes, numbered
 from ganlab.types import UserError
 
 STAMPED = 64
@@ -53,10 +56,10 @@ class Torchvision(Source):
             raise UserError(f"{self.describe(i)}: cannot be decoded ({error}); download it again") from error
         if not isinstance(picture, Image.Image):
             raise UserError(f"{self.describe(i)}: {type(picture).__name__} where an image is expected")
-        return picture
+        return upright(picture)
 
 
-def open_torchvision(spelled: str) -> Torchvision:
+def open_torchvision(spelled: str, wanted: str | None = None) -> Torchvision:
     """Open `torchvision:NAME:ROOT` or `torchvision:NAME.SPLIT:ROOT` (default: train); nothing is downloaded."""
     _, name, root = spelled.split(":", 2)
     name, _, split = name.partition(".")
@@ -74,11 +77,11 @@ def open_torchvision(spelled: str) -> Torchvision:
             f"{spelled}: torchvision cannot open it ({error}); download it first, whole: ganlab does not"
         ) from error
     path = Path(spelled)
-    if labels is None:
-        return Torchvision(path, None, (), dataset)
-    names = getattr(dataset, "classes", None)
-    labels = checked_labels(path, labels, len(dataset))
-    return Torchvision(path, labels, checked_names(path, labels, names and list(map(str, names))), dataset)
+    if wanted == NONE or labels is None:
+        account = Account("none, as was asked for" if wanted == NONE else "none: the dataset's targets are no classes")
+        return Torchvision(path, Classes(), account, dataset)
+    names, account = getattr(dataset, "classes", None), Account("the dataset's targets")
+    return Torchvision(path, numbered(path, labels, account, names and list(map(str, names))), account, dataset)
 
 
 def _labels(dataset: Any) -> list[int] | None:

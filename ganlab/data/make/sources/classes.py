@@ -1,0 +1,114 @@
+"""The classes of a source's images: numbers and names, from sub-folders, from a list, or from beside each image."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlab.data.make.account import Account, printable
+from ganlab.types import UserError
+
+NONE = "none"
+"""Value of `--labels` for no classes."""
+NUMBERS = 1000
+"""Numbers up to this one are classes even where most of them have no image; beyond, sparse ones are identifiers."""
+LISTED = 'its dataset.json is {"labels": [["name", class], ...]} or {"labels": null}'
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The class of each image, int32 [n] or None, and the names of the classes."""
+
+    labels: NDArray[np.int32] | None = None
+    names: tuple[str, ...] = ()
+
+
+def numbered(place: object, values: Sequence[Any], account: Account, names: Sequence[str] | None = None) -> Classes:
+    """Number the classes that are given as whole numbers from 0 or as names, one per image (None: no class, -1).
+
+    Names are numbered in sorted order. Numbers stay as they are, unless they are identifiers, sparse and large: these
+    are numbered in their order, and become the names. UserError for other values, and too few `names`.
+    """
+    if wrong := [v for v in values if not (v is None or type(v) is str or (type(v) is int and v >= 0))]:
+        raise UserError(f"{place}: label {wrong[0]!r}; give classes as whole numbers from 0, or as names")
+    given: list[Any] = sorted(set(values) - {None}, key=lambda value: (type(value) is str, value))
+    kinds = {type(value) for value in given}
+    if len(kinds) > 1:
+        raise UserError(f"{place}: some classes are numbers, others names ({given[0]}, {given[-1]}); give one kind")
+    if not given:
+        return Classes()
+    if kinds == {int} and given[-1] < max(NUMBERS, 10 * len(given)):
+        if names is not None and len(names) <= given[-1]:
+            raise UserError(f"{place}: {len(names)} class_names, but a label {given[-1]}; name every class")
+        labels = np.array([-1 if value is None else value for value in values], np.int32)
+        return Classes(labels, tuple(names) if names is not None else tuple(map(str, range(given[-1] + 1))))
+    if kinds == {int}:
+        account.notes.append(
+            f"labels up to {given[-1]} are identifiers: they were numbered from 0 to {len(given) - 1} in their order, "
+            "and are the names of the classes"
+        )
+    number = {value: k for k, value in enumerate(given)} | {None: -1}
+    return Classes(np.array([number[value] for value in values], np.int32), tuple(printable(str(v)) for v in given))
+
+
+def by_folder(place: object, names: Sequence[str], account: Account, *, wrapped: bool) -> Classes:
+    """Take the first sub-folders as classes, in the order of their names; none where no image is in one.
+
+    `wrapped`: all may lie in one folder more, as in an archive of a whole folder. UserError where only some are in one.
+    """
+    tops = {name.removeprefix("./").split("/", 1)[0] for name in names} if wrapped else set()
+    level = int(len(tops) == 1)
+    if level and all(name.removeprefix("./").count("/") < 2 for name in names):
+        account.labels = "none: all lie in one folder, no list of labels (dataset.json)"
+        return Classes()
+    number: dict[str, int] = {}
+    folders, loose = np.empty(len(names), np.int32), ""
+    for i, name in enumerate(names):
+        *above, _ = name.removeprefix("./").split("/", level + 1)
+        if len(above) > level:
+            folders[i] = number.setdefault(above[level], len(number))
+        else:
+            folders[i], loose = -1, loose or name
+    outside = int((folders < 0).sum())
+    if number and outside:
+        raise UserError(
+            f"{place}: {outside} of {len(names)} images ({printable(loose)}, ...) lie outside the sub-folders; "
+            "put all in sub-folders, one a class, or none; or leave the classes out with --labels none"
+        )
+    if not number:
+        account.labels = "none: no sub-folder for each class, no list of labels (dataset.json)"
+        return Classes()
+    account.labels = "the names of the sub-folders"
+    given = sorted(number)
+    ranks = np.empty(len(given), np.int32)
+    ranks[[number[folder] for folder in given]] = np.arange(len(given))
+    return Classes(ranks[folders], tuple(map(printable, given)))
+
+
+def by_list(place: str, where: str, text: bytes, names: Sequence[str], account: Account) -> Classes:
+    """Take the classes of a dataset.json's text, which lies in the folder `where` of the source (empty: at its root).
+
+    Its names are relative to that folder, or to the source. UserError where it is malformed or an image is missing.
+    """
+    try:
+        listed = json.loads(text)["labels"]
+        by_name: dict[str, Any] = dict(listed or {})
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{place}: not a readable list of labels ({error}); {LISTED}") from error
+    if listed is None:
+        account.labels = f"none: {place} says so"
+        return Classes()
+    by_name |= {f"{where}/{name}": label for name, label in by_name.items() if where}
+    if missing := [name for name in names if name not in by_name]:
+        raise UserError(
+            f"{place}: {printable(missing[0])} has no entry in it (nor have {len(missing) - 1:,} others); "
+            "label all of the images or none"
+        )
+    absent = len(dict(listed)) - len(names)
+    if absent > 0:
+        account.notes.append(f"{place} also has labels of {absent:,} that are not there, or are no images")
+    account.labels = place
+    return numbered(place, [by_name[name] for name in names], account)
