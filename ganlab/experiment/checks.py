@@ -190,8 +190,8 @@ def check_growth(url: str, dataset: Dataset, fingerprint: str, allow_change: Seq
         return
     if not any(fnmatch.fnmatch("data.fingerprint", pattern) for pattern in allow_change):
         raise UserError(
-            f"{url}: has grown by {len(dataset.index.shards) - count:,} shards since the checkpoint; go on with the old "
-            f"ones by data.url={spelled(url, count)}, or take the new ones with --allow-change data.fingerprint"
+            f"{url}: has grown by {len(dataset.index.shards) - count:,} shards since the checkpoint; go on with the "
+            f"old ones by data.url={spelled(url, count)}, or take the new ones with --allow-change data.fingerprint"
         )
 
 
