@@ -10,6 +10,28 @@ import click
 FOLDER = click.Path(path_type=Path)
 
 
+class Size(click.ParamType):
+    """A size in px: one number for a square, or HEIGHTxWIDTH."""
+
+    name = "HEIGHT[xWIDTH]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return height and width."""
+        height, by, width = str(value).lower().partition("x")
+        if not (height.isdecimal() and (width.isdecimal() or not by) and int(height) and int(width or height)):
+            self.fail(f"{value!r}; write 64 for a square, or height and width in px, such as 96x64")
+        return int(height), int(width or height)
+
+
+CROP = click.option(
+    "--crop",
+    default="center",
+    show_default=True,
+    type=click.Choice(["center", "fit", "none"]),
+    help="Of images of another shape: center cuts, fit pads with black, none refuses them.",
+)
+
+
 class Verb(click.Command):
     """A command with exit code 0 when done, 2 for a user's mistake, 1 for any other error, 130 for Ctrl-C."""
 
@@ -168,7 +190,8 @@ def data() -> None:
 @data.command()
 @click.argument("source", type=FOLDER)
 @click.argument("dest", type=FOLDER)
-@click.option("--size", required=True, type=click.IntRange(min=1), help="Height and width of the packed images, px.")
+@click.option("--size", required=True, type=Size(), help="Of the packed images, px: 64 for 64x64, or 96x64.")
+@CROP
 @click.option("--image-format", default="png", show_default=True, type=click.Choice(["png", "jpeg", "webp"]))
 @click.option("--quality", default=95, show_default=True, type=click.IntRange(1, 100), help="JPEG quality.")
 @click.option("--channels", type=click.Choice(["1", "3", "4"]), help="Default: what the first images have.")
@@ -177,7 +200,7 @@ def data() -> None:
 @click.option("--seed", default=0, show_default=True, help="Seed of the shuffle.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Encoding processes.")
 def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None:
-    """Pack SOURCE into shards in the folder DEST: centre-cropped, resized with antialiasing, shuffled.
+    """Pack SOURCE into shards in the folder DEST: cropped, resized with antialiasing, shuffled.
 
     SOURCE is a folder of images (one class per sub-folder), a zip with a dataset.json, an idx file of the MNIST
     layout, a NumPy array (.npy, or .npz with images and labels), a WebDataset (a .tar, a folder of them, or
@@ -240,14 +263,15 @@ def bench(url: str, size: int | None, threads: int) -> None:
 @data.command()
 @URL
 @click.option("--out", type=FOLDER, help="Folder for the index, which data.url then names; default: beside the shards.")
-@click.option("--size", required=True, type=click.IntRange(min=1), help="Height and width the images will have, px.")
+@click.option("--size", required=True, type=Size(), help="That the images will have, px: 64 for 64x64, or 96x64.")
+@CROP
 @click.option("--channels", default="3", show_default=True, type=click.Choice(["1", "3", "4"]))
 @click.option("--labels", metavar="FIELD", help="Field of each .json with the class; default: the .cls files.")
 def index(url: str, channels: str, **options: Any) -> None:
     """Index WebDataset shards that another program wrote: a folder, or URL/name-{000..009}.tar.
 
-    Images may have any size: they are cropped to their centre square and resized when they are decoded. Local shards
-    are read completely, of remote ones only the headers and classes.
+    Images may have any size: they are cropped and resized when they are decoded. Local shards are read completely, of
+    remote ones only the headers and classes.
     """
     from ganlab.data.make.foreign import index as index_shards
 

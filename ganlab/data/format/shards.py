@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlab.data.format.decode import Crop
 from ganlab.data.format.tars import MEMBER, REMEDY, SAMPLE
 from ganlab.files import atomic_write, sha256_of
 from ganlab.types import ImageSpec, UserError
@@ -71,6 +72,8 @@ class Index:
     """The URL of the shards, if they are not in `folder`."""
     resize: bool = False
     """The images have any size and are resized to `image` when they are decoded."""
+    crop: Crop = "center"
+    """How they are brought to its shape then."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -148,16 +151,31 @@ class Index:
             sha256 = [fields["samples_sha256"], *([fields["pyramid_sha256"]] if pyramid else [])]
             class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
             location, resize = str(fields.get("location", "")), bool(fields.get("resize", False))
+            crop = fields.get("crop", "center")
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(folder, error) from error
         arrays = [_read_array(folder / "samples.npy", sha256[0], SAMPLE, (count,))]
         if pyramid:
             arrays += [_read_array(folder / "pyramid.npy", sha256[1], MEMBER, (count, len(pyramid)))]
-        fingerprint = hashlib.sha256(json.dumps([*sha256, *map(asdict, shards)]).encode()).hexdigest()
+        cut = [] if crop == "center" else [crop]  # it changes the pixels, and old runs know no other
+        fingerprint = hashlib.sha256(json.dumps([*sha256, *map(asdict, shards), *cut]).encode()).hexdigest()
         members = arrays[1] if pyramid else NO_MEMBERS
         if location and "://" not in location:
             folder, location = Path(location), ""
-        return cls(folder, image, class_names, shards, arrays[0], fingerprint, pack, pyramid, members, location, resize)
+        return cls(
+            folder,
+            image,
+            class_names,
+            shards,
+            arrays[0],
+            fingerprint,
+            pack,
+            pyramid,
+            members,
+            location,
+            resize,
+            crop,
+        )
 
     def refuse_damaged(self) -> None:
         """Raise UserError unless every shard exists."""
@@ -190,7 +208,7 @@ def write_index(
 ) -> None:
     """Complete a dataset: write `samples.npy`, `pyramid.npy` if there is a pyramid, then `index.json`.
 
-    `elsewhere` holds an index's `location` and `resize`, for shards of other programs.
+    `elsewhere` holds an index's `location`, `resize` and `crop`, for shards of other programs.
     """
     fields = {
         "format": FORMAT,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from isal import isal_zlib
 
+from ganlab.data.format.decode import Crop, sides
 from ganlab.data.format.shards import Index, Shard, write_index
 from ganlab.data.format.tars import LEVEL, SAMPLE, label_of, members_in
 from ganlab.data.read.location import Location, parse, redact
@@ -40,7 +41,8 @@ def index(
     url: str,
     out: Path | None = None,
     *,
-    size: int,
+    size: int | tuple[int, int],
+    crop: Crop = "center",
     channels: int = 3,
     labels: str | None = None,
     patience: Patience | None = None,
@@ -52,7 +54,8 @@ def index(
 
     Args:
         url: the shards' folder, or some of them, as `ShardDataset` reads it.
-        size, channels: of the images of the dataset.
+        size, channels: of the images of the dataset; `size` is (height, width), or a square's side.
+        crop: how images of another shape are brought to that size: see `fit`. What `none` refuses is a bad sample.
         labels: field of each sample's .json that holds its class, a number or a name; None takes the .cls files.
 
     Raises:
@@ -75,10 +78,10 @@ def index(
     class_names, numbers = _classes([value for found in shards for value in found.classes], str(place))
     rows = [place for found in shards for place in found.samples]
     samples = np.array([(*row, number) for row, number in zip(rows, numbers, strict=True)], SAMPLE)
-    elsewhere: dict[str, Any] = {"resize": True}
+    elsewhere: dict[str, Any] = {"resize": True, "crop": crop}
     if place.scheme or dest.resolve() != Path(place.base).resolve():
         elsewhere["location"] = place.url("") if place.scheme else str(Path(place.base).resolve())
-    image = ImageSpec(size, size, channels, len(class_names))
+    image = ImageSpec(*sides(size), channels, len(class_names))
     pack = {"indexed": redact(url), "labels": labels}
     try:
         dest.mkdir(parents=True, exist_ok=True)

@@ -4,12 +4,13 @@ import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ganlab.data.format.decode import Crop, sides
 from ganlab.data.format.shards import Index, Shard, write_index
 from ganlab.data.format.tars import Contents, walk
 from ganlab.data.make.recipe import ImageFormat, Recipe, encoded, heights
@@ -43,20 +44,21 @@ def pack(
     source: str | Path,
     dest: Path,
     *,
-    size: int,
+    size: int | tuple[int, int],
     image_format: ImageFormat = "png",
     quality: int = 95,
     channels: int | None = None,
     pyramid: bool = False,
+    crop: Crop = "center",
     shard_samples: int = 4096,
     seed: int = 0,
     workers: int = 1,
 ) -> Index:
-    """Write `source` to the folder `dest`: images of size x size, in an order drawn by `seed`, `shard_samples` a shard.
+    """Write `source` to the folder `dest`: images of `size`, (height, width) or a square's side, in an order drawn by `seed`, `shard_samples` a shard.
 
     PNG and WebP are lossless; JPEG has `quality` (1-100) and full colour resolution. `channels` is 1, 3 or 4; None
     takes an array's own, and for files 1 where 64 of them, spread over the source, are all grey, else 3 (alpha is
-    dropped). `pyramid` adds smaller copies of each image (`Recipe`). The bytes do not depend on `workers`, processes
+    dropped). `pyramid` adds smaller copies of each image (`Recipe`); `crop` is `fit`'s. The bytes do not depend on `workers`, processes
     that encode. With the same arguments a killed pack goes on after its last whole shard (those whose images have
     changed are made again), and a finished one is returned as it is. UserError for a source that cannot be read to
     its end, a `dest` that is being packed to, holds other things or cannot be written, and arguments out of range.
@@ -65,13 +67,14 @@ def pack(
         raise UserError(f"shard_samples {shard_samples}, workers {workers}, seed {seed}: give them from 1, 1 and 0")
     images = open_source(source)
     channels = channels or images.channels or _look(images)
-    recipe = Recipe(size, channels, image_format, quality, heights(size) if pyramid else ())
+    size = sides(size)
+    recipe = Recipe(size, channels, image_format, quality, heights(size) if pyramid else (), crop)
     facts = images.facts()
     parts = _divide(facts, dest, shard_samples, seed)
     arguments = {
         "source": images.name,
         "samples": len(images),
-        **asdict(recipe),
+        **recipe.facts(),
         "shard_samples": shard_samples,
         "seed": seed,
         "state": state_of(facts),
@@ -161,7 +164,7 @@ def _pack(
                 _write_shard(part, source.labels, samples, progress)
             contents.append(_read_back(part, source.labels, recipe))
             shards.append(Shard(part.path.name, part.path.stat().st_size, len(part.chosen), sha256_of(part.path)))
-    image = ImageSpec(recipe.size, recipe.size, recipe.channels, len(source.class_names))
+    image = ImageSpec(*recipe.size, recipe.channels, len(source.class_names))
     samples_of_all = np.concatenate([found.samples for found in contents])
     members_of_all = np.concatenate([found.members for found in contents])
     write_index(dest, image, source.class_names, shards, samples_of_all, arguments, recipe.pyramid, members_of_all)
