@@ -10,7 +10,7 @@ import click
 FOLDER = click.Path(path_type=Path)
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic only in newer ones
     """A size in px: one number for a square, or HEIGHTxWIDTH."""
 
     name = "HEIGHT[xWIDTH]"
@@ -117,22 +117,29 @@ def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: 
 @main.command()
 @click.argument("run", type=FOLDER)
 @click.option("-n", default=64, show_default=True, type=click.IntRange(min=1), help="How many images.")
-@click.option("--seed", default=0, show_default=True, help="Image i of a seed is the same for any -n.")
+@click.option(
+    "--images", metavar="NUMBERS", help="Images by number instead: 37,40-45. Their grid has no classes' rows."
+)
+@click.option("--seed", default=0, show_default=True, help="Image i of a seed is always the same.")
 @click.option("--out", type=FOLDER, help="File of the grid, or folder with --each; default: in the run's folder.")
 @click.option("--each", is_flag=True, help="One PNG per image instead of one grid.")
-@click.option("--labels", help="Classes, repeated as often as needed: 0,1,2. Default: drawn at random.")
+@click.option(
+    "--labels",
+    help='Classes by name or number, repeated as often as needed: cat,"big, red",2. Default: drawn at random.',
+)
 @TRUST
-def sample(
-    run: Path, n: int, seed: int, out: Path | None, each: bool, labels: str | None, trust: tuple[str, ...]
-) -> None:
-    """Generate images with the averaged generator of RUN, a run's folder or an exported one."""
-    from ganlab.commands.sample import sample
+def sample(run: Path, n: int, images: str | None, labels: str | None, **options: Any) -> None:
+    """Generate images with the averaged generator of RUN, a run's folder or an exported one.
 
-    try:
-        classes = None if labels is None else [int(label) for label in labels.split(",")]
-    except ValueError:
-        raise click.BadParameter(f"{labels!r}; write numbers with commas between them, for example 0,1,2") from None
-    click.echo(sample(run, n, seed=seed, out=out, each=each, labels=classes, trust=trust))
+    It says which image is where: seed 0, image 37 is named by --seed 0 --images 37 everywhere.
+    """
+    from ganlab.classes import split
+    from ganlab.commands.sample import numbers_in, sample
+
+    numbers = range(n) if images is None else numbers_in(images)
+    out, where = sample(run, numbers, labels=None if labels is None else split(labels), **options)
+    click.echo(out)
+    click.echo(where, err=True)
 
 
 @main.command()

@@ -1,6 +1,6 @@
 """Small values that all packages share; the shapes of tensors come from `ganlab.shapes`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class ImageSpec:
     """1 (grey), 3 (RGB) or 4 (RGBA)."""
     classes: int = 0
     """Number of classes; 0 means no labels."""
+    class_names: tuple[str, ...] = field(default=(), compare=False)
+    """Names of the classes in order; empty if they only have numbers."""
 
     def __str__(self) -> str:
         labels = f"{self.classes} classes" if self.classes else "no labels"

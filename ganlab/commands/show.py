@@ -30,7 +30,8 @@ def show(config: Config, time: bool = False) -> Iterator[str]:
     image = agreed_image(config, dataset.image) if dataset else config.data.image
     assert image is not None
     samples = len(dataset) if dataset else 0
-    config = replace(config, data=replace(config.data, image=image))
+    # A thousand names of classes would hide the rest of the config.
+    config = replace(config, data=replace(config.data, image=replace(image, class_names=())))
     with torch.device("meta"):
         model = build_model(config)
     check_batch(config, model)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ganlab.classes import names_in
 from ganlab.data import ShardDataset
 from ganlab.data.format.decode import MAX_PIXELS
 from ganlab.data.make.sources import open_source
@@ -44,6 +45,8 @@ class ImageSet(ABC):
     """Changes when any image does."""
     classes: int
     """0 without labels."""
+    class_names: tuple[str, ...]
+    """Empty if the classes only have numbers."""
     total: int
     """Number of images that `n` was chosen from."""
     origin: Mapping[str, Any]
@@ -72,6 +75,7 @@ class Samples(ImageSet):
         from ganlab.engine import sharding  # brings Lightning, which only models need
 
         self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
+        self.class_names = model.image.class_names
         self.name, self.exported = name, exported
         sharding.gather(model.ema)
         self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}"
@@ -143,7 +147,10 @@ class Shards(Decoded):
         cache = cache or Cache()
         self.dataset = ShardDataset(url, cache=cache.folder, cache_bytes=cache.bytes, max_pixels=max_pixels)
         super().__init__(n, len(self.dataset), Path(redact(url)).resolve().name)
-        self.fingerprint, self.classes = self.dataset.index.fingerprint, self.dataset.image.classes
+        index, image = self.dataset.index, self.dataset.image
+        self.classes, self.class_names = image.classes, image.class_names
+        # Shards that are resized when they are read have one fingerprint, whatever the size.
+        self.fingerprint = f"{index.fingerprint} {image.height}x{image.width}" if index.resize else index.fingerprint
         self.origin = {"files": "shards"}
 
     def read(self, i: int) -> tuple[np.ndarray, int]:
@@ -160,7 +167,7 @@ class ImageFiles(Decoded):
         self.source = open_source(path)
         super().__init__(n, len(self.source), path.resolve().stem)
         self.fingerprint = sha256_of(path) if path.is_file() else state_of(self.source.facts())
-        self.classes = len(self.source.class_names)
+        self.classes, self.class_names = len(self.source.class_names), names_in(self.source.class_names)
         self.origin = {"files": "images"}
         self.shape = self._pixels(0).shape
 

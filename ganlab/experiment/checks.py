@@ -2,6 +2,7 @@
 
 import fnmatch
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,21 @@ from ganlab.types import ImageSpec, UserError
 
 
 def agreed_image(config: Config, found: ImageSpec) -> ImageSpec:
-    """Return the image spec of the index, if the config declares the same or none."""
+    """Return the image spec of the index, if the config declares the same or none, with the config's class names."""
     declared = config.data.image
     if declared is not None and declared != found:
         raise UserError(
             f"{config.data.url}: its images are {found}, but the config declares data.image as {declared}; "
             "pack the data again, or change data.image"
         )
-    return found
+    if declared is None or not declared.class_names:
+        return found
+    if len(declared.class_names) != found.classes:
+        raise UserError(
+            f"data.image.class_names: {len(declared.class_names)} names for {found.classes} classes; name every class, "
+            "or leave them out to take the names of the index"
+        )
+    return replace(found, class_names=declared.class_names)
 
 
 def check_labels(config: Config, model: Game, dataset: ShardDataset) -> None:

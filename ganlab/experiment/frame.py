@@ -29,7 +29,8 @@ class Data:
     some of its shards: `{000..009}` is a range; `{a,b}`, `a.tar,b.tar` and a YAML list are lists. It is saved with the
     run, so credentials belong in the environment."""
     image: ImageSpec | None = None
-    """Size, channels and classes; None takes them from the index. If both are given, they must agree."""
+    """Size, channels and classes; None takes them from the index. If both are given, they must agree, but for the
+    classes' names: those given here win."""
     cache: Cache = field(default_factory=Cache)
     """Cache of remote shards."""
     window: int = 16
@@ -170,7 +171,7 @@ class Config:
 MACHINE_FILE_KEYS = frozenset({"machine", "logging"})
 
 FREE_ON_RESUME = re.compile(
-    r"run$|trust|machine\.|logging\.|evaluation\.|data\.(cache|max_bad|url$)|"
+    r"run$|trust|machine\.|logging\.|evaluation\.|data\.(cache|max_bad|url$|image\.class_names$)|"
     r"train\.(checkpoint_blocks|total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best|"
     r"on_not_finite|rollbacks)$"
 )

@@ -19,8 +19,8 @@ WIDEST = 8
 """Channels of the deepest layer, in widths: that of the 64 px network. Larger networks repeat it."""
 
 
-def smallest_map(image: ImageSpec) -> tuple[int, int, int]:
-    """Return height and width of the smallest map, 4x4 px for square images, and how often it doubles."""
+def smallest_map(image: ImageSpec) -> tuple[tuple[int, int], int]:
+    """Return height and width of the smallest map, 4x4 for a power of two, and how often it doubles."""
     doublings = max(2, min(image.height, image.width).bit_length() - 3)  # its shorter side is from 4 to 7 px
     step = 2**doublings
     height, width = (max(4, size // step) for size in (image.height, image.width))
@@ -29,7 +29,7 @@ def smallest_map(image: ImageSpec) -> tuple[int, int, int]:
             f"data.image: DCGAN makes images of 16, 32, 64, ... px, or whose sides are other multiples of {step} px at "
             f"this size, not {image.height}x{image.width}; pack the data with `--size {height * step}x{width * step}`"
         )
-    return height, width, doublings
+    return (height, width), doublings
 
 
 def stage_widths(stages: int, width: int) -> list[int]:
@@ -54,9 +54,9 @@ def initialize(network: nn.Module) -> None:
 
 
 class Generator(nn.Module):
-    """Latents to images in [-1, 1]: transposed convolutions from the smallest map, batch norm and ReLU between them, tanh last.
+    """Latents to images in [-1, 1]: transposed convolutions, batch norm and ReLU between them, tanh last.
 
-    With `conditional`, the one-hot class is concatenated to the latent.
+    The first makes the smallest map. With `conditional`, the one-hot class is concatenated to the latent.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.latent, self.classes = latent, classes_of(image, conditional)
-        *smallest, doublings = smallest_map(image)
+        smallest, doublings = smallest_map(image)
         widths = stage_widths(doublings, width)
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(latent + self.classes, widths[0], tuple(smallest), bias=False),  # b width 4 4
+            nn.ConvTranspose2d(latent + self.classes, widths[0], smallest, bias=False),  # b width 4 4
             BatchNorm(widths[0], group=norm_group),
             nn.ReLU(),
         ]
@@ -107,7 +107,7 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = classes_of(image, conditional)
-        *smallest, doublings = smallest_map(image)
+        smallest, doublings = smallest_map(image)
         widths = stage_widths(doublings, width)[::-1]
         layers: list[nn.Module] = [
             nn.Conv2d(image.channels, widths[0], 4, stride=2, padding=1, bias=False),
@@ -119,7 +119,7 @@ class Discriminator(nn.Module):
                 BatchNorm(after, group=norm_group, running=False),
                 LeakyReLU(),
             ]
-        layers += [nn.Conv2d(widths[-1], 1 + self.classes, tuple(smallest), bias=False), nn.Flatten()]
+        layers += [nn.Conv2d(widths[-1], 1 + self.classes, smallest, bias=False), nn.Flatten()]
         self.layers = nn.Sequential(*layers)
         initialize(self)
 

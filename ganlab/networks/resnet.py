@@ -40,7 +40,7 @@ class Plan:
     @property
     def step(self) -> int:
         """What both sides of an image must be multiples of, px: every map of both networks is then whole."""
-        return 2 ** max(len(self.generator) - 1, self.halvings)
+        return 1 << max(len(self.generator) - 1, self.halvings)
 
     def first(self, image: ImageSpec) -> tuple[int, int]:
         """Return height and width of the generator's first map, px."""
@@ -71,8 +71,8 @@ def plan_of(image: ImageSpec) -> Plan:
         step = PLANS[at].step
         near = "x".join(str(max(at, int(side * scale) // step * step)) for side in size)
         raise UserError(
-            f"data.image: these networks make images of {', '.join(map(str, PLANS))} px, not {size[0]}x{size[1]}; other "
-            f"sides below {2 * max(PLANS)} px must be multiples of {step} near {at} px: pack the data with `--size {near}`"
+            f"data.image: these networks make images of {', '.join(map(str, PLANS))} px, not {size[0]}x{size[1]}; "
+            f"sides between these must be multiples of {step} px near {at}: pack the data with `--size {near}`"
         )
     return fitting[-1]
 

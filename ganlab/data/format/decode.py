@@ -41,7 +41,8 @@ def decode_into(
     """Decode one PNG, JPEG or WebP file into `out`, uint8 [height, width, channels], shrunk or enlarged to fit.
 
     `stored` is the height and width that it must have, at least those of `out`: it is shrunk by averaging. None accepts
-    any size of at most `max_pixels`: `fit` brings it to the shape of `out` by `crop`. A JPEG is decoded at the fewest eighths of its size that suffice. Raises ValueError like `decode`.
+    any size of at most `max_pixels`: `fit` brings it to the shape of `out` by `crop`. A JPEG is decoded at the fewest
+    eighths of its size that suffice. Raises ValueError like `decode`.
     """
     try:
         if data[:2] == b"\xff\xd8":
@@ -84,10 +85,7 @@ def _decode_jpeg(data: bytes, out: NDArray[np.uint8], stored: tuple[int, int] | 
 
 def _fill(out: NDArray[np.uint8], picture: Image.Image, stored: tuple[int, int] | None, crop: Crop) -> None:
     height, width, channels = out.shape
-    if stored is None:
-        picture = fit(picture, (height, width), channels, crop)
-    else:
-        picture = shrink(picture, height, width)
+    picture = shrink(picture, height, width) if stored else fit(picture, (height, width), channels, crop)
     out[:] = np.asarray(picture).reshape(out.shape)
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlab.classes import names_in
 from ganlab.data.format.decode import Crop
 from ganlab.data.format.tars import MEMBER, REMEDY, SAMPLE
 from ganlab.files import atomic_write, sha256_of
@@ -145,11 +146,12 @@ class Index:
             if any(Path(shard.name).name != shard.name for shard in shards):
                 raise ValueError("a shard outside the folder")
             count = sum(shard.samples for shard in shards)
-            image, pyramid = ImageSpec(**fields["image"]), tuple(fields.get("pyramid", ()))
+            class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
+            image = ImageSpec(**fields["image"], class_names=names_in(class_names))
+            pyramid = tuple(fields.get("pyramid", ()))
             if list(pyramid) != sorted({height for height in pyramid if 0 < height < image.height}):
                 raise ValueError(f"a pyramid of {list(pyramid)}")
             sha256 = [fields["samples_sha256"], *([fields["pyramid_sha256"]] if pyramid else [])]
-            class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
             location, resize = str(fields.get("location", "")), bool(fields.get("resize", False))
             crop = fields.get("crop", "center")
         except (KeyError, TypeError, ValueError) as error:
@@ -212,7 +214,7 @@ def write_index(
     """
     fields = {
         "format": FORMAT,
-        "image": asdict(image),
+        "image": {name: value for name, value in asdict(image).items() if name != "class_names"},
         "class_names": class_names,
         "shards": [asdict(shard) for shard in shards],
         "samples_sha256": _write_array(folder / "samples.npy", samples),

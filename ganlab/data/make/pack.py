@@ -54,14 +54,15 @@ def pack(
     seed: int = 0,
     workers: int = 1,
 ) -> Index:
-    """Write `source` to the folder `dest`: images of `size`, (height, width) or a square's side, in an order drawn by `seed`, `shard_samples` a shard.
+    """Write `source` to the folder `dest`: images of one size, in an order drawn by `seed`, `shard_samples` a shard.
 
-    PNG and WebP are lossless; JPEG has `quality` (1-100) and full colour resolution. `channels` is 1, 3 or 4; None
-    takes an array's own, and for files 1 where 64 of them, spread over the source, are all grey, else 3 (alpha is
-    dropped). `pyramid` adds smaller copies of each image (`Recipe`); `crop` is `fit`'s. The bytes do not depend on `workers`, processes
-    that encode. With the same arguments a killed pack goes on after its last whole shard (those whose images have
-    changed are made again), and a finished one is returned as it is. UserError for a source that cannot be read to
-    its end, a `dest` that is being packed to, holds other things or cannot be written, and arguments out of range.
+    `size` is (height, width), or a square's side, and `crop` what `fit` does with pictures of another shape. PNG and
+    WebP are lossless; JPEG has `quality` (1-100) and full colour resolution. `channels` is 1, 3 or 4; None takes an
+    array's own, and for files 1 where 64 of them, spread over the source, are all grey, else 3 (alpha is dropped).
+    `pyramid` adds smaller copies of each image (`Recipe`). The bytes do not depend on `workers`, processes that encode.
+    With the same arguments a killed pack goes on after its last whole shard (those whose images have changed are made
+    again), and a finished one is returned as it is. UserError for a source that cannot be read to its end, a `dest`
+    that is being packed to, holds other things or cannot be written, and arguments out of range.
     """
     if min(shard_samples, workers) < 1 or seed < 0:
         raise UserError(f"shard_samples {shard_samples}, workers {workers}, seed {seed}: give them from 1, 1 and 0")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ganlab.data.format.shards import Index
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.location import parse, redact
+from ganlab.pictures.captions import beside, captions_of
 from ganlab.pictures.tiles import save_png, tile
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
@@ -86,6 +87,8 @@ def draw_sheet(index: Index, read: Callable[[int], NDArray[np.uint8]], path: Pat
         chosen = list(range(min(SHEET_SAMPLES, len(index))))
         columns = SHEET_COLUMNS
     picture = tile(np.stack([_cell(index.image, read, i) for i in chosen]), columns)
+    if index.image.classes:
+        picture = beside(picture, captions_of(index.image.class_names, range(rows)))
     picture.thumbnail((SHEET_PIXELS, SHEET_PIXELS))
     try:
         save_png(picture, path)
