@@ -46,7 +46,7 @@ def named(number: int, class_names: Sequence[str]) -> str:
 
 def quoted(name: str) -> str:
     """Write a name as `split` reads it."""
-    return '"' + name.replace('"', '""') + '"' if "," in name or '"' in name else name
+    return '"' + name.replace('"', '""') + '"' if not name or "," in name or '"' in name else name
 
 
 def _nearest(labels: Iterable[str], image: ImageSpec) -> str:

@@ -88,7 +88,7 @@ def card(model: Game, name: str, where: str, trust: Sequence[str]) -> str:
         f"images of {image.height}x{image.width} px (height x width), {COLOURS[image.channels]}. To use it, install "
         f"ganlab; nothing in this folder can run code{needs}.",
         "What it was trained on, and under which licence it may be used, is for its author to say here.",
-        f"![samples](samples.png)\n\nsamples.png: {where}, of seed 0.",
+        f"![samples](samples.png)\n\nOf seed 0: {where}.",
         "```sh\n" + "\n".join(commands) + "\n```",
         code(model, name, trust),
         *classes(model),

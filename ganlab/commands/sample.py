@@ -37,13 +37,13 @@ def sample(
             out.mkdir(parents=True, exist_ok=True)
             for number, image in zip(numbers, images, strict=True):
                 save_png(to_pil(image), out / f"{number:06d}.png")
-            return out, f"files are named by the number of their image of seed {seed}"
+            return out, f"of seed {seed}: images {text_of(numbers)}, each in a file of its number"
         out.parent.mkdir(parents=True, exist_ok=True)
         sheet, where = drawn(images, numbers, labels or (), model.image)
         save_png(sheet, out)
     except OSError as error:
         raise UserError(f"{out}: cannot write there: {error.strerror}; choose another place with --out") from None
-    return out, f"seed {seed}; row by row, {where}"
+    return out, f"of seed {seed}: {where}"
 
 
 def drawn(
@@ -53,12 +53,10 @@ def drawn(
     rows = len(labels)
     if rows > 1 and numbers == range(len(numbers)):
         classes = numbers_of(labels, spec)
-        lines = [
-            f"{row}, {row + rows}, ... of class {named(number, spec.class_names)}" for row, number in enumerate(classes)
-        ]
-        return grid_by_class(images, rows, captions_of(spec.class_names, classes)), f"images {'; '.join(lines)}"
-    columns = min(COLUMNS, len(numbers))
-    return grid(images, COLUMNS), f"{columns} a row: images {text_of(numbers)}"
+        names = ", ".join(named(number, spec.class_names) for number in classes)
+        sheet = grid_by_class(images, rows, captions_of(spec.class_names, classes))
+        return sheet, f"row r, column c, counted from 0, is image r + {rows}c; rows: {names}"
+    return grid(images, COLUMNS), f"images {text_of(numbers)}, row by row, {min(COLUMNS, len(numbers))} in each"
 
 
 def numbers_in(text: str) -> list[int]:

@@ -180,8 +180,8 @@ def refuse_other_numbers(fakes: ImageSet, reals: ImageSet) -> None:
     for number, name in enumerate(fakes.class_names):
         if name in reals.class_names and (other := reals.class_names.index(name)) != number:
             raise UserError(
-                f"{reals.name}: class {name!r} is number {other} there and {number} of {fakes.name}; give images of the "
-                "same classes in the same order, or leave out the metrics that need labels"
+                f"{reals.name}: class {name!r} is number {other} there and {number} of {fakes.name}; give images of "
+                "the same classes in the same order, or leave out the metrics that need labels"
             )
 
 

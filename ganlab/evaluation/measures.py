@@ -94,8 +94,8 @@ def intra_fid(fakes: Side, reals: Side) -> dict[str, Value]:
         f, r = fake[fake_labels == label], real[real_labels == label]
         if min(len(f), len(r) // 2) < 2:
             raise UserError(
-                f"intra_fid: class {named(label, reals.images.class_names)} has {len(f)} fakes and {len(r)} reals, too few for a covariance; "
-                "ask for more with -n, or leave the metric out"
+                f"intra_fid: class {named(label, reals.images.class_names)} has {len(f)} fakes and {len(r)} reals, "
+                "too few for a covariance; ask for more with -n, or leave the metric out"
             )
         distances.append(frechet_distance(Moments.of(r), Moments.of(f)))
         floors.append(frechet_distance(Moments.of(r[0::2]), Moments.of(r[1::2])))

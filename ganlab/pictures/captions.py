@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-SMALLEST, LARGEST = 12, 36
+SMALLEST, LARGEST = 12.0, 36.0
 """Heights of letters, px: a quarter of a row's within these."""
 WIDEST = 12
 """Largest width of a name, in heights of its letters; a longer one is cut."""
@@ -22,7 +22,7 @@ def beside(sheet: Image.Image, captions: Sequence[str]) -> Image.Image:
     row = sheet.height / len(captions)
     font = _font(min(max(row / 4, SMALLEST), LARGEST))
     texts = [_shortened(text, font) for text in captions]
-    margin = font.size // 2
+    margin = round(font.size / 2)
     column = round(max(map(font.getlength, texts)) + 2 * margin)
     wide = Image.new(sheet.mode, (column + sheet.width, sheet.height), "white")
     wide.paste(sheet, (column, 0))
