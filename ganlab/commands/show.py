@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab import distributed
+from ganlab.classes import LISTED
 from ganlab.data import ShardDataset
 from ganlab.engine.game import Game
 from ganlab.experiment import limits
@@ -30,8 +31,8 @@ def show(config: Config, time: bool = False) -> Iterator[str]:
     image = agreed_image(config, dataset.image) if dataset else config.data.image
     assert image is not None
     samples = len(dataset) if dataset else 0
-    # A thousand names of classes would hide the rest of the config.
-    config = replace(config, data=replace(config.data, image=replace(image, class_names=())))
+    names = image.class_names if image.classes <= LISTED else ()  # a thousand would hide the rest
+    config = replace(config, data=replace(config.data, image=replace(image, class_names=names)))
     with torch.device("meta"):
         model = build_model(config)
     check_batch(config, model)

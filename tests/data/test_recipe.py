@@ -118,7 +118,10 @@ def test_a_picture_of_another_shape(crop, size, expected):
 
 
 def test_what_no_crop_refuses_is_named_and_its_remedies_work(tmp_path, photos):
-    with pytest.raises(UserError, match=r"/\w+/\d\.png: 14x20 pixels are of another shape than 8x8; .* --crop fit"):
+    with pytest.raises(
+        UserError,
+        match=r"/\w+/\d\.png: 14x20 pixels are of another shape than 8x8, which --crop none refuses; .* --crop fit",
+    ):
         pack(photos, tmp_path / "d", size=8, crop="none")
     for crop in ("fit", "center"):
         index = pack(photos, tmp_path / crop, size=8, crop=crop)

@@ -109,7 +109,8 @@ def fit(picture: Image.Image, size: int | tuple[int, int], channels: int, crop: 
     if crop == "center":
         picture = picture.crop(_centre(picture.width, picture.height, width, height))
     elif abs(picture.width * height - picture.height * width) >= min(picture.size):
-        raise ValueError(f"{picture.height}x{picture.width} pixels are of another shape than {height}x{width}")
+        found = f"{picture.height}x{picture.width} pixels"
+        raise ValueError(f"{found} are of another shape than {height}x{width}, which --crop none refuses")
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
