@@ -101,11 +101,11 @@ def test_a_run_keeps_the_names_and_takes_them(trained, tmp_path):
     )
     grid = np.array(Image.open(tmp_path / "grid.png"))
     first = model.sample(1, labels=[2])[0].permute(1, 2, 0).numpy()
-    assert grid.shape[1] > 3 * 66 + 2  # the names beside the rows
-    assert (grid[2:34:2, -3 * 66 : -3 * 66 + 64 : 2] == first).all()
+    assert grid.shape[1] > 3 * 98 + 2  # the names beside the rows
+    assert (grid[2:50:3, -3 * 98 : -3 * 98 + 96 : 3] == first).all()
     assert "did you mean cat?" in runs.refused(*words, "cta")
     (training,) = (trained / "samples").iterdir()
-    assert Image.open(training).height == 3 * 34 + 2 and Image.open(training).width > 10 * 66 + 2
+    assert Image.open(training).height == 3 * 50 + 2 and Image.open(training).width > 10 * 98 + 2
 
 
 def test_an_old_run_without_names_goes_on_with_those_of_the_data(trained, tmp_path):

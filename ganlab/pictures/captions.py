@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-SMALLEST, LARGEST = 12.0, 36.0
-"""Heights of letters, px: a quarter of a row's within these."""
+SMALLEST, LARGEST = 12.0, 24.0
+"""Heights of letters, px: a fifth of a row's within these."""
 WIDEST = 12
 """Largest width of a name, in heights of its letters; a longer one is cut."""
 
@@ -20,7 +20,7 @@ def beside(sheet: Image.Image, captions: Sequence[str]) -> Image.Image:
     if not captions:
         return sheet
     row = sheet.height / len(captions)
-    font = _font(min(max(row / 4, SMALLEST), LARGEST))
+    font = _font(min(max(row / 5, SMALLEST), LARGEST))
     texts = [_shortened(text, font) for text in captions]
     margin = round(font.size / 2)
     column = round(max(map(font.getlength, texts)) + 2 * margin)
