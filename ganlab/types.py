@@ -51,6 +51,11 @@ class ImageSpec:
         return f"{self.height}x{self.width}, {self.channels} channel{'s' * (self.channels > 1)}, {labels}"
 
 
+def px(height: int, width: int) -> str:
+    """Write a size as a person does: 64 for a square, else 96x64."""
+    return str(height) if height == width else f"{height}x{width}"
+
+
 @dataclass(frozen=True)
 class Phase:
     """Size and batch of the reals from `from_nimg` images on."""

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ganlab.data.format.decode import MODES, Crop, fit, sides
 from ganlab.data.make.sources.base import Source
-from ganlab.types import UserError
+from ganlab.types import UserError, px
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 SUFFIX: dict[ImageFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
@@ -43,7 +43,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if min(self.size) < 1 or self.channels not in MODES or not 1 <= self.quality <= 100:
             raise UserError(
-                f"size {named(self.size)}, channels {self.channels}, quality {self.quality}: "
+                f"size {px(*self.size)}, channels {self.channels}, quality {self.quality}: "
                 "give a size from 1, channels 1, 3 or 4 and a quality of 1-100"
             )
         if self.image_format == "jpeg" and self.channels == 4:
@@ -80,16 +80,10 @@ def heights(size: int | tuple[int, int]) -> tuple[int, ...]:
     times = min(size).bit_length() - SMALLEST.bit_length()
     if times < 1 or height % 2**times or width % 2**times:
         raise UserError(
-            f"size {named(size)}: a pyramid halves it until its shorter side is from {SMALLEST} to {2 * SMALLEST - 1} "
+            f"size {px(height, width)}: a pyramid halves it until its shorter side is from {SMALLEST} to {2 * SMALLEST - 1} "
             "px; choose a size that can be halved so often, such as 64, 256 or 96x64"
         )
     return tuple(height >> k for k in range(times, 0, -1))
-
-
-def named(size: tuple[int, int]) -> str:
-    """Write a size as a person does: 64, or 96x64."""
-    height, width = size
-    return str(height) if height == width else f"{height}x{width}"
 
 
 def halve(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
