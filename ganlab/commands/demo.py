@@ -76,11 +76,11 @@ def report(run: Path) -> None:
     """Print the score of the samples, where the files are, and what to try next."""
     recognised, real, shares = judge_run(run)
     names = ShardDataset("data/digits").index.class_names
-    rarest, commonest = shares.argmin(), shares.argmax()
+    named = [f"{names[k]} ({shares[k]:.1%})" for k in (shares.argmin(), shares.argmax())]
     print(f"""
 {JUDGED:,} samples, judged by a classifier of the real digits
   a digit with probability >= {SURE}   {recognised:.0%} of the samples (held-out real digits: {real:.0%})
-  rarest and commonest digit         {names[rarest]} ({shares[rarest]:.1%}) and {names[commonest]} ({shares[commonest]:.1%})
+  rarest and commonest digit         {named[0]} and {named[1]}
 
 Where things are
   pictures     {max((run / "samples").glob("nimg-*.png"))}

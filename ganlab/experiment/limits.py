@@ -271,9 +271,10 @@ def tell_machine(rates: Rates, device: torch.device) -> str:
 
 def tell_limit(work: Work, limit: float, phase: Phase) -> str:
     """Describe the work per image and the limit in one line."""
+    size = px(phase.image.height, phase.image.width)
     return (
-        f"{limit:,.1f} images/s at {px(phase.image.height, phase.image.width)} px, were all {short(work.operations)}FLOP of an image large "
-        f"matrix products ({work.operators:,.0f} operators)"
+        f"{limit:,.1f} images/s at {size} px, were all {short(work.operations)}FLOP of an image large matrix products "
+        f"({work.operators:,.0f} operators)"
     )
 
 

@@ -80,8 +80,8 @@ def heights(size: int | tuple[int, int]) -> tuple[int, ...]:
     times = min(size).bit_length() - SMALLEST.bit_length()
     if times < 1 or height % 2**times or width % 2**times:
         raise UserError(
-            f"size {px(height, width)}: a pyramid halves it until its shorter side is from {SMALLEST} to {2 * SMALLEST - 1} "
-            "px; choose a size that can be halved so often, such as 64, 256 or 96x64"
+            f"size {px(height, width)}: a pyramid halves it until its shorter side is from {SMALLEST} to "
+            f"{2 * SMALLEST - 1} px; choose a size that can be halved so often, such as 64, 256 or 96x64"
         )
     return tuple(height >> k for k in range(times, 0, -1))
 
