@@ -49,9 +49,11 @@ def export(run: Path, out: Path, trust: Sequence[str]) -> None:
         with atomic_write(out / GENERATOR) as file:
             file.write(save(weights, {"nimg": str(model.clock.nimg)}))
         save_png(sheet, out / "samples.png")
-        for name, text in (("config.yaml", to_yaml(kept(config))), ("README.md", card(model, out.name, where, trust))):
-            with atomic_write(out / name) as file:
-                file.write(text.encode())
+        with atomic_write(out / "config.yaml") as file:
+            file.write(to_yaml(kept(config)).encode())
+        if not (out / "README.md").exists():  # its author may have written in it
+            with atomic_write(out / "README.md") as file:
+                file.write(card(model, out.name, where, trust).encode())
     except OSError as error:
         raise UserError(f"{out}: cannot write there: {error.strerror}; choose another folder with --out") from None
 

@@ -14,7 +14,7 @@ from repository import REPOSITORY
 
 from ganlab.data.format.decode import decode, fit
 from ganlab.data.format.shards import Index
-from ganlab.data.make.pack import pack
+from ganlab.data.make.pack import _same, pack
 from ganlab.data.make.recipe import heights
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.types import ImageSpec, UserError
@@ -112,6 +112,8 @@ def test_a_picture_of_another_shape(crop, size, expected):
     made = np.array(fit(picture, size, 1, crop)).astype(int)
     assert made.shape == size
     assert np.abs(made - expected).max() <= 34  # where Lanczos rings at the steps; the padding's edge is exact
+    sliver = fit(picture.resize((1, 500)), size, 1, crop if crop != "none" else "fit")
+    assert sliver.size == (size[1], size[0])
     if crop == "fit":
         assert (made[:, [0, -1]] == 0).all() and (made[:, 1:-1] > 40).all()
         assert (np.array(fit(picture, size, 4, crop))[:, 0] == 0).all()  # transparent
@@ -125,9 +127,11 @@ def test_what_no_crop_refuses_is_named_and_its_remedies_work(tmp_path, photos):
         pack(photos, tmp_path / "d", size=8, crop="none")
     for crop in ("fit", "center"):
         index = pack(photos, tmp_path / crop, size=8, crop=crop)
-        assert index.pack.get("crop") == (None if crop == "center" else crop)
-    with pytest.raises(UserError, match="other arguments: crop None there, 'fit' here"):
-        pack(photos, tmp_path / "center", size=8, crop="fit")
+        assert index.pack["crop"] == crop
+    for there, here in (("center", "fit"), ("fit", "center")):
+        with pytest.raises(UserError, match=f"other arguments: crop '{there}' there, '{here}' here"):
+            pack(photos, tmp_path / there, size=8, crop=here)
+    _same(tmp_path, {"seed": 0}, {"seed": 0, "crop": "center"})  # packed before there was a choice
     assert pack(photos, tmp_path / "whole", size=(7, 10), crop="none").image == ImageSpec(7, 10, 3, 3)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ganlab.types import ImageSpec
 
@@ -105,13 +105,22 @@ def fit(picture: Image.Image, size: int | tuple[int, int], channels: int, crop: 
     height, width = sides(size)
     picture = picture.convert(MODES[channels])
     if crop == "fit":
-        return ImageOps.pad(picture, (width, height), Image.Resampling.LANCZOS)
+        return _padded(picture, width, height)
     if crop == "center":
         picture = picture.crop(_centre(picture.width, picture.height, width, height))
     elif abs(picture.width * height - picture.height * width) >= min(picture.size):
         found = f"{picture.height}x{picture.width} pixels"
         raise ValueError(f"{found} are of another shape than {height}x{width}, which --crop none refuses")
     return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _padded(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Shrink or enlarge a whole picture until it touches two sides of a page, black or transparent."""
+    share = min(width / picture.width, height / picture.height)
+    inside = max(1, round(picture.width * share)), max(1, round(picture.height * share))
+    page = Image.new(picture.mode, (width, height))
+    page.paste(picture.resize(inside, Image.Resampling.LANCZOS), ((width - inside[0]) // 2, (height - inside[1]) // 2))
+    return page
 
 
 def sides(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -140,6 +140,7 @@ def _claimed(dest: Path, arguments: Mapping[str, Any], parts: list[Part]) -> Ite
 
 def _same(dest: Path, found: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
     arguments = json.loads(json.dumps(arguments))  # as JSON returns them: a tuple becomes a list
+    found = {"crop": "center", **found}  # there was no choice before
     if differing := [
         f"{name} {found.get(name)!r} there, {value!r} here"
         for name, value in arguments.items()

@@ -66,9 +66,8 @@ class Recipe:
         return made
 
     def facts(self) -> dict[str, Any]:
-        """Return what an index says of the format; a square has one number, and the usual crop none."""
-        facts = {**asdict(self), "size": self.size[0] if len(set(self.size)) == 1 else self.size}
-        return {name: value for name, value in facts.items() if (name, value) != ("crop", "center")}
+        """Return what an index says of the format; a square has one number."""
+        return {**asdict(self), "size": self.size[0] if len(set(self.size)) == 1 else self.size}
 
 
 def heights(size: int | tuple[int, int]) -> tuple[int, ...]:
