@@ -26,6 +26,8 @@ SHOWN, ROWS = 64, 8
 """Images of the picture, and the largest number of classes in it, one a row."""
 NAMED = 100
 """Largest number of classes that the README lists."""
+PAPERS = frozenset({"lr", "betas", "lr_factors", "ema_decay", "batches"})
+"""Arguments of our papers' classes that only training uses, besides those of `GANModule`."""
 COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
@@ -64,7 +66,7 @@ def kept(config: Config) -> dict[str, Any]:
     Of a `GANModule`, what is optional and does not make its networks is left out.
     """
     target = resolve(str(config.model["_target_"]), Game, config.trust)
-    training = (set(parameters_of(GANModule)) - {"generator", "discriminator"}) | {"lr", "betas", "lr_factors"}
+    training = set(parameters_of(GANModule)) - {"generator", "discriminator"} | PAPERS
     optional = {name for name, parameter in parameters_of(target).items() if parameter.default is not parameter.empty}
     left_out = training & optional if issubclass(target, GANModule) else set[str]()
     model = {name: value for name, value in config.model.items() if name not in left_out}
