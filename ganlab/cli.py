@@ -11,6 +11,28 @@ import click
 FOLDER = click.Path(path_type=Path)
 
 
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic only in newer ones
+    """A size in px: one number for a square, or HEIGHTxWIDTH."""
+
+    name = "HEIGHT[xWIDTH]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return height and width."""
+        height, by, width = str(value).lower().partition("x")
+        if not (height.isdecimal() and (width.isdecimal() or not by) and int(height) and int(width or height)):
+            self.fail(f"{value!r}; write 64 for a square, or height and width in px, such as 96x64")
+        return int(height), int(width or height)
+
+
+CROP = click.option(
+    "--crop",
+    default="center",
+    show_default=True,
+    type=click.Choice(["center", "fit", "none"]),
+    help="Of images of another shape: center cuts, fit pads with black, none refuses them.",
+)
+
+
 class Verb(click.Command):
     """A command with exit code 0 when done, 2 for a user's mistake, 1 for any other error, 130 for Ctrl-C."""
 
@@ -103,22 +125,29 @@ def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: 
 @main.command()
 @click.argument("run", type=FOLDER)
 @click.option("-n", default=64, show_default=True, type=click.IntRange(min=1), help="How many images.")
-@click.option("--seed", default=0, show_default=True, help="Image i of a seed is the same for any -n.")
+@click.option(
+    "--images", metavar="NUMBERS", help="Images by number instead: 37,40-45. Their grid has no classes' rows."
+)
+@click.option("--seed", default=0, show_default=True, help="Image i of a seed is always the same.")
 @click.option("--out", type=FOLDER, help="File of the grid, or folder with --each; default: in the run's folder.")
 @click.option("--each", is_flag=True, help="One PNG per image instead of one grid.")
-@click.option("--labels", help="Classes, repeated as often as needed: 0,1,2. Default: drawn at random.")
+@click.option(
+    "--labels",
+    help='Classes by name or number, repeated as often as needed: cat,"big, red",2. Default: drawn at random.',
+)
 @TRUST
-def sample(
-    run: Path, n: int, seed: int, out: Path | None, each: bool, labels: str | None, trust: tuple[str, ...]
-) -> None:
-    """Generate images with the averaged generator of RUN, a run's folder or an exported one."""
-    from ganlab.commands.sample import sample
+def sample(run: Path, n: int, images: str | None, labels: str | None, **options: Any) -> None:
+    """Generate images with the averaged generator of RUN, a run's folder or an exported one.
 
-    try:
-        classes = None if labels is None else [int(label) for label in labels.split(",")]
-    except ValueError:
-        raise click.BadParameter(f"{labels!r}; write numbers with commas between them, for example 0,1,2") from None
-    click.echo(sample(run, n, seed=seed, out=out, each=each, labels=classes, trust=trust))
+    It says which image is where: seed 0, image 37 is named by --seed 0 --images 37 everywhere.
+    """
+    from ganlab.classes import split
+    from ganlab.commands.sample import numbers_in, sample
+
+    numbers = range(n) if images is None else numbers_in(images)
+    out, where = sample(run, numbers, labels=None if labels is None else split(labels), **options)
+    click.echo(out)
+    click.echo(where, err=True)
 
 
 @main.command()
@@ -176,7 +205,8 @@ def data() -> None:
 @data.command()
 @click.argument("source", type=FOLDER)
 @click.argument("dest", type=FOLDER)
-@click.option("--size", required=True, type=click.IntRange(min=1), help="Height and width of the packed images, px.")
+@click.option("--size", required=True, type=Size(), help="Of the packed images, px: 64 for 64x64, or 96x64.")
+@CROP
 @click.option("--with", "partners", type=FOLDER, help="Source of images of the same names, packed below SOURCE's.")
 @click.option("--image-format", default="png", show_default=True, type=click.Choice(["png", "jpeg", "webp"]))
 @click.option("--quality", default=95, show_default=True, type=click.IntRange(1, 100), help="JPEG quality.")
@@ -188,7 +218,7 @@ def data() -> None:
 @click.option("--labels", metavar="NAME", help="A dataset.json, the field of each .json in tars, or none.")
 @click.option("--skip-bad", is_flag=True, help="Leave out what cannot be decoded.")
 def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None:
-    """Pack SOURCE into shards in the folder DEST: centre-cropped, resized with antialiasing, shuffled.
+    """Pack SOURCE into shards in the folder DEST: cropped, resized with antialiasing, shuffled.
 
     SOURCE is a folder or zip of images (one class per sub-folder, or labels in a dataset.json), an idx file of the
     MNIST layout, a NumPy array (.npy, or .npz with images and labels), a WebDataset (a .tar, a folder of them, or
@@ -276,14 +306,15 @@ def bench(url: str, size: int | None, threads: int) -> None:
 @data.command()
 @URL
 @click.option("--out", type=FOLDER, help="Folder for the index, which data.url then names; default: beside the shards.")
-@click.option("--size", required=True, type=click.IntRange(min=1), help="Height and width the images will have, px.")
+@click.option("--size", required=True, type=Size(), help="That the images will have, px: 64 for 64x64, or 96x64.")
+@CROP
 @click.option("--channels", default="3", show_default=True, type=click.Choice(["1", "3", "4"]))
 @click.option("--labels", metavar="FIELD", help="Field of each .json with the class, or none; default: the .cls.")
 def index(url: str, channels: str, **options: Any) -> None:
     """Index WebDataset shards that another program wrote: a folder, or URL/name-{000..009}.tar.
 
-    Images may have any size: they are cropped to their centre square and resized when they are decoded. Local shards
-    are read completely, of remote ones only the headers and classes.
+    Images may have any size: they are cropped and resized when they are decoded. Local shards are read completely, of
+    remote ones only the headers and classes.
     """
     from ganlab.data.make.foreign import index as index_shards
 

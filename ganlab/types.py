@@ -1,6 +1,6 @@
 """Small values that all packages share; the shapes of tensors come from `ganlab.shapes`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class ImageSpec:
     """1 (grey), 3 (RGB) or 4 (RGBA); of a point, an image of one pixel, its coordinates."""
     classes: int = 0
     """Number of classes; 0 means no labels."""
+    class_names: tuple[str, ...] = field(default=(), compare=False)
+    """Names of the classes in order; empty if they only have numbers."""
 
     def scaled(self, height: int, of: int) -> "ImageSpec":
         """Return the spec of these images at the size that makes `of` rows `height`."""
@@ -52,6 +54,11 @@ class ImageSpec:
     def __str__(self) -> str:
         labels = f"{self.classes} classes" if self.classes else "no labels"
         return f"{self.height}x{self.width}, {self.channels} channel{'s' * (self.channels > 1)}, {labels}"
+
+
+def px(height: int, width: int) -> str:
+    """Write a size as a person does: 64 for a square, else 96x64."""
+    return str(height) if height == width else f"{height}x{width}"
 
 
 @dataclass(frozen=True)

@@ -249,6 +249,7 @@ def test_a_grid_has_eight_columns_and_its_images_are_those_of_load(finished, tmp
     out = tmp_path / "new" / "grid.png"
     result = runs.ganlab("sample", finished, "-n", 20, "--seed", 3, "--out", out)
     assert (result.exit_code, result.stdout) == (0, f"{out}\n")
+    assert result.stderr == "of seed 3: images 0-19, row by row, 8 in each\n"
     grid = np.array(Image.open(out))
     assert grid.shape == (3 * 50 + 2, 8 * 50 + 2, 3)
     images = ganlab.load(finished).sample(20, seed=3)
@@ -263,7 +264,8 @@ def test_a_grid_has_eight_columns_and_its_images_are_those_of_load(finished, tmp
 
 def test_labels_have_a_row_of_the_grid_each(finished, tmp_path):
     out = tmp_path / "grid.png"
-    assert runs.ganlab("sample", finished, "-n", 5, "--labels", "2,0", "--out", out).exit_code == 0
+    said = runs.ganlab("sample", finished, "-n", 5, "--labels", "2,0", "--out", out).stderr
+    assert said == "of seed 0: row r, column c, counted from 0, is image r + 2c; rows: 2, 0\n"
     grid = np.array(Image.open(out))
     assert grid.shape == (2 * 50 + 2, 3 * 50 + 2, 3)
     images = ganlab.load(finished).sample(5, labels=[2, 0])[:, 0].numpy()
@@ -290,6 +292,19 @@ def test_each_writes_a_file_for_every_image_the_same_for_any_number(finished, tm
     assert (np.array(Image.open(tmp_path / "70" / names[69])) == expected).all()
 
 
+def test_one_image_has_a_name(finished, tmp_path):
+    images = ganlab.load(finished).sample(70, seed=4)
+    assert torch.equal(ganlab.load(finished).sample([65, 3, 65], seed=4), images[[65, 3, 65]])
+    words = ["sample", finished, "--seed", 4, "--images", "3,64-66,64", "--out"]
+    result = runs.ganlab(*words, tmp_path / "each", "--each")
+    assert result.stderr == "of seed 4: images 3,64-66, each in a file of its number\n"
+    for number in (3, 64, 65, 66):
+        assert (np.array(Image.open(tmp_path / "each" / f"{number:06d}.png")) == images[number, 0].numpy()).all()
+    assert len(list((tmp_path / "each").iterdir())) == 4
+    assert runs.ganlab(*words, tmp_path / "grid.png").stderr.endswith("images 3,64-66, row by row, 4 in each\n")
+    assert (np.array(Image.open(tmp_path / "grid.png"))[2:50:3, 52:100:3, 0] == images[64, 0].numpy()).all()
+
+
 def test_labels_are_repeated(finished):
     model = ganlab.load(finished)
     mixed, twos = model.sample(6, seed=0, labels=[0, 2]), model.sample(6, seed=0, labels=[2])
@@ -299,8 +314,10 @@ def test_labels_are_repeated(finished):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--labels", "1,3,-1"], r"labels: \[3, -1\] are not classes; write numbers from 0 to 2"),
-        (["--labels", "one"], "'one'; write numbers with commas between them, for example 0,1,2"),
+        (["--labels", "1,3,-1"], "labels: 3, -1: no such class; write numbers from 0 to 2"),
+        (["--labels", "one"], "labels: one: no such class; write numbers from 0 to 2"),
+        (["--images", "3-"], "--images: '3-': write numbers and ranges with commas between them, such as 37,40-45"),
+        (["--images", "5-3"], "--images: '5-3': write numbers and ranges"),
         (["--out", "{file}/grid.png"], "file/grid.png: cannot write there: .*; choose another place with --out"),
         (["--out", "{file}", "--each"], "file: cannot write there: .*; choose another place with --out"),
     ],
@@ -329,7 +346,15 @@ def test_a_folder_that_is_no_run(tmp_path, verb):
 def test_an_export_gives_the_same_pixels_and_holds_nothing_that_could_run(finished, tmp_path):
     out = tmp_path / "deep" / "export"
     assert runs.ganlab("export", finished, "--out", out).exit_code == 0
-    assert sorted(path.name for path in out.iterdir()) == ["config.yaml", "generator.safetensors"]
+    names = ["README.md", "config.yaml", "generator.safetensors", "samples.png"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert Image.open(out / "samples.png").size == (21 * 50 + 2, 3 * 50 + 2)  # a row for each class
+    assert yaml.safe_load((out / "config.yaml").read_text()) == {
+        "model": {"_target_": "ganlab.models.DCGAN", "width": 8, "latent": 8}
+        | {"conditional": True, "batch_norm_group": None},
+        "data": {"image": {"height": 16, "width": 16, "channels": 1, "classes": 3, "class_names": []}},
+    }
+    assert "exported generator names no reals; give them with --data" in runs.refused("evaluate", out, "-n", 16)
     weights = load_file(out / "generator.safetensors")
     average = read_checkpoint(finished / "checkpoints" / "nimg-000000000480.ckpt")["state_dict"]
     assert weights.keys() == {name.removeprefix("ema.") for name in average if name.startswith("ema.")}

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganlab.layers.batchnorm import BatchNorm
-from ganlab.networks import dcgan
+from ganlab.layers.batchnorm import BatchNorm, ConditionalBatchNorm
+from ganlab.networks import dcgan, resnet
 from ganlab.regularizers import input_gradient
 from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec, UserError
@@ -83,10 +83,40 @@ def test_every_shape_of_network_runs(size, channels, classes):
 
 
 @pytest.mark.parametrize("make", [dcgan.Generator, dcgan.Discriminator])
-@pytest.mark.parametrize("image", [(20, 20), (8, 8), (32, 16), (16, 32), (0, 0), (48, 48)])
-def test_sizes_it_cannot_make_are_refused(make, image):
-    with pytest.raises(UserError, match=rf"16, 32, 64, \.\.\. px, not {image[0]}x{image[1]}; .*--size"):
+@pytest.mark.parametrize("image", [(18, 18), (8, 8), (32, 18), (8, 64), (0, 0), (100, 72)])
+def test_sizes_it_cannot_make_are_refused_and_the_one_it_names_works(make, image):
+    with pytest.raises(UserError, match=rf"16, 32, 64, \.\.\. px, .* not {image[0]}x{image[1]}; .*--size") as caught:
         make(image=ImageSpec(*image, 3))
+    named = str(caught.value).split("--size ")[1].strip("`").split("x")
+    make(image=ImageSpec(*map(int, named), 3), width=1)
+
+
+@pytest.mark.parametrize(
+    ("networks", "image", "first"),
+    [
+        (dcgan, (32, 16), (8, 4)),
+        (dcgan, (16, 40), (4, 10)),
+        (dcgan, (48, 48), (6, 6)),
+        (resnet, (16, 32), (4, 8)),
+        (resnet, (48, 32), (6, 4)),
+        (resnet, (32, 96), (4, 12)),
+    ],
+)
+def test_images_that_are_not_square_grow_from_a_map_of_their_shape(networks, image, first):
+    spec = ImageSpec(*image, 3, 2)
+    width = 2 if networks is dcgan else 8
+    g = networks.Generator(image=spec, width=width, latent=5, conditional=True)
+    d = networks.Discriminator(image=spec, width=width, conditional=True)
+    maps = []
+    for module in g.modules():
+        if isinstance(module, BatchNorm | ConditionalBatchNorm):
+            module.register_forward_pre_hook(lambda _, inputs: maps.append(tuple(inputs[0].shape[2:])))
+    images = g(torch.randn(4, 5), torch.tensor([0, 1, 0, 1]))
+    assert images.shape == (4, 3, *image) and images.std() > 0 and maps[0] == first
+    logits = d(images, torch.tensor([0, 1, 0, 1]))
+    logits.square().sum().backward()
+    assert logits.shape == (4,) and logits.std() > 0
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in g.parameters())
 
 
 @pytest.mark.parametrize("make", [dcgan.Generator, dcgan.Discriminator])

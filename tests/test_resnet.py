@@ -214,10 +214,12 @@ def test_input_gradient_is_that_of_finite_differences(kinds):
 
 
 @pytest.mark.parametrize("make", [resnet.Generator, resnet.Discriminator])
-@pytest.mark.parametrize("image", [(20, 20), (8, 8), (32, 16), (256, 256)])
-def test_sizes_they_cannot_make_are_refused(make, image):
-    with pytest.raises(UserError, match=rf"16, 32, 48, 64, 128 px, not {image[0]}x{image[1]}; .*--size"):
+@pytest.mark.parametrize("image", [(18, 18), (8, 8), (32, 18), (100, 64), (256, 256), (256, 512), (0, 0)])
+def test_sizes_they_cannot_make_are_refused_and_the_one_they_name_works(make, image):
+    with pytest.raises(UserError, match=rf"16, 32, 48, 64, 128 px, not {image[0]}x{image[1]}; .*--size") as caught:
         make(image=ImageSpec(*image, 3))
+    named = str(caught.value).split("--size ")[1].strip("`").split("x")
+    make(image=ImageSpec(*map(int, named), 3), width=8)
 
 
 @pytest.mark.parametrize("make", [resnet.Generator, resnet.Discriminator])

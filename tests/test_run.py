@@ -85,6 +85,7 @@ def test_the_config_of_a_run_is_the_resolved_one(finished, dataset):
         "data.image.width": (None, 16),
         "data.image.channels": (None, 1),
         "data.image.classes": (None, 3),
+        "data.image.class_names": (None, []),
     }
     checkpoint = read_checkpoint(finished / "checkpoints" / "nimg-000000000480.ckpt")
     assert checkpoint["config"] == kept.as_dict()

@@ -1,6 +1,7 @@
 """Grids of samples during training, from fixed latents by the averaged generator."""
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.tracker import Tracker
 from ganlab.engine import sharding
 from ganlab.engine.game import Game
+from ganlab.pictures.captions import captions_of
 from ganlab.pictures.grids import grid, grid_by_class
 from ganlab.pictures.tiles import save_png
 
@@ -21,7 +23,7 @@ SIDE = 10
 
 
 class SampleGrids(EveryImages):
-    """Writes `nimg-<images>.png`: the same latents each time, a row per class for a conditional generator.
+    """Writes `nimg-<images>.png`: images 0 to 99 of the run's seed, a row per class for a conditional generator.
 
     Training waits for the images, not for the file, which a thread writes.
     """
@@ -44,7 +46,8 @@ class SampleGrids(EveryImages):
             return
         self._wait()
         path = self.folder / f"nimg-{module.clock.nimg:012d}.png"
-        self.writing = self.pool.submit(write, images.cpu(), classes, path)
+        captions = captions_of(module.image.class_names, range(classes))
+        self.writing = self.pool.submit(write, images.cpu(), classes, captions, path)
         if self.tracker is not None:
             self.tracker.log(module.clock.nimg, {"samples": self.writing})
 
@@ -58,7 +61,7 @@ class SampleGrids(EveryImages):
         self.writing = None
 
 
-def write(images: Tensor, classes: int, path: Path) -> Path:
+def write(images: Tensor, classes: int, captions: Sequence[str], path: Path) -> Path:
     """Write uint8 images as a grid, and return its path."""
-    save_png(grid_by_class(images, classes) if classes else grid(images, SIDE), path)
+    save_png(grid_by_class(images, classes, captions) if classes else grid(images, SIDE), path)
     return path

@@ -75,10 +75,12 @@ def judge_run(run: Path) -> tuple[float, float, NDArray[np.float64]]:
 def report(run: Path) -> None:
     """Print the score of the samples, where the files are, and what to try next."""
     recognised, real, shares = judge_run(run)
+    names = ShardDataset("data/digits").index.class_names
+    named = [f"{names[k]} ({shares[k]:.1%})" for k in (shares.argmin(), shares.argmax())]
     print(f"""
 {JUDGED:,} samples, judged by a classifier of the real digits
   a digit with probability >= {SURE}   {recognised:.0%} of the samples (held-out real digits: {real:.0%})
-  rarest and commonest digit         {shares.argmin()} ({shares.min():.1%}) and {shares.argmax()} ({shares.max():.1%})
+  rarest and commonest digit         {named[0]} and {named[1]}
 
 Where things are
   pictures     {max((run / "samples").glob("nimg-*.png"))}

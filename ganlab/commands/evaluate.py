@@ -85,6 +85,8 @@ def of_run(target: str, config: Config | None) -> Config:
     """Return the config of a run, which names its reals; UserError for image files."""
     if config is None:
         raise UserError(f"{target}: against what? Give a second folder of images, or --data")
+    if not (config.evaluation.data or config.data.url):
+        raise UserError(f"{target}: an exported generator names no reals; give them with --data")
     return config
 
 

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ganlab import distributed
+from ganlab.classes import LISTED
 from ganlab.data.read.base import Dataset
 from ganlab.data.read.toys import SCHEME
 from ganlab.engine.game import Game
@@ -29,6 +31,9 @@ def show(config: Config, time: bool = False) -> Iterator[str]:
     dataset = found_dataset(config)
     config = with_facts(config, dataset, open_other(config)) if dataset else config
     image, samples = config.data.image, len(dataset) if dataset else 0
+    assert image is not None
+    names = image.class_names if image.classes <= LISTED else ()  # a thousand would hide the rest
+    config = replace(config, data=replace(config.data, image=replace(image, class_names=names)))
     with torch.device("meta"):
         model = build_model(config)
     check_batch(config, model)

@@ -1,15 +1,23 @@
 """Sampling with a game's averaged network: image i of a seed is always the same."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from ganlab.classes import numbers_of
 from ganlab.engine import sharding
 from ganlab.pictures.grids import to_uint8
 from ganlab.seeding import SAMPLE_BATCH, Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents, UserError
+
+
+def blocks(numbers: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+    """Group numbers of images by the block of `SAMPLE_BATCH` that they lie in: its first number, and they."""
+    for block, wanted in groupby(sorted(set(numbers)), lambda i: i // SAMPLE_BATCH):
+        yield block * SAMPLE_BATCH, list(wanted)
 
 
 class Sampling(pl.LightningModule):
@@ -37,25 +45,26 @@ class Sampling(pl.LightningModule):
         return int(self.ema.classes)  # type: ignore[arg-type]
 
     @torch.no_grad()
-    def sample(self, n: int, seed: int = 0, labels: Sequence[int] | None = None) -> Tensor:
-        """Make `n` uint8 images [n, c, h, w] with the averaged network.
+    def sample(self, n: int | Sequence[int], seed: int = 0, labels: Sequence[int | str] | None = None) -> Tensor:
+        """Make uint8 images [n, c, h, w] with the averaged network: the first `n` of a seed, or those of some numbers.
 
-        Image i of a seed is the same for any n. `labels` are repeated as often as needed; None draws them uniformly.
+        Image i of a seed is always the same. `labels` are names or numbers of classes: image i gets label i, and they
+        are repeated as often as needed; None draws them uniformly.
         """
-        if n < 1:
-            raise UserError(f"n: {n} images; ask for at least 1")
+        numbers = range(n) if isinstance(n, int) else n
+        if not numbers or min(numbers) < 0:
+            raise UserError(f"n: {n} images; ask for at least 1, or for numbers from 0")
         if labels is not None:
             if not self.classes:
                 raise UserError("labels: this generator takes none; it was trained without classes")
             if not labels:
                 raise UserError("labels: none given; name at least one, or leave the argument out to draw them")
-            if wrong := [label for label in labels if not 0 <= label < self.image.classes]:
-                raise UserError(f"labels: {wrong} are not classes; write numbers from 0 to {self.image.classes - 1}")
-        batches = []
-        for start in range(0, n, SAMPLE_BATCH):
-            images, _ = self.synthesize(start, seed, "sample", labels)
-            batches.append(to_uint8(images[: n - start]))
-        return torch.cat(batches)
+        chosen = None if labels is None else numbers_of(labels, self.image)
+        made: dict[int, Tensor] = {}
+        for start, wanted in blocks(numbers):
+            images, _ = self.synthesize(start, seed, "sample", chosen)
+            made |= zip(wanted, to_uint8(images)[[i - start for i in wanted]], strict=True)
+        return torch.stack([made[i] for i in numbers])
 
     @torch.no_grad()
     def synthesize(

@@ -19,6 +19,7 @@ from ganlab.evaluation.side import PATCH_IMAGES, Side
 from ganlab.evaluation.store import on_all
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.prdc import nearest
+from ganlab.metrics.swd import PATCH
 from ganlab.pictures.grids import grid
 from ganlab.pictures.tiles import save_png
 from ganlab.types import UserError
@@ -164,6 +165,23 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
             raise UserError(
                 f"{min(alike)}: {fakes.name} and {reals.name} have images of [c, h, w] {fake} and {real}; "
                 "bring them to one size with `ganlab data pack`, or leave the metric out"
+            )
+        if "swd" in alike and min(real[1:]) < PATCH:
+            raise UserError(
+                f"swd: {reals.name} has images of {real[1]}x{real[2]} px, and its patches are {PATCH}x{PATCH}; "
+                "leave the metric out"
+            )
+    if any("labels" in METRICS[name].needs for name in metrics):
+        refuse_other_numbers(fakes, reals)
+
+
+def refuse_other_numbers(fakes: ImageSet, reals: ImageSet) -> None:
+    """Refuse classes that have one name and two numbers, since classes are compared by their numbers."""
+    for number, name in enumerate(fakes.class_names):
+        if name in reals.class_names and (other := reals.class_names.index(name)) != number:
+            raise UserError(
+                f"{reals.name}: class {name!r} is number {other} there and {number} of {fakes.name}; give images of "
+                "the same classes in the same order, or leave out the metrics that need labels"
             )
 
 

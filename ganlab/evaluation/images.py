@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ganlab.classes import names_in
 from ganlab.data.format.decode import MAX_PIXELS
 from ganlab.data.make.sources import open_source
+from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.location import redact, refuse_secrets
 from ganlab.data.read.open import open_data
 from ganlab.data.read.toys import SCHEME
@@ -44,6 +46,8 @@ class ImageSet(ABC):
     """Changes when any image does."""
     classes: int
     """0 without labels."""
+    class_names: tuple[str, ...]
+    """Empty if the classes only have numbers."""
     total: int
     """Number of images that `n` was chosen from."""
     origin: Mapping[str, Any]
@@ -72,6 +76,7 @@ class Samples(ImageSet):
         from ganlab.engine import sharding  # brings Lightning, which only models need
 
         self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
+        self.class_names = model.image.class_names
         self.name, self.exported = name, exported
         sharding.gather(model.ema)
         self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}"
@@ -149,8 +154,12 @@ class Shards(Decoded):
         cache = cache or Cache()
         self.dataset = open_data(url, crop=crop, cache=cache.folder, cache_bytes=cache.bytes, max_pixels=max_pixels)
         super().__init__(n, len(self.dataset), Path(redact(url)).resolve().name)
-        self.fingerprint = self.dataset.fingerprint + (f" crop {crop}" if crop else "")
-        self.classes = self.dataset.image.classes
+        image = self.dataset.image
+        self.classes, self.class_names = image.classes, image.class_names
+        # Shards that are resized when they are read have one fingerprint, whatever the size.
+        resized = isinstance(self.dataset, ShardDataset) and self.dataset.index.resize
+        size = f" {image.height}x{image.width}" if resized else ""
+        self.fingerprint = self.dataset.fingerprint + size + (f" crop {crop}" if crop else "")
         self.origin = {"files": "shards"} | ({"crop": crop} if crop else {})
 
     def read(self, i: int) -> tuple[np.ndarray, int]:
@@ -169,7 +178,7 @@ class ImageFiles(Decoded):
         self.source = open_source(path)
         super().__init__(n, len(self.source), path.resolve().stem)
         self.fingerprint = sha256_of(path) if path.is_file() else self.source.facts().state
-        self.classes = len(self.source.class_names)
+        self.classes, self.class_names = len(self.source.class_names), names_in(self.source.class_names)
         self.origin = {"files": "images"}
         self.shape = self._pixels(0).shape
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ganlab.classes import named
 from ganlab.evaluation.results import HIGHER_IS_BETTER, NEITHER
 from ganlab.evaluation.side import Side
 from ganlab.metrics.frechet import frechet_distance
@@ -93,8 +94,8 @@ def intra_fid(fakes: Side, reals: Side) -> dict[str, Value]:
         f, r = fake[fake_labels == label], real[real_labels == label]
         if min(len(f), len(r) // 2) < 2:
             raise UserError(
-                f"intra_fid: class {label} has {len(f)} fakes and {len(r)} reals, too few for a covariance; "
-                "ask for more with -n, or leave the metric out"
+                f"intra_fid: class {named(label, reals.images.class_names)} has {len(f)} fakes and {len(r)} reals, "
+                "too few for a covariance; ask for more with -n, or leave the metric out"
             )
         distances.append(frechet_distance(Moments.of(r), Moments.of(f)))
         floors.append(frechet_distance(Moments.of(r[0::2]), Moments.of(r[1::2])))

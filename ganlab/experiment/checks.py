@@ -39,14 +39,22 @@ def with_facts(config: Config, dataset: Dataset, other: Dataset | None) -> Confi
     return replace(config, data=replace(data, image=image, vectors=dims, other=beside))
 
 
-def agreed_image(key: str, declared: Data | Other, found: ImageSpec) -> ImageSpec:
-    """Return the image spec of a dataset, if the config declares the same or none under `key`."""
-    if declared.image is not None and declared.image != found:
+def agreed_image(key: str, data: Data | Other, found: ImageSpec) -> ImageSpec:
+    """Return the image spec of a dataset, if the config declares the same or none, with the config's class names."""
+    declared = data.image
+    if declared is not None and declared != found:
         raise UserError(
-            f"{declared.url}: its images are {found}, but the config declares {key}.image as {declared.image}; "
+            f"{data.url}: its images are {found}, but the config declares {key}.image as {declared}; "
             f"pack the data again, or change {key}.image"
         )
-    return found
+    if declared is None or not declared.class_names:
+        return found
+    if len(declared.class_names) != found.classes:
+        raise UserError(
+            f"{key}.image.class_names: {len(declared.class_names)} names for {found.classes} classes; name every "
+            "class, or leave them out to take the names of the index"
+        )
+    return replace(found, class_names=declared.class_names)
 
 
 def check_freeze(model: Game) -> None:

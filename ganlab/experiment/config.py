@@ -134,14 +134,19 @@ def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
 # --- what runs save
 
 
-def to_yaml(config: Config) -> str:
-    """Write the resolved config as YAML; `from_yaml` and `load` read it back."""
-    return OmegaConf.to_yaml(OmegaConf.create(config.as_dict()))
+UNTRAINED = {"data": {"url": ""}, "train": {"total_nimg": 1, "group": 4}, "run": ""}
+"""What the frame needs and the config of an exported generator lacks; its samples do not depend on it."""
+
+
+def to_yaml(config: Config | Mapping[str, Any]) -> str:
+    """Write the resolved config as YAML, or an exported one's values; `from_yaml` and `load` read it back."""
+    return OmegaConf.to_yaml(OmegaConf.create(config.as_dict() if isinstance(config, Config) else dict(config)))
 
 
 def from_yaml(path: Path, trust: Sequence[str] = ()) -> Config:
-    """Read the config of a run's folder, or of an exported one: see `from_saved`."""
-    return from_saved(_read_yaml(path), str(path), trust)
+    """Read the config of a run's folder, or of an exported one, which says nothing of training: see `from_saved`."""
+    values = _read_yaml(path)
+    return from_saved(values if "train" in values else merge(UNTRAINED, values), str(path), trust)
 
 
 def from_saved(values: dict[str, Any], place: str, trust: Sequence[str] = ()) -> Config:

@@ -46,7 +46,8 @@ class Data:
     run, so credentials belong in the environment. `toy:ring?modes=8` and the like are drawn, not read: see
     `ganlab.data.read.toys`."""
     image: ImageSpec | None = None
-    """Size, channels and classes; None takes them from the index. If both are given, they must agree."""
+    """Size, channels and classes; None takes them from the index. If both are given, they must agree, but for the
+    classes' names: those given here win."""
     cache: Cache = field(default_factory=Cache)
     """Cache of remote shards."""
     window: int = 16
@@ -199,7 +200,7 @@ class Config:
 MACHINE_FILE_KEYS = frozenset({"machine", "logging"})
 
 FREE_ON_RESUME = re.compile(
-    r"run$|trust|machine\.|logging\.|evaluation\.|data\.(cache|max_bad|url$|other\.url$)|"
+    r"run$|trust|machine\.|logging\.|evaluation\.|data\.(cache|max_bad|url$|other\.url$|image\.class_names$)|"
     r"train\.(checkpoint_blocks|total_nimg|tick_nimg|sample_every_nimg|checkpoint_every_nimg|keep_checkpoints|keep_best|"
     r"on_not_finite|rollbacks)$"
 )

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganlab.engine.game import Game
-from ganlab.types import Phase, Precision
+from ganlab.types import Phase, Precision, px
 
 SECONDS = 2.0
 """Duration of the measurement in `ganlab show --time`."""
@@ -278,9 +278,10 @@ def tell_machine(rates: Rates, device: torch.device) -> str:
 
 def tell_limit(work: Work, limit: float, phase: Phase) -> str:
     """Describe the work per image and the limit in one line."""
+    size = px(phase.image.height, phase.image.width)
     return (
-        f"{limit:,.1f} images/s at {phase.image.height} px, were all {short(work.operations)}FLOP of an image large "
-        f"matrix products ({work.operators:,.0f} operators)"
+        f"{limit:,.1f} images/s at {size} px, were all {short(work.operations)}FLOP of an image large matrix products "
+        f"({work.operators:,.0f} operators)"
     )
 
 

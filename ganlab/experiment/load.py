@@ -17,7 +17,8 @@ from ganlab.types import UserError
 def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
     """Load a run's newest checkpoint, or an exported generator, onto the CPU, ready to `sample`.
 
-    `ganlab.load("runs/digits-dcgan").sample(16, seed=0)` gives uint8 images [16, c, h, w].
+    `ganlab.load("runs/digits-dcgan").sample(16, seed=0)` gives uint8 images [16, c, h, w], and `sample([37], seed=0)`
+    image 37 of that seed; `labels=["cat", 3]` names classes.
 
     Args:
         run: a run's folder, or an exported one.
@@ -32,7 +33,11 @@ def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
             model.ema.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no dict)
             model.clock.nimg = int(file.metadata()["nimg"])  # a growing generator runs at the size of that time
         return model.eval()
-    checkpoint = newest_checkpoint(run)
+    return restored(newest_checkpoint(run), run, trust)
+
+
+def restored(checkpoint: dict[str, Any], run: Path, trust: Sequence[str]) -> Game:
+    """Make the model of a checkpoint that has been read, onto the CPU, ready to `sample`."""
     model = build_model(from_saved(checkpoint["config"], str(run), trust))
     model.load_state_dict(checkpoint["state_dict"])
     model.on_load_checkpoint(checkpoint)

@@ -27,7 +27,7 @@ class SNGAN(GANModule):
     generator; ours has a half-life of about thirty of its steps and makes the samples.
 
     Args:
-        image: square, 16, 32, 48, 64 or 128 px.
+        image: of 16, 32, 48, 64 or 128 px, or another size near one of these: see `networks.resnet.plan_of`.
         generator_width: channels of the generator next to the image; None is the paper's for that size.
         discriminator_width: the same for the discriminator.
         latent: dimensions of the latent.

@@ -1,4 +1,4 @@
-"""The networks of DCGAN (Radford et al. 2016), for any power-of-two size from 16.
+"""The networks of DCGAN (Radford et al. 2016), for sizes from 16 px that halve until a side is from 4 to 7 px.
 
 The 64 px reference (PyTorch's DCGAN example) is `width=64`; the paper's own networks, four times wider in the
 generator's first layer, are `width=128`.
@@ -19,15 +19,21 @@ WIDEST = 8
 """Channels of the deepest layer, in widths: that of the 64 px network. Larger networks repeat it."""
 
 
-def stage_widths(image: ImageSpec, width: int) -> list[int]:
-    """Return the channels at 4 px, 8 px, ... up to half the image's size."""
-    size = image.height
-    if image.width != size or size < 16 or size & (size - 1):
+def smallest_map(image: ImageSpec) -> tuple[tuple[int, int], int]:
+    """Return height and width of the smallest map, 4x4 for a power of two, and how often it doubles."""
+    doublings = max(2, min(image.height, image.width).bit_length() - 3)  # its shorter side is from 4 to 7 px
+    step = 2**doublings
+    height, width = (max(4, size // step) for size in (image.height, image.width))
+    if (height * step, width * step) != (image.height, image.width):
         raise UserError(
-            f"DCGAN makes square images of 16, 32, 64, ... px, not {image.height}x{image.width}; "
-            "pack the data with `--size` set to one of these"
+            f"data.image: DCGAN makes images of 16, 32, 64, ... px, or whose sides are other multiples of {step} px at "
+            f"this size, not {image.height}x{image.width}; pack the data with `--size {height * step}x{width * step}`"
         )
-    stages = size.bit_length() - 3  # 4 px is stage 0
+    return (height, width), doublings
+
+
+def stage_widths(stages: int, width: int) -> list[int]:
+    """Return the channels at the smallest map, at twice its size, ... up to half the image's size."""
     return [width * min(2 ** (stages - 1 - stage), WIDEST) for stage in range(stages)]
 
 
@@ -48,9 +54,9 @@ def initialize(network: nn.Module) -> None:
 
 
 class Generator(nn.Module):
-    """Latents to images in [-1, 1]: transposed convolutions from 4 px, batch norm and ReLU between them, tanh last.
+    """Latents to images in [-1, 1]: transposed convolutions, batch norm and ReLU between them, tanh last.
 
-    With `conditional`, the one-hot class is concatenated to the latent.
+    The first makes the smallest map. With `conditional`, the one-hot class is concatenated to the latent.
     """
 
     def __init__(
@@ -64,9 +70,10 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.latent, self.classes = latent, classes_of(image, conditional)
-        widths = stage_widths(image, width)
+        smallest, doublings = smallest_map(image)
+        widths = stage_widths(doublings, width)
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(latent + self.classes, widths[0], 4, bias=False),  # b width 4 4
+            nn.ConvTranspose2d(latent + self.classes, widths[0], smallest, bias=False),  # b width 4 4
             BatchNorm(widths[0], group=norm_group),
             nn.ReLU(),
         ]
@@ -89,7 +96,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to logits: strided convolutions to 4 px, batch norm (not in the first) and leaky ReLU, then 4x4 valid.
+    """Images to logits: strided convolutions, batch norm (not in the first), leaky ReLU, then all of the smallest map.
 
     Batch norm keeps no running statistics, since nothing reads them. With `conditional`, the last convolution has one
     filter per class besides the common one (a projection discriminator, Miyato & Koyama 2018, eq. 5).
@@ -100,7 +107,8 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = classes_of(image, conditional)
-        widths = stage_widths(image, width)[::-1]
+        smallest, doublings = smallest_map(image)
+        widths = stage_widths(doublings, width)[::-1]
         layers: list[nn.Module] = [
             nn.Conv2d(image.channels, widths[0], 4, stride=2, padding=1, bias=False),
             LeakyReLU(),
@@ -111,7 +119,7 @@ class Discriminator(nn.Module):
                 BatchNorm(after, group=norm_group, running=False),
                 LeakyReLU(),
             ]
-        layers += [nn.Conv2d(widths[-1], 1 + self.classes, 4, bias=False), nn.Flatten()]
+        layers += [nn.Conv2d(widths[-1], 1 + self.classes, smallest, bias=False), nn.Flatten()]
         self.layers = nn.Sequential(*layers)
         initialize(self)
 

@@ -32,8 +32,8 @@ def sizes_of(image: ImageSpec) -> list[int]:
     size = image.height
     if image.width != size or not SMALLEST <= size <= LARGEST or size & (size - 1):
         raise UserError(
-            f"progressive growing makes square images of 4, 8, 16, ... 1024 px, not {image.height}x{image.width}; "
-            "pack the data with `--size` set to one of these"
+            "data.image: progressive growing makes square images of 4, 8, 16, ... 1024 px, "
+            f"not {image.height}x{image.width}; pack the data with `--size` set to one of these"
         )
     return [2**power for power in range(2, size.bit_length())]
 

@@ -1,5 +1,7 @@
 """The residual networks of SN-GAN, of the projection discriminator and of WGAN-GP, for 16, 32, 48, 64 and 128 px.
 
+Images of other sizes, square or not, get the networks of the largest of these that their shorter side has room for.
+
 Miyato et al. 2018, tables 4 to 6; Miyato & Koyama 2018, section 4; Gulrajani et al. 2017 (for CIFAR-10). What these
 leave open follows the authors' code: hidden channels, biases, pooling, gains of the initial weights.
 """
@@ -26,10 +28,8 @@ NORM_EPS = 2e-5
 class Plan:
     """The networks of one image size."""
 
-    start: int
-    """Height and width of the generator's first map, px; every block doubles them."""
     generator: tuple[int, ...]
-    """Channels of the first map and after each block."""
+    """Channels of the first map and after each block, which doubles it."""
     discriminator: tuple[int, ...]
     """Channels after each block."""
     halvings: int
@@ -37,25 +37,44 @@ class Plan:
     output_bias: bool
     """Whether the discriminator's last layer has a bias."""
 
+    @property
+    def step(self) -> int:
+        """What both sides of an image must be multiples of, px: every map of both networks is then whole."""
+        return 1 << max(len(self.generator) - 1, self.halvings)
+
+    def first(self, image: ImageSpec) -> tuple[int, int]:
+        """Return height and width of the generator's first map, px."""
+        doublings = len(self.generator) - 1
+        return image.height >> doublings, image.width >> doublings
+
 
 PLANS = {
     # Ours: the 32 px networks with one block less.
-    16: Plan(4, (256,) * 3, (128,) * 3, halvings=2, output_bias=False),
-    32: Plan(4, (256,) * 4, (128,) * 4, halvings=2, output_bias=False),
-    48: Plan(6, (512, 256, 128, 64), (64, 128, 256, 512, 1024), halvings=4, output_bias=True),
-    64: Plan(4, (1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024), halvings=5, output_bias=True),
-    128: Plan(4, (1024, 1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024, 1024), halvings=5, output_bias=True),
+    16: Plan((256,) * 3, (128,) * 3, halvings=2, output_bias=False),
+    32: Plan((256,) * 4, (128,) * 4, halvings=2, output_bias=False),
+    48: Plan((512, 256, 128, 64), (64, 128, 256, 512, 1024), halvings=4, output_bias=True),
+    64: Plan((1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024), halvings=5, output_bias=True),
+    128: Plan((1024, 1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024, 1024), halvings=5, output_bias=True),
 }
 
 
 def plan_of(image: ImageSpec) -> Plan:
-    """Return the plan for a size of images."""
-    if image.height != image.width or image.height not in PLANS:
+    """Return the plan for a size of images: the largest whose size the shorter side has, and both divide by its step.
+
+    There is none from twice the largest size on: its networks would be too small.
+    """
+    size, shorter = (image.height, image.width), min(image.height, image.width)
+    fitting = [plan for at, plan in PLANS.items() if at <= shorter < 2 * at and not any(s % plan.step for s in size)]
+    if not fitting:
+        at = max((known for known in PLANS if known <= shorter), default=min(PLANS))
+        scale = 1.0 if at <= shorter < 2 * at else at / max(shorter, 1)
+        step = PLANS[at].step
+        near = "x".join(str(max(at, int(side * scale) // step * step)) for side in size)
         raise UserError(
-            f"these networks make square images of {', '.join(map(str, PLANS))} px, not {image.height}x{image.width}; "
-            "pack the data with `--size` set to one of these"
+            f"data.image: these networks make images of {', '.join(map(str, PLANS))} px, not {size[0]}x{size[1]}; "
+            f"sides between these must be multiples of {step} px near {at}: pack the data with `--size {near}`"
         )
-    return PLANS[image.height]
+    return fitting[-1]
 
 
 def scaled(channels: tuple[int, ...], nearest_image: int, width: int | None) -> list[int]:
@@ -143,7 +162,7 @@ class Generator(nn.Module):
     """Latents to images in [-1, 1].
 
     Args:
-        image: square, of a size in `PLANS`.
+        image: of a size that `plan_of` has networks for.
         width: channels next to the image, the others in proportion; None is the paper's: 256 up to 32 px, 64 above.
         latent: dimensions of the latent.
         conditional: batch norms but the last have a gain and a bias per class.
@@ -166,8 +185,9 @@ class Generator(nn.Module):
         plain = partial(BatchNorm, group=norm_group, eps=NORM_EPS)
         by_class = partial(ConditionalBatchNorm, classes=self.classes, group=norm_group, eps=NORM_EPS)
         norm = by_class if conditional else plain
-        self.linear = nn.Linear(latent, channels[0] * plan.start**2)
-        self.unflatten = nn.Unflatten(1, (plan.start, plan.start, channels[0]))
+        height, across = plan.first(image)
+        self.linear = nn.Linear(latent, channels[0] * height * across)
+        self.unflatten = nn.Unflatten(1, (height, across, channels[0]))
         self.blocks = nn.ModuleList(UpBlock(before, after, norm) for before, after in pairwise(channels))
         self.norm = plain(channels[-1])
         self.output = nn.Conv2d(channels[-1], image.channels, 3, padding=1)
@@ -188,7 +208,7 @@ class Discriminator(nn.Module):
     Miyato & Koyama 2018, eq. 5).
 
     Args:
-        image: square, of a size in `PLANS`.
+        image: of a size that `plan_of` has networks for.
         width: channels next to the image, the others in proportion; None is the paper's: 128 up to 32 px, 64 above.
         spectral_norm: of every weight: convolutions, linear, embedding as the matrix [classes, channels].
         pooling: of the last map.

@@ -1,10 +1,13 @@
 """Image tensors as bytes and as grids."""
 
+from collections.abc import Sequence
+
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ganlab.pictures.captions import beside
 from ganlab.pictures.points import scatter
 from ganlab.pictures.tiles import picture, tile
 
@@ -21,12 +24,16 @@ def grid(images: Tensor, columns: int) -> Image.Image:
     return tile(images.cpu().permute(0, 2, 3, 1).numpy(), columns)
 
 
-def grid_by_class(images: Tensor, classes: int) -> Image.Image:
-    """Tile uint8 images whose classes are 0, 1, ..., 0, 1, ...: one row per class, filled up with white."""
+def grid_by_class(images: Tensor, classes: int, captions: Sequence[str] = ()) -> Image.Image:
+    """Tile uint8 images whose classes are 0, 1, ..., 0, 1, ...: one row per class, filled up with white.
+
+    Image r + c * classes is in row r, column c. `captions` stand at the left of the rows.
+    """
     if images.shape[2:] == (1, 1):
         return grid(images, classes)
     full = pad(images, (0, 0) * 3 + (0, -len(images) % classes), value=255)
-    return grid(full.unflatten(0, (-1, classes)).transpose(0, 1).flatten(0, 1), len(full) // classes)
+    by_class = full.unflatten(0, (-1, classes)).transpose(0, 1).flatten(0, 1)
+    return beside(grid(by_class, len(full) // classes), captions)
 
 
 def to_pil(image: Tensor) -> Image.Image:

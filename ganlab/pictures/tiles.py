@@ -1,5 +1,6 @@
 """Pictures of byte arrays, and PNG files, without torch."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 from ganlab.files import atomic_write
 
 SMALLEST_CELL = 48
-"""Pixels; smaller images are enlarged by an integer factor."""
+"""Pixels a side, of a square of the same area; smaller images are enlarged by an integer factor."""
 GAP = 2
 """Pixels between images, and around them."""
 
@@ -21,7 +22,7 @@ def tile(images: NDArray[np.uint8], columns: int, frame: int = 255) -> Image.Ima
     """
     if images.shape[-1] == 1:
         images = images.repeat(3, -1)
-    enlarge = max(1, -(-SMALLEST_CELL // images.shape[2]))
+    enlarge = max(1, -(-SMALLEST_CELL // math.isqrt(images.shape[1] * images.shape[2])))
     cells = images.repeat(enlarge, 1).repeat(enlarge, 2)
     n, height, width, channels = cells.shape
     columns = min(columns, n)

@@ -288,7 +288,7 @@ def test_broken_images_are_named_together_or_left_out(tmp_path):
     broken = {"03.png": b"", "11.png": PNG[:60], "29.png": b"<html>404</html>"}
     write(tmp_path / "s", files | broken)
     with pytest.raises(
-        UserError, match=r"^3 of 30 pictures cannot be decoded:\n(.*\n){3}mend them .* --skip-bad"
+        UserError, match=r"^3 of 30 pictures cannot be packed:\n(.*\n){3}mend them .* --skip-bad"
     ) as error:
         pack(tmp_path / "s", tmp_path / "d", size=4, shard_samples=5, workers=2)
     assert all(name in str(error.value) for name in broken)
@@ -297,7 +297,7 @@ def test_broken_images_are_named_together_or_left_out(tmp_path):
     found = pack(tmp_path / "s", tmp_path / "d", size=4, shard_samples=5, skip_bad=True)
     assert len(found) == 27 and sum(shard.samples for shard in found.shards) == 27
     assert {name: (tmp_path / "d" / name).stat().st_mtime_ns for name in kept} == kept
-    entry = found.account["left_out"]["cannot be decoded"]
+    entry = found.account["left_out"]["cannot be packed"]
     assert entry["count"] == 3 and sorted(name[-6:] for name in entry["first"]) == sorted(broken)
     assert check(tmp_path / "d").problems == []
     write(tmp_path / "s", dict.fromkeys(files, b""))

@@ -67,6 +67,31 @@ def test_images_of_any_size_are_cropped_and_resized(written):
         index(str(folder), size=32)
 
 
+@pytest.mark.parametrize("crop", ["center", "fit"])
+def test_the_crop_of_an_index_is_that_of_a_pack(written, tmp_path, crop):
+    folder, files = written
+    found = index(str(folder), tmp_path / "out", size=(24, 16), crop=crop)
+    assert found.image == ImageSpec(24, 16, 3, 4) and found.crop == crop
+    assert found.fingerprint != index(str(folder), tmp_path / "none", size=(24, 16), crop="none").fingerprint
+    dataset, out = ShardDataset(tmp_path / "out"), np.empty((24, 16, 3), np.uint8)
+    for i in range(0, 12, 2):  # the PNGs; a JPEG is first shrunk by eighths
+        dataset.read(i, out)
+        assert (out == np.array(fit(Image.open(io.BytesIO(files[i])), (24, 16), 3, crop))).all()
+
+
+def test_what_an_index_without_a_crop_refuses_is_a_bad_sample(written, tmp_path):
+    folder, files = written
+    index(str(folder), tmp_path / "out", size=16, crop="none")
+    dataset, out, refused = ShardDataset(tmp_path / "out"), np.empty((16, 16, 3), np.uint8), []
+    for i in range(12):
+        try:
+            dataset.read(i, out)
+        except ValueError as error:
+            assert "of another shape than 16x16" in str(error)
+            refused.append(i)
+    assert refused == [i for i in range(12) if len(set(Image.open(io.BytesIO(files[i])).size)) > 1] and refused
+
+
 def test_an_index_elsewhere_says_where_the_shards_are(written, tmp_path):
     folder, files = written
     index(f"{folder}/part-{{00..01}}.tar", tmp_path / "index", size=16, labels="species")

@@ -12,10 +12,11 @@ import webdataset
 from PIL import Image
 from repository import REPOSITORY
 
-from ganlab.data.format.decode import decode
+from ganlab.data.format.decode import decode, fit
 from ganlab.data.format.shards import Index
-from ganlab.data.make.pack import pack
+from ganlab.data.make.pack import _same, pack
 from ganlab.data.make.recipe import heights
+from ganlab.data.read.dataset import ShardDataset
 from ganlab.types import ImageSpec, UserError
 
 
@@ -64,15 +65,74 @@ def test_a_jpeg_pyramid_is_close_and_keeps_its_colours(tmp_path):
         assert np.abs(found - box).mean() < 3
 
 
-@pytest.mark.parametrize(("size", "expected"), [(8, (4,)), (16, (4, 8)), (1024, (4, 8, 16, 32, 64, 128, 256, 512))])
-def test_heights_halve_down_to_four(size, expected):
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (8, (4,)),
+        (16, (4, 8)),
+        (1024, (4, 8, 16, 32, 64, 128, 256, 512)),
+        (48, (6, 12, 24)),
+        ((96, 64), (6, 12, 24, 48)),
+        ((16, 40), (4, 8)),
+    ],
+)
+def test_heights_halve_until_the_shorter_side_is_below_eight(size, expected):
     assert heights(size) == expected
 
 
-@pytest.mark.parametrize("size", [1, 4, 12, 100])
+@pytest.mark.parametrize("size", [1, 4, 7, 100, (64, 36), (100, 64)])
 def test_sizes_without_a_pyramid(tmp_path, size):
-    with pytest.raises(UserError, match=f"size {size}: a pyramid needs a power of two from 8 px"):
+    name = size if isinstance(size, int) else "{}x{}".format(*size)
+    with pytest.raises(UserError, match=f"size {name}: a pyramid halves it until its shorter side is from 4 to 7 px"):
         pack(noise(tmp_path / "a.npy"), tmp_path / "d", size=size, pyramid=True)
+
+
+def test_a_set_that_is_not_square_its_pyramid_and_its_batches(tmp_path):
+    index = pack(noise(tmp_path / "a.npy", size=40), tmp_path / "d", size=(32, 16), pyramid=True)
+    assert index.image == ImageSpec(32, 16, 3) and index.pyramid == (8, 16) and index.pack["size"] == [32, 16]
+    assert [picture.shape for picture in members(index, 8)] == [(8, 4, 3)] * 20
+    dataset = ShardDataset(tmp_path / "d")
+    whole, half = np.empty((32, 16, 3), np.uint8), np.empty((16, 8, 3), np.uint8)
+    dataset.read(3, whole), dataset.read(3, half)
+    means = whole.reshape(16, 2, 8, 2, 3).astype(float).mean((1, 3))
+    assert (half == (means + 0.5).astype(np.uint8)).all()
+
+
+@pytest.mark.parametrize(
+    ("crop", "size", "expected"),
+    [
+        ("center", (4, 8), [[50] * 2 + [150] * 4 + [250] * 2] * 4),  # of 12 x 16 pixels the middle 8 rows
+        ("center", (4, 4), [[100, 150, 150, 200]] * 4),  # of 16 columns the middle 12
+        ("fit", (6, 10), [[0] + [50] * 2 + [150] * 4 + [250] * 2 + [0]] * 6),
+        ("none", (6, 8), [[50] * 2 + [150] * 4 + [250] * 2] * 6),
+    ],
+)
+def test_a_picture_of_another_shape(crop, size, expected):
+    picture = Image.fromarray(np.array([[50] * 4 + [150] * 8 + [250] * 4] * 12, np.uint8))
+    made = np.array(fit(picture, size, 1, crop)).astype(int)
+    assert made.shape == size
+    assert np.abs(made - expected).max() <= 34  # where Lanczos rings at the steps; the padding's edge is exact
+    sliver = fit(picture.resize((1, 500)), size, 1, crop if crop != "none" else "fit")
+    assert sliver.size == (size[1], size[0])
+    if crop == "fit":
+        assert (made[:, [0, -1]] == 0).all() and (made[:, 1:-1] > 40).all()
+        assert (np.array(fit(picture, size, 4, crop))[:, 0] == 0).all()  # transparent
+
+
+def test_what_no_crop_refuses_is_named_and_its_remedies_work(tmp_path, photos):
+    with pytest.raises(
+        UserError,
+        match=r"/\w+/\d\.png: 14x20 pixels are of another shape than 8x8, which --crop none refuses; .* --crop fit",
+    ):
+        pack(photos, tmp_path / "d", size=8, crop="none")
+    for crop in ("fit", "center"):
+        index = pack(photos, tmp_path / crop, size=8, crop=crop)
+        assert index.pack["crop"] == crop
+    for there, here in (("center", "fit"), ("fit", "center")):
+        with pytest.raises(UserError, match=f"other arguments: crop '{there}' there, '{here}' here"):
+            pack(photos, tmp_path / there, size=8, crop=here)
+    _same(tmp_path, {"seed": 0}, {"seed": 0, "crop": "center"})  # packed before there was a choice
+    assert pack(photos, tmp_path / "whole", size=(7, 10), crop="none").image == ImageSpec(7, 10, 3, 3)
 
 
 def test_webdataset_reads_images_classes_and_levels(photos, tmp_path):

@@ -1,6 +1,7 @@
 """Decoding of image files."""
 
 import io
+from typing import Literal
 
 import numpy as np
 import simplejpeg
@@ -17,6 +18,8 @@ FOUR_INKS = ("CMYK", "YCCK")
 """Colour spaces of a JPEG that PIL decodes."""
 MAX_PIXELS = 50_000_000
 """Default limit of one image's pixels: some 150 MB decoded."""
+Crop = Literal["center", "fit", "none"]
+"""How a picture of another shape becomes one of the dataset's: see `fit`."""
 
 
 def decode(data: bytes, image: ImageSpec) -> NDArray[np.uint8]:
@@ -30,14 +33,18 @@ def decode(data: bytes, image: ImageSpec) -> NDArray[np.uint8]:
 
 
 def decode_into(
-    data: bytes, out: NDArray[np.uint8], stored: tuple[int, int] | None, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    out: NDArray[np.uint8],
+    stored: tuple[int, int] | None,
+    max_pixels: int = MAX_PIXELS,
+    crop: Crop = "center",
 ) -> None:
     """Decode one image file into `out`, uint8 [height, width, channels], shrunk or enlarged to fit.
 
     `stored` is the height and width that it must have, at least those of `out`: a PNG, JPEG or WebP of our own, which
     is shrunk by averaging. None accepts what other programs write, of at most `max_pixels`: it is turned upright and
-    brought to sRGB as `upright` does, its centre is cropped to a square and resized with antialiasing (`out` must then
-    be square). A JPEG is decoded at the fewest eighths of its size that suffice. Raises ValueError like `decode`.
+    brought to sRGB as `upright` does, and to the shape of `out` by `crop` as `fit` does. A JPEG is decoded at the
+    fewest eighths of its size that suffice. Raises ValueError like `decode`.
     """
     try:
         if data[:2] == b"\xff\xd8":
@@ -46,18 +53,18 @@ def decode_into(
             height, width, space, _ = simplejpeg.decode_jpeg_header(data)
             _check_size(height, width, stored, max_pixels)
             if space not in FOUR_INKS:
-                _decode_jpeg(data, out, stored, space)
+                _decode_jpeg(data, out, stored, space, crop)
                 return
         if stored is None:
             with open_picture(io.BytesIO(data)) as picture:
                 _check_size(picture.height, picture.width, None, max_pixels)
-                _fill(out, upright(picture), None)
+                _fill(out, upright(picture), None, crop)
             return
         with Image.open(io.BytesIO(data), formats=["PNG", "WEBP", "JPEG"]) as picture:
             _check_size(picture.height, picture.width, stored, max_pixels)
             if picture.mode[0] in "IF":
                 raise ValueError(f"pixels of more than 8 bits (PIL's mode {picture.mode})")
-            _fill(out, picture.convert(MODES[out.shape[2]]), stored)
+            _fill(out, picture.convert(MODES[out.shape[2]]), stored, crop)
     except (ValueError, MemoryError):
         raise
     except Exception as error:  # PIL's decoders raise errors of many kinds on damaged files
@@ -73,7 +80,7 @@ def _fills(out: NDArray[np.uint8], data: bytes) -> bool:
     return pixels.shape == out.shape
 
 
-def _decode_jpeg(data: bytes, out: NDArray[np.uint8], stored: tuple[int, int] | None, space: str) -> None:
+def _decode_jpeg(data: bytes, out: NDArray[np.uint8], stored: tuple[int, int] | None, space: str, crop: Crop) -> None:
     height, width, channels = out.shape
     spare = 1 if stored else 2  # Lanczos on a JPEG's eighths needs spare pixels
     turn, profile = (1, b"") if stored else _tags(data)
@@ -85,7 +92,7 @@ def _decode_jpeg(data: bytes, out: NDArray[np.uint8], stored: tuple[int, int] | 
         out[:] = pixels
     else:
         picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-        _fill(out, turned(in_srgb(picture, profile), turn), stored)
+        _fill(out, turned(in_srgb(picture, profile), turn), stored, crop)
 
 
 def _tags(data: bytes) -> tuple[int, bytes]:
@@ -99,9 +106,9 @@ def _tags(data: bytes) -> tuple[int, bytes]:
     return 1, b""
 
 
-def _fill(out: NDArray[np.uint8], picture: Image.Image, stored: tuple[int, int] | None) -> None:
+def _fill(out: NDArray[np.uint8], picture: Image.Image, stored: tuple[int, int] | None, crop: Crop) -> None:
     height, width, channels = out.shape
-    picture = fit(picture, height, channels) if stored is None else shrink(picture, height, width)
+    picture = shrink(picture, height, width) if stored else fit(picture, (height, width), channels, crop)
     out[:] = np.asarray(picture).reshape(out.shape)
 
 
@@ -112,13 +119,44 @@ def shrink(picture: Image.Image, height: int, width: int) -> Image.Image:
     return picture.reduce((picture.width // width, picture.height // height))
 
 
-def fit(picture: Image.Image, size: int, channels: int) -> Image.Image:
-    """Crop a picture to its centre square, then resize it to size x size (antialiased Lanczos, up or down)."""
+def fit(picture: Image.Image, size: int | tuple[int, int], channels: int, crop: Crop = "center") -> Image.Image:
+    """Bring a picture to a size, (height, width) or a square's side, with antialiased Lanczos, up or down.
+
+    A picture of another shape is cropped to its centre (`center`), or shown whole on black, transparent if there is a
+    fourth channel (`fit`), or refused with ValueError if it would differ by a pixel or more (`none`).
+    """
+    height, width = sides(size)
     picture = picture.convert(MODES[channels])
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.LANCZOS)
+    if crop == "fit":
+        return _padded(picture, width, height)
+    if crop == "center":
+        picture = picture.crop(_centre(picture.width, picture.height, width, height))
+    elif abs(picture.width * height - picture.height * width) >= min(picture.size):
+        found = f"{picture.height}x{picture.width} pixels"
+        raise ValueError(f"{found} are of another shape than {height}x{width}, which --crop none refuses")
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _padded(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Shrink or enlarge a whole picture until it touches two sides of a page, black or transparent."""
+    share = min(width / picture.width, height / picture.height)
+    inside = max(1, round(picture.width * share)), max(1, round(picture.height * share))
+    page = Image.new(picture.mode, (width, height))
+    page.paste(picture.resize(inside, Image.Resampling.LANCZOS), ((width - inside[0]) // 2, (height - inside[1]) // 2))
+    return page
+
+
+def sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return height and width; one number is a square's side."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def _centre(width: int, height: int, to_width: int, to_height: int) -> tuple[int, int, int, int]:
+    """Return the largest centred box of a shape: left, top, right, bottom."""
+    wide = min(width, max(1, round(height * to_width / to_height)))
+    high = min(height, max(1, round(width * to_height / to_width)))
+    left, top = (width - wide) // 2, (height - high) // 2
+    return left, top, left + wide, top + high
 
 
 def _check_size(height: int, width: int, stored: tuple[int, int] | None, max_pixels: int) -> None:

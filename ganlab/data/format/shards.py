@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlab.classes import names_in
+from ganlab.data.format.decode import Crop
 from ganlab.data.format.tars import MEMBER, REMEDY, SAMPLE
 from ganlab.files import atomic_write, sha256_of
 from ganlab.types import ImageSpec, UserError
@@ -73,6 +75,8 @@ class Index:
     """The URL of the shards, if they are not in `folder`."""
     resize: bool = False
     """The images have any size and are resized to `image` when they are decoded."""
+    crop: Crop = "center"
+    """How they are brought to its shape then."""
     vectors: NDArray[np.float32] = field(default_factory=lambda: NO_VECTORS)
     """Numbers for each image [n, d], memory-mapped; d is 0 if there are none."""
     account: Mapping[str, Any] = field(default_factory=dict)
@@ -169,14 +173,16 @@ class Index:
             if any(Path(shard.name).name != shard.name for shard in shards):
                 raise ValueError("a shard outside the folder")
             count = sum(shard.samples for shard in shards)
-            image, pyramid = ImageSpec(**fields["image"]), tuple(fields.get("pyramid", ()))
+            class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
+            image = ImageSpec(**fields["image"], class_names=names_in(class_names))
+            pyramid = tuple(fields.get("pyramid", ()))
             if list(pyramid) != sorted({height for height in pyramid if 0 < height < image.height}):
                 raise ValueError(f"a pyramid of {list(pyramid)}")
             sha256 = [fields["samples_sha256"], *([fields["pyramid_sha256"]] if pyramid else [])]
             dims = int(fields.get("vectors", 0))
             sha256 += [fields["vectors_sha256"]] if dims else []
-            class_names, pack = tuple(fields["class_names"]), dict(fields["pack"])
             location, resize = str(fields.get("location", "")), bool(fields.get("resize", False))
+            crop = fields.get("crop", "center")
             account, earlier = dict(fields.get("account", {})), dict(fields.get("earlier", {}))
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(folder, error) from error
@@ -184,11 +190,12 @@ class Index:
         if pyramid:
             arrays += [_read_array(folder / "pyramid.npy", sha256[1], MEMBER, (count, len(pyramid)))]
         vectors = _read_array(folder / VECTORS, sha256[-1], VECTOR, (count, dims)) if dims else NO_VECTORS
-        fingerprint = hashlib.sha256(json.dumps([*sha256, *map(asdict, shards)]).encode()).hexdigest()
+        cut = [] if crop == "center" else [crop]  # it changes the pixels, and old runs know no other
+        fingerprint = hashlib.sha256(json.dumps([*sha256, *map(asdict, shards), *cut]).encode()).hexdigest()
         members = arrays[1] if pyramid else NO_MEMBERS
         if location and "://" not in location:
             folder, location = Path(location), ""
-        rest = (pack, pyramid, members, location, resize, vectors, account, earlier)
+        rest = (pack, pyramid, members, location, resize, crop, vectors, account, earlier)
         return cls(folder, image, class_names, shards, arrays[0], fingerprint, *rest)
 
     def refuse_damaged(self) -> None:
@@ -227,11 +234,12 @@ def write_index(
 ) -> None:
     """Complete a dataset: write `samples.npy`, `pyramid.npy` if there is a pyramid, then `index.json`.
 
-    `more` holds the index's `account` and `earlier`, and its `location` and `resize` for shards of other programs.
+    `more` holds the index's `account` and `earlier`, and for shards of other programs its `location`, `resize` and
+    `crop`.
     """
     fields = {
         "format": FORMAT,
-        "image": asdict(image),
+        "image": {name: value for name, value in asdict(image).items() if name != "class_names"},
         "class_names": class_names,
         "shards": [asdict(shard) for shard in shards],
         "samples_sha256": _write_array(folder / "samples.npy", samples),

@@ -10,6 +10,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from ganlab.data.format.decode import Crop, sides
 from ganlab.data.format.pictures import has_more, open_picture
 from ganlab.data.format.shards import Index, Shard, write_index
 from ganlab.data.format.tars import SAMPLE
@@ -42,7 +43,8 @@ def index(
     url: str,
     out: Path | None = None,
     *,
-    size: int,
+    size: int | tuple[int, int],
+    crop: Crop = "center",
     channels: int = 3,
     labels: str | None = None,
     patience: Patience | None = None,
@@ -54,7 +56,8 @@ def index(
 
     Args:
         url: the shards' folder, or some of them, as `ShardDataset` reads it.
-        size, channels: of the images of the dataset.
+        size, channels: of the images of the dataset; `size` is (height, width), or a square's side.
+        crop: how images of another shape are brought to that size: see `fit`. What `none` refuses is a bad sample.
         labels: field of each sample's .json that holds its class, a number or a name; None takes the .cls files, or
             where there are none the sub-folders in the tars; `none` leaves classes out.
 
@@ -75,10 +78,10 @@ def index(
         shards = list(pool.map(look, names))
     account = Account()
     classes, samples = together([found.images for found in shards], str(place), labels, account)
-    more: dict[str, Any] = {"resize": True, "account": asdict(account)}
+    more: dict[str, Any] = {"resize": True, "crop": crop, "account": asdict(account)}
     if place.scheme or dest.resolve() != Path(place.base).resolve():
         more["location"] = place.url("") if place.scheme else str(Path(place.base).resolve())
-    image = ImageSpec(size, size, channels, len(classes.names))
+    image = ImageSpec(*sides(size), channels, len(classes.names))
     pack = {"indexed": redact(url), "labels": labels}
     try:
         dest.mkdir(parents=True, exist_ok=True)

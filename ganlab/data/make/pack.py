@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlab.data.format.decode import Crop, sides
 from ganlab.data.format.shards import Index, read_json, spelled, write_index
 from ganlab.data.make.account import Account, Left
 from ganlab.data.make.pairs import open_pairs
@@ -48,7 +49,7 @@ class Job:
         return {
             "source": self.source.name,
             "samples": len(self.source),
-            **{name: value for name, value in asdict(self.recipe).items() if name != "pairs"},
+            **self.recipe.facts(),
             "shard_samples": self.shard_samples,
             "seed": self.seed,
             "state": self.facts.state,
@@ -61,29 +62,31 @@ def pack(
     source: str | Path,
     dest: Path,
     *,
-    size: int,
+    size: int | tuple[int, int],
     partners: str | Path | None = None,
     image_format: ImageFormat = "png",
     quality: int = 95,
     channels: int | None = None,
     pyramid: bool = False,
+    crop: Crop = "center",
     shard_samples: int = 4096,
     seed: int = 0,
     workers: int = 1,
     labels: str | None = None,
     skip_bad: bool = False,
 ) -> Index:
-    """Write `source` to the folder `dest`: images of size x size, in an order drawn by `seed`, `shard_samples` a shard.
+    """Write `source` to the folder `dest`: images of one size, in an order drawn by `seed`, `shard_samples` a shard.
 
-    PNG and WebP are lossless; JPEG has `quality` (1-100) and full colour resolution. `channels` is 1, 3 or 4; None
-    takes an array's own, and for files 1 where all are grey, else 3 (alpha is dropped). `pyramid` adds smaller copies
-    of each image (`Recipe`). `labels` is as for `open_source`. The bytes do not depend on `workers`, processes that
-    encode. With the same arguments a killed pack goes on after its last whole shard (those whose images have changed
-    are made again), a finished one is returned as it is, and one whose source has more images than then grows by
-    shards of these. Images that cannot be decoded are an error that names all, or are left out (`skip_bad`).
+    `size` is (height, width), or a square's side, and `crop` what `fit` does with pictures of another shape. PNG and
+    WebP are lossless; JPEG has `quality` (1-100) and full colour resolution. `channels` is 1, 3 or 4; None takes an
+    array's own, and for files 1 where all are grey, else 3 (alpha is dropped). `pyramid` adds smaller copies of each
+    image (`Recipe`). `labels` is as for `open_source`. The bytes do not depend on `workers`, processes that encode.
+    With the same arguments a killed pack goes on after its last whole shard (those whose images have changed are made
+    again), a finished one is returned as it is, and one whose source has more images than then grows by shards of
+    these. Images that cannot be decoded are an error that names all, or are left out (`skip_bad`).
 
     Each image of `partners`, a source, is packed below the one of `source` that has its name: the dataset's images are
-    2 size x size.
+    twice as high as `size`.
 
     UserError for a source that cannot be read to its end, a `dest` that is being packed to, holds other things or
     cannot be written, and arguments out of range.
@@ -93,7 +96,8 @@ def pack(
     images = open_source(source, labels, without=dest) if partners is None else open_pairs(source, partners, labels)
     high = 1 if partners is None else 2
     copies = tuple(high * height for height in heights(size)) if pyramid else ()
-    recipe = Recipe(size, channels or images.channels or _look(images), image_format, quality, copies, high == 2)
+    channels = channels or images.channels or _look(images)
+    recipe = Recipe(sides(size), channels, image_format, quality, copies, crop, high == 2)
     with_name = None if partners is None else Path(partners).resolve().name
     job = Job(images, dest, recipe, shard_samples, seed, workers, skip_bad, images.facts(workers), labels, with_name)
     arguments = job.arguments()
@@ -168,7 +172,7 @@ def _make(job: Job, old: Index | None, new: NDArray[np.int64]) -> None:
         with atomic_write(dest / ORIGIN) as file:
             np.save(file, np.concatenate([origin, each[new]]), allow_pickle=False)
         recipe = job.recipe
-        image = ImageSpec(recipe.size * (2 if recipe.pairs else 1), recipe.size, recipe.channels, len(names))
+        image = ImageSpec(*recipe.shape, recipe.channels, len(names))
         write_index(dest, image, names, shards, samples, job.arguments(), recipe.pyramid, members, more)
 
 
@@ -229,6 +233,7 @@ def _claimed(job: Job, parts: list[Part], old: Index | None) -> Iterator[None]:
 
 def _same(dest: Path, found: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
     arguments = json.loads(json.dumps(arguments))  # as JSON returns them: a tuple becomes a list
+    found = {"crop": "center", **found}  # there was no choice before
     if differing := [
         f"{name} {found.get(name)!r} there, {value!r} here"
         for name, value in arguments.items()

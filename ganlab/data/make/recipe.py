@@ -5,7 +5,7 @@ import itertools
 import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Literal
@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganlab.data.format.decode import MODES, fit
+from ganlab.data.format.decode import MODES, Crop, fit, sides
 from ganlab.data.make.pairs import each_half
 from ganlab.data.make.sources.base import Source
-from ganlab.types import UserError
+from ganlab.types import UserError, px
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 SUFFIX: dict[ImageFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 SMALLEST = 4
-"""Height of the smallest copy in a pyramid, px."""
+"""Least side of the smallest copy in a pyramid, px."""
 Made = dict[str, bytes] | UserError
 """The members of one image by suffix, or why it cannot be decoded."""
 CHUNK = 8
@@ -33,7 +33,7 @@ CHUNK = 8
 class Recipe:
     """The format of every packed image."""
 
-    size: int
+    size: tuple[int, int]
     """Height and width, px."""
     channels: int
     image_format: ImageFormat
@@ -41,13 +41,15 @@ class Recipe:
     """JPEG quality, 1-100."""
     pyramid: tuple[int, ...] = ()
     """Heights of the smaller copies: all halvings of `size` down to the first."""
+    crop: Crop = "center"
+    """How pictures of another shape are brought to `size`."""
     pairs: bool = False
-    """Pictures are two, one above the other; each is `size` high and wide, and `pyramid` has heights of both."""
+    """Pictures are two, one above the other; each is brought to `size`, and `pyramid` has heights of both."""
 
     def __post_init__(self) -> None:
-        if self.size < 1 or self.channels not in MODES or not 1 <= self.quality <= 100:
+        if min(self.size) < 1 or self.channels not in MODES or not 1 <= self.quality <= 100:
             raise UserError(
-                f"size {self.size}, channels {self.channels}, quality {self.quality}: "
+                f"size {px(*self.size)}, channels {self.channels}, quality {self.quality}: "
                 "give a size from 1, channels 1, 3 or 4 and a quality of 1-100"
             )
         if self.image_format == "jpeg" and self.channels == 4:
@@ -59,7 +61,7 @@ class Recipe:
         A copy is half as high as the one above it: the mean of 2x2 of its pixels, before it was rounded (as the data
         of Karras et al. 2018).
         """
-        fitted = partial(fit, size=self.size, channels=self.channels)
+        fitted = partial(fit, size=self.size, channels=self.channels, crop=self.crop)
         master = each_half(fitted, picture) if self.pairs else fitted(picture)
         suffix = SUFFIX[self.image_format]
         made = {suffix: encode(master, self.image_format, self.quality)}
@@ -70,12 +72,32 @@ class Recipe:
             made[f"r{height:03d}.{suffix}"] = encode(pixels, self.image_format, self.quality)
         return made
 
+    def facts(self) -> dict[str, Any]:
+        """Return what an index says of the format; a square has one number."""
+        facts = {**asdict(self), "size": self.size[0] if len(set(self.size)) == 1 else self.size}
+        del facts["pairs"]
+        return facts
 
-def heights(size: int) -> tuple[int, ...]:
-    """List the heights of the pyramid of images of `size` px; UserError if it cannot be halved down to 4 px."""
-    if size < 2 * SMALLEST or size & (size - 1):
-        raise UserError(f"size {size}: a pyramid needs a power of two from {2 * SMALLEST} px, such as 64 or 256")
-    return tuple(SMALLEST << k for k in range((size // (2 * SMALLEST)).bit_length()))
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of what is packed."""
+        height, width = self.size
+        return (2 * height if self.pairs else height), width
+
+
+def heights(size: int | tuple[int, int]) -> tuple[int, ...]:
+    """List the heights of the pyramid of images of a size: halved until the shorter side is from 4 to 7 px.
+
+    UserError if both sides cannot be halved so often.
+    """
+    height, width = size = sides(size)
+    times = min(size).bit_length() - SMALLEST.bit_length()
+    if times < 1 or height % 2**times or width % 2**times:
+        raise UserError(
+            f"size {px(height, width)}: a pyramid halves it until its shorter side is from {SMALLEST} to "
+            f"{2 * SMALLEST - 1} px; choose a size that can be halved so often, such as 64, 256 or 96x64"
+        )
+    return tuple(height >> k for k in range(times, 0, -1))
 
 
 def halve(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -139,6 +161,17 @@ def _turns(ends: list[Connection], chunks: list[NDArray[np.int64]]) -> Iterator[
         yield made
 
 
+def _make(recipe: Recipe, source: Source, i: int) -> dict[str, bytes]:
+    """Make the members of one image; UserError names one that its crop refuses."""
+    picture = source.image(i)
+    try:
+        return recipe.members(picture)
+    except ValueError as error:
+        raise UserError(
+            f"{source.describe(i)}: {error}; leave it out, or write --crop center (cut it) or --crop fit (pad it)"
+        ) from error
+
+
 def _work(parent: Connection, recipe: Recipe, source: Source) -> None:
     """Encode what the parent sends until it ends or is killed."""
     with suppress(EOFError, OSError, KeyboardInterrupt):
@@ -152,3 +185,7 @@ def _made(recipe: Recipe, source: Source, i: int) -> Made:
         return recipe.members(source.image(i))
     except UserError as error:
         return error
+    except ValueError as error:  # its crop refuses its shape
+        return UserError(
+            f"{source.describe(i)}: {error}; leave it out, or write --crop center (cut it) or --crop fit (pad it)"
+        )

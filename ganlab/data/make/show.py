@@ -11,6 +11,7 @@ from ganlab.data.format.shards import Index
 from ganlab.data.make.account import FIRST, lines_of
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.location import parse, redact
+from ganlab.pictures.captions import beside, captions_of
 from ganlab.pictures.tiles import save_png, tile
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
@@ -99,6 +100,8 @@ def draw_sheet(index: Index, read: Callable[[int], NDArray[np.uint8]], path: Pat
         chosen = list(range(min(SHEET_SAMPLES, len(index))))
         columns = SHEET_COLUMNS
     picture = tile(np.stack([_cell(index.image, read, i) for i in chosen]), columns, FRAME)
+    if index.image.classes:
+        picture = beside(picture, captions_of(index.image.class_names, range(rows)))
     picture.thumbnail((SHEET_PIXELS, SHEET_PIXELS))
     try:
         save_png(picture, path)

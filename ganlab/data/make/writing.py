@@ -17,7 +17,7 @@ from ganlab.files import atomic_write, sha256_of
 from ganlab.progress import Progress
 from ganlab.types import UserError
 
-CANNOT = "cannot be decoded"
+CANNOT = "cannot be packed"
 """Why `skip_bad` leaves an image out."""
 NAMED_AT_MOST = 20
 """Largest number of broken images that a message or an account names."""
@@ -85,7 +85,7 @@ def write(
         more = f"\n  and {len(bad) - NAMED_AT_MOST:,} more" if len(bad) > NAMED_AT_MOST else ""
         lines = "".join(f"\n  {str(error).removesuffix(MEND)}" for error in bad[:NAMED_AT_MOST])
         raise UserError(
-            f"{len(bad):,} of {total:,} pictures cannot be decoded:{lines}{more}\nmend them and run the same command, "
+            f"{len(bad):,} of {total:,} pictures cannot be packed:{lines}{more}\nmend them and run the same command, "
             "which then makes only the missing shards; or remove them, or leave them out with --skip-bad"
         )
     return shards, np.concatenate(samples), np.concatenate(members)

@@ -149,7 +149,7 @@ class ShardDataset(Dataset):
                 raise ValueError(f"the shard ends after {len(data):,} of its {size:,} bytes")
             if self.index.shards[number].sha256 and (found := isal_zlib.crc32(data)) != crc32:
                 raise ValueError(f"its crc32 is {found:08x}, the index says {crc32:08x}")
-            decode_into(data, out, self.index.stored(out.shape[0]), self.max_pixels)
+            decode_into(data, out, self.index.stored(out.shape[0]), self.max_pixels, self.index.crop)
         except ValueError as error:
             name = self.store.read(number, max(0, offset - HEADER), 100).split(b"\0")[0].decode(errors="replace")
             raise BadSampleError(BadSample(sample, self.store.place(number), name, offset, str(error))) from error
