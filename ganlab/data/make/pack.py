@@ -83,6 +83,7 @@ def pack(
     """
     if min(shard_samples, workers) < 1 or seed < 0:
         raise UserError(f"shard_samples {shard_samples}, workers {workers}, seed {seed}: give them from 1, 1 and 0")
+    dest = dest.expanduser()
     images = open_source(source, labels, without=dest)
     recipe = Recipe(
         size, channels or images.channels or _look(images), image_format, quality, heights(size) if pyramid else ()
