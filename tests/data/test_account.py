@@ -220,6 +220,18 @@ def members(suffix, *images):
             ["classes without an image: 1 (1)"],
         ),
         ([("a.png", PNG), ("a.txt", b"a cat")], 1, (), ["left out: 1 (not an image (.txt)): a.txt"]),
+        (
+            [*members("png", "0", "._0"), ("0.cls", b"0"), ("._0.cls", b"\0")],
+            *(1, ("0",), ["left out: 2 (hidden): ._0.png, ._0.cls"]),
+        ),
+        (
+            [
+                (f"{i}.{suffix}", PNG if suffix == "png" else b"id%d" % i)
+                for i in range(101)
+                for suffix in ("png", "cls")
+            ],
+            *(101, tuple(sorted(f"id{i}" for i in range(101))), ["note: 101 classes for a total of 101: if they are"]),
+        ),
     ],
 )
 def test_tars_are_packed_and_indexed_by_the_same_rules(tmp_path, verb, files, count, names, lines):

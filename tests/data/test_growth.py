@@ -9,6 +9,7 @@ from ganlab.data.make import pack as packing
 from ganlab.data.make.check import check
 from ganlab.data.make.pack import pack
 from ganlab.data.read.dataset import ShardDataset
+from ganlab.experiment.checks import check_growth
 from ganlab.types import UserError
 
 OPTIONS = {"size": 4, "shard_samples": 4, "pyramid": False}
@@ -93,3 +94,16 @@ def test_growth_that_was_cut_short_goes_on(source, tmp_path, step, monkeypatch):
     found = pack(source, dest, **OPTIONS)
     assert len(found) == len(expected) + 1 and colours(dest)[:10] == before and check(dest).problems == []
     assert found.earlier == expected.earlier
+
+
+def test_a_run_goes_on_with_the_old_shards_or_takes_the_new(source, tmp_path):
+    dest = tmp_path / "d"
+    before = pack(source, dest, **OPTIONS).fingerprint
+    add(source, "dog/20.png")
+    index = pack(source, dest, **OPTIONS)
+    with pytest.raises(UserError, match="has grown by 1 shards since the checkpoint; go on with the old ones") as error:
+        check_growth(str(dest), index, before, ["model.*"])
+    old = next(word.rstrip(",") for word in str(error.value).split() if word.startswith("data.url="))
+    assert ShardDataset(old.removeprefix("data.url=")).index.fingerprint == before
+    check_growth(str(dest), index, before, ["data.fingerprint"])
+    check_growth(str(dest), index, index.fingerprint, [])

@@ -111,7 +111,7 @@ def together(images: list[Images], place: str, labels: str | None, account: Acco
 def _destination(place: Location, out: Path | None) -> Path:
     if place.scheme and out is None:
         raise UserError(f"{place}: nothing can be written there; name a folder for the index with --out FOLDER")
-    dest = out if out is not None else Path(place.base)
+    dest = out.expanduser() if out is not None else Path(place.base)
     if (dest / "index.json").exists():
         raise UserError(f"{dest}: has an index.json; delete it to index again, or name another folder with --out")
     return dest

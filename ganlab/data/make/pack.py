@@ -93,6 +93,7 @@ def pack(
     """
     if min(shard_samples, workers) < 1 or seed < 0:
         raise UserError(f"shard_samples {shard_samples}, workers {workers}, seed {seed}: give them from 1, 1 and 0")
+    dest = dest.expanduser()
     images = open_source(source, labels, without=dest) if partners is None else open_pairs(source, partners, labels)
     high = 1 if partners is None else 2
     copies = tuple(high * height for height in heights(size)) if pyramid else ()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ganlab.data.format.decode import decode
 from ganlab.data.format.shards import VECTORS, Index, Shard, read_json, write_index
-from ganlab.data.format.tars import REMEDY, Contents, walk
+from ganlab.data.format.tars import REMEDY, Contents, is_shard, walk
 from ganlab.files import sha256_of
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError
@@ -27,7 +27,7 @@ def repair(folder: Path) -> list[str]:
     The shards are only read, and every image is decoded. UserError where they are not whole: a pack that has not been
     finished, a shard that the index has and the folder has not, one that has changed since, images of unlike sizes.
     """
-    paths = sorted(folder.glob("*.tar"))
+    paths = sorted(path for path in folder.glob("*.tar") if is_shard(path.name))
     if not paths:
         raise UserError(f"{folder}: no folder of this machine that holds shards to make an index of")
     if (folder / "pack.json").exists():

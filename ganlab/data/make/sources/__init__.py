@@ -56,7 +56,7 @@ def _open_path(path: Path, labels: str | None, without: Path | None) -> Source:
         return open_tars(path, tars, labels)
     if path.is_dir():
         tars = sorted(file for file in path.iterdir() if is_shard(file.name))
-        if tars and ((path / "index.json").exists() or not _has_images(path, without)):
+        if tars and ((path / "samples.npy").exists() or not _has_images(path, without)):
             return open_tars(path, tars, labels)
         if (path / "data.mdb").exists():
             return open_lmdb(path)

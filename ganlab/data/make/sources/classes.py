@@ -15,6 +15,8 @@ NONE = "none"
 """Value of `--labels` for no classes."""
 NUMBERS = 1000
 """Numbers up to this one are classes even where most of them have no image; beyond, sparse ones are identifiers."""
+MANY = 100
+"""So many classes are doubted if few images have the same one."""
 LISTED = 'its dataset.json is {"labels": [["name", class], ...]} or {"labels": null}'
 
 
@@ -40,6 +42,7 @@ def numbered(place: object, values: Sequence[Any], account: Account, names: Sequ
         raise UserError(f"{place}: some classes are numbers, others names ({given[0]}, {given[-1]}); give one kind")
     if not given:
         return Classes()
+    _doubt(len(given), len(values), account)
     if kinds == {int} and given[-1] < max(NUMBERS, 10 * len(given)):
         if names is not None and len(names) <= given[-1]:
             raise UserError(f"{place}: {len(names)} class_names, but a label {given[-1]}; name every class")
@@ -82,10 +85,19 @@ def by_folder(place: object, names: Sequence[str], account: Account, *, wrapped:
         account.labels = "none: no sub-folder for each class, no list of labels (dataset.json)"
         return Classes()
     account.labels = "the names of the sub-folders"
+    _doubt(len(number), len(names), account)
     given = sorted(number)
     ranks = np.empty(len(given), np.int32)
     ranks[[number[folder] for folder in given]] = np.arange(len(given))
     return Classes(ranks[folders], tuple(map(printable, given)))
+
+
+def _doubt(classes: int, images: int, account: Account) -> None:
+    """Say where there are hardly more images than classes: the name of one image is no class."""
+    if classes > max(MANY, images // 2):
+        account.notes.append(
+            f"{classes:,} classes for a total of {images:,}: if they are identifiers, leave them out with --labels none"
+        )
 
 
 def by_list(place: str, where: str, text: bytes, names: Sequence[str], account: Account) -> Classes:

@@ -24,8 +24,14 @@ UNREAD = (
     ".hdr",
 )
 """Images that other programs write and nothing here reads."""
+HIDDEN = "hidden"
 KNOWN = MimeTypes()
 """Python's own table of suffixes, not that of this machine."""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file, or a folder that it is in, is hidden: ._x.jpg holds attributes, not an image."""
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
 def why_not(name: str, head: Callable[[], bytes] | None) -> str:
@@ -35,8 +41,8 @@ def why_not(name: str, head: Callable[[], bytes] | None) -> str:
     """
     path = PurePosixPath(name)
     suffix = path.suffix.lower()
-    if any(part.startswith((".", "__MACOSX")) for part in path.parts):  # ._x.jpg holds attributes, not an image
-        return "hidden"
+    if is_hidden(name):
+        return HIDDEN
     if suffix in suffixes():
         return ""
     if suffix in HEIF_SUFFIXES:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ganlab.data.format.pictures import HEAD
 from ganlab.data.format.tars import LEVEL, members_in
 from ganlab.data.make.account import Account
-from ganlab.data.make.sources.kinds import why_not
+from ganlab.data.make.sources.kinds import HIDDEN, is_hidden, why_not
 from ganlab.data.make.sources.names import Names
 from ganlab.types import UserError
 
@@ -52,7 +52,9 @@ def images_of(
         name = member.name
         extension = f".{suffix.rpartition('.')[2]}" if suffix else ""
         stem = name.removesuffix(extension)
-        if extension == (".cls" if field is None else ".json"):
+        if is_hidden(name):
+            account.leave(HIDDEN, name)
+        elif extension == (".cls" if field is None else ".json"):
             if stem in classes:
                 raise UserError(f"{tar}: member {name}: a second class for key {stem}")
             classes[stem] = _class(tar, member, read()) if field is None else _field(tar, member, read(), field)

@@ -95,6 +95,7 @@ def classes_in(
 
 def _names_in(folder: Path) -> list[str] | None:
     """Return the names of the classes that the index of packed shards holds."""
+    folder = folder if folder.is_dir() else folder.parent
     with suppress(OSError, ValueError, KeyError, TypeError):
         return list(map(str, json.loads((folder / "index.json").read_bytes())["class_names"])) or None
     return None
