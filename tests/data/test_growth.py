@@ -100,10 +100,11 @@ def test_a_run_goes_on_with_the_old_shards_or_takes_the_new(source, tmp_path):
     dest = tmp_path / "d"
     before = pack(source, dest, **OPTIONS).fingerprint
     add(source, "dog/20.png")
-    index = pack(source, dest, **OPTIONS)
+    pack(source, dest, **OPTIONS)
+    dataset = ShardDataset(dest)
     with pytest.raises(UserError, match="has grown by 1 shards since the checkpoint; go on with the old ones") as error:
-        check_growth(str(dest), index, before, ["model.*"])
+        check_growth(str(dest), dataset, before, ["model.*"])
     old = next(word.rstrip(",") for word in str(error.value).split() if word.startswith("data.url="))
     assert ShardDataset(old.removeprefix("data.url=")).index.fingerprint == before
-    check_growth(str(dest), index, before, ["data.fingerprint"])
-    check_growth(str(dest), index, index.fingerprint, [])
+    check_growth(str(dest), dataset, before, ["data.fingerprint"])
+    check_growth(str(dest), dataset, dataset.fingerprint, [])
