@@ -53,7 +53,8 @@ class SpectralNorm(nn.Module):
         matrix = as_matrix(weight.detach(), transposed)
         self.register_buffer("u", F.normalize(torch.randn_like(matrix[:, 0]), dim=0, eps=EPS))
         self.register_buffer("v", F.normalize(torch.randn_like(matrix[0]), dim=0, eps=EPS))
-        self.iterate(weight, ITERATIONS_AT_START)
+        if not weight.is_meta:  # a model that is only shown has no values, and operators without them take seconds
+            self.iterate(weight, ITERATIONS_AT_START)
 
     @torch.no_grad()
     def iterate(self, weight: Tensor, times: int = 1) -> None:
