@@ -75,7 +75,7 @@ def test_a_run_stopped_in_fades_and_at_their_ends_goes_on_bit_for_bit(config: Pa
             dict(jobs.tensors({key: checkpoint(folder, stop)[key] for key in ("state_dict", "optimizer_states")}))
             for folder in (run, whole)
         )
-        assert one.keys() == two.keys() and len(one) > 90
+        assert one.keys() == two.keys() and len(one) > 80
         for name, tensor in one.items():
             assert torch.equal(tensor, two[name]), (stop, name)
         assert not any("alpha" in name for name in one)  # growth is the clock's
