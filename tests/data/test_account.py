@@ -328,9 +328,9 @@ def test_removing_broken_images_cures_a_pack(tmp_path):
 
 def test_one_coloured_image_among_many_grey_ones(tmp_path):
     grey = encoded(np.zeros((2, 2), np.uint8))
-    write(tmp_path, {f"{i:03}.png": grey for i in range(200)})
+    write(tmp_path, {f"{i:03}.png": grey for i in range(80)})
     assert pack(tmp_path, tmp_path / "grey", size=2).image.channels == 1
-    write(tmp_path, {"101.png": encoded(np.zeros((2, 2, 3), np.uint8))})
+    write(tmp_path, {"041.png": encoded(np.zeros((2, 2, 3), np.uint8))})
     assert pack(tmp_path, tmp_path / "coloured", size=2).image.channels == 3
 
 
@@ -350,3 +350,12 @@ def test_names_that_are_not_utf_8_can_be_printed(tmp_path):
     with pytest.raises(UserError, match=r"s/caf\ufffd\.png: cannot be decoded") as error:
         pack(tmp_path / "s", tmp_path / "d", size=4)
     str(error.value).encode()
+
+
+def test_broken_images_of_an_index_are_named_and_the_others_shown(tmp_path):
+    write_tar(tmp_path / "a.tar", ("0.jpg", b"<html>"), ("1.png", PNG))
+    found = index(str(tmp_path / "a.tar"), size=4)
+    assert found.account["notes"] == ["bad samples, which cannot be decoded: a.tar/0.jpg"]
+    lines = list(describe(tmp_path))
+    assert any("by channel, of 1 images" in line for line in lines)
+    assert any("0.jpg at byte 512: cannot be decoded: cannot identify its format" in line for line in lines)

@@ -5,7 +5,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 FORMATS = (
     *("PNG", "JPEG", "WEBP", "AVIF", "JPEG2000", "TIFF", "GIF", "BMP", "DIB", "PPM", "PSD", "QOI", "SGI"),
@@ -73,7 +73,10 @@ def open_picture(file: Any) -> Image.Image:
         raise OSError("an empty file")
     if is_heif(head) and not reads_heif():
         raise OSError(NEEDS_HEIF)
-    return Image.open(file, formats=[*FORMATS, *(["HEIF"] if reads_heif() else [])])
+    try:
+        return Image.open(file, formats=[*FORMATS, *(["HEIF"] if reads_heif() else [])])
+    except UnidentifiedImageError:
+        raise OSError("cannot identify its format: no image, or of a format that is not read") from None
 
 
 def has_more(picture: Image.Image) -> bool:

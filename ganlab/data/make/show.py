@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlab.data.format.faults import BadSampleError
 from ganlab.data.format.shards import Index
 from ganlab.data.make.account import FIRST, lines_of
 from ganlab.data.read.dataset import ShardDataset
@@ -51,8 +53,10 @@ def describe(url: str | Path, contact_sheet: Path | None = None) -> Iterator[str
                 f"{sizes.sum(dtype=np.int64) / 1e6:,.1f} MB"
             )
         looked_at = min(LOOKED_AT, len(index))
-        mean, deviation = _moments(read, looked_at)
-        yield f"mean {_numbers(mean)}, deviation {_numbers(deviation)} of 255, by channel, of {looked_at:,} images"
+        mean, deviation, bad = _moments(read, looked_at)
+        good = looked_at - len(bad)
+        yield f"mean {_numbers(mean)}, deviation {_numbers(deviation)} of 255, by channel, of {good:,} images"
+        yield from map(str, bad[:FIRST])
         yield f"contact sheet: {sheet}"
     finally:
         dataset.close()
@@ -119,16 +123,23 @@ def _cell(image: ImageSpec, read: Callable[[int], NDArray[np.uint8]], i: int | N
     return np.full((image.height, image.width, image.channels), 255, np.uint8)
 
 
-def _moments(read: Callable[[int], NDArray[np.uint8]], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each channel [c] over the first `count` images."""
-    sums = []
+def _moments(
+    read: Callable[[int], NDArray[np.uint8]], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[UserError]]:
+    """Mean and standard deviation of each channel [c] over the first `count` images; and what is wrong with some."""
+    sums, bad = list[Any](), list[UserError]()
     with Progress("looking", count) as progress:
         for i in range(count):
-            pixels = read(i).astype(np.float64)  # h w c
-            sums.append((pixels.mean((0, 1)), (pixels**2).mean((0, 1))))
+            try:
+                pixels = read(i).astype(np.float64)  # h w c
+                sums.append((pixels.mean((0, 1)), (pixels**2).mean((0, 1))))
+            except BadSampleError as error:
+                bad.append(error)
             progress.update(1)
+    if not sums:
+        raise bad[0]
     mean, square = np.mean(sums, 0)
-    return mean, np.sqrt(square - mean**2)
+    return mean, np.sqrt(square - mean**2), bad
 
 
 def _numbers(values: NDArray[np.float64]) -> str:
