@@ -26,11 +26,12 @@ from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat, state_of
+from ganlab.evaluation.images import open_images
 from ganlab.experiment.build import build_model, open_dataset, open_other
 from ganlab.experiment.checks import with_facts
 from ganlab.experiment.config import load
 from ganlab.experiment.frame import FREE_ON_RESUME
-from ganlab.types import ImageSpec, Latents
+from ganlab.types import ImageSpec, Latents, UserError
 
 ADAM = partial(Adam, lr=1e-2, betas=(0.5, 0.99))
 
@@ -60,7 +61,7 @@ class Scorer(nn.Module):
         self.layers = nn.Sequential(nn.Linear(inputs, 8), nn.Softplus(), nn.Linear(8, 1))
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self.layers(torch.cat([each.flatten(1).float() for each in inputs if each is not None], 1))[:, 0]
+        return self.layers(torch.cat([each.flatten(1).to(inputs[0].dtype) for each in inputs], 1))[:, 0]
 
 
 class PointScorer(Scorer):
@@ -190,3 +191,16 @@ def test_other_data_are_another_run(config, tmp_path, url):
     said = runs.refused("train", config, *TRUST, "data.other=null", f"run={tmp_path / 'none'}")
     assert said.startswith("batch.other: this step has none, only real, labels, vectors, latents")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("config", ["beside"], indirect=True)
+def test_reals_of_an_evaluation_are_those_that_the_game_sees(config, url):
+    """Crops of the run's own data, whole images of others; toys, but not points."""
+    data = load(config, (), None, TRUST[1:]).data
+    own, same, others = open_images(data.url, None, data), open_images(data.url, None, data), open_images(str(url), 7)
+    assert own.block(0)[0].shape == (40, 1, 12, 12) and torch.equal(own.block(0)[0], same.block(0)[0])
+    assert others.block(0)[0].shape == (7, 1, 16, 16) and own.fingerprint != others.fingerprint
+    digits = open_images("toy:digits?size=10&channels=1", 3, data)
+    assert digits.block(0)[0].shape == (3, 1, 10, 10) and digits.classes == 10
+    with pytest.raises(UserError, match="holds points, which these metrics do not measure"):
+        open_images("toy:ring", 3, data).block(0)
