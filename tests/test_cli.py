@@ -64,7 +64,11 @@ def unindexed(tmp_path_factory):
 
 MISTAKES = {
     "wrong key": (["train.bath=1"], {}, "tiny.yaml: 1 complaint\n  train.bath: unknown key; did you mean 'batch'?"),
-    "wrong type": (["train.batch=1e1"], {}, "tiny.yaml: 1 complaint\n  train.batch: 10.0 is not int or null; write 10"),
+    "wrong type": (
+        ["train.batch=1e1"],
+        {},
+        "tiny.yaml: 1 complaint\n  train.batch: 10.0 is not a whole number or null; write 10",
+    ),
     "no data": (
         ["data.url=none/here"],
         {},
@@ -161,9 +165,9 @@ def test_a_checkpoint_of_another_config_is_told_key_by_key(finished):
     assert runs.refused("train", config, *other) == (
         f"{finished}/checkpoints/nimg-000000000480.ckpt: is of another config:\n"
         "  model.width: 8 in the checkpoint, 16 now\n"
-        "  model.regularizers.r1._target_: 'ganlab.regularizers.R1' in the checkpoint, None now\n"
-        "  model.regularizers.r1.weight: 0.5 in the checkpoint, None now\n"
-        "  model.regularizers.r1.every: 1 in the checkpoint, None now\n"
+        "  model.regularizers.r1._target_: 'ganlab.regularizers.R1' in the checkpoint, null now\n"
+        "  model.regularizers.r1.weight: 0.5 in the checkpoint, null now\n"
+        "  model.regularizers.r1.every: 1 in the checkpoint, null now\n"
         "  seed: 0 in the checkpoint, 1 now\n"
         "name another folder with run=PATH, or allow a change with --allow-change model.width\n"
     )

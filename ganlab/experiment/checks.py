@@ -16,6 +16,7 @@ from ganlab.engine.optimizers import make_optimizer, scheduled
 from ganlab.experiment.build import on_gpu
 from ganlab.experiment.config import differences, saved_values
 from ganlab.experiment.frame import FREE_ON_RESUME, Config
+from ganlab.experiment.words import shown
 from ganlab.layers.batchnorm import Standardization
 from ganlab.types import ImageSpec, UserError
 
@@ -159,7 +160,9 @@ def check_resume(
         if not FREE_ON_RESUME.match(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in allow_change)
     }
     if changed:
-        lines = "".join(f"\n  {key}: {old!r} in the checkpoint, {new!r} now" for key, (old, new) in changed.items())
+        lines = "".join(
+            f"\n  {key}: {shown(old)} in the checkpoint, {shown(new)} now" for key, (old, new) in changed.items()
+        )
         raise UserError(
             f"{path}: is of another config:{lines}\n"
             f"name another folder with run=PATH, or allow a change with --allow-change {next(iter(changed))}"
