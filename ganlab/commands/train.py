@@ -44,7 +44,7 @@ from ganlab.experiment.checks import (
     check_shapes,
     check_shard,
 )
-from ganlab.experiment.folder import make_run_folder
+from ganlab.experiment.folder import fill, locked
 from ganlab.experiment.frame import Config
 from ganlab.experiment.launch import join, open_group
 from ganlab.experiment.limits import Work
@@ -113,7 +113,9 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
     device = open_group(config.machine)
     with Heartbeat(float(config.machine.timeout_seconds)):
         events = Events(Path(config.run) / "events.jsonl")
-        return start(Run(config, data, judge, works, device, events, allow_change), model)
+        run = Run(config, data, judge, works, device, events, allow_change)
+        with locked(run.folder):
+            return start(run, model)
 
 
 def start(run: Run, model: Game) -> int:
@@ -124,7 +126,7 @@ def start(run: Run, model: Game) -> int:
     if choice is not None and choice.nimg >= config.total_nimg and not owes:
         print_done(run.folder, f"already done: {choice.nimg:,} images; for more set train.total_nimg above that")
         return 0
-    make_run_folder(run.folder, run.config)
+    fill(run.folder, run.config)
     run.events.add("resume" if choice else "start", choice.nimg if choice else 0, choice.attempt if choice else 0)
     while True:
         try:

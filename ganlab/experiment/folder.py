@@ -1,21 +1,46 @@
-"""The folder of a run, made after every check has passed."""
+"""The folder of a run: held by one process, filled after every check has passed, and where its relative paths begin."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ganlab import distributed
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.frame import Config
 from ganlab.files import atomic_write
+from ganlab.locks import held
 from ganlab.types import UserError
 
 
-def make_run_folder(run: Path, config: Config) -> None:
-    """Make the folder and write the resolved config into it."""
-    try:
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Make the folder, and keep other runs out of it; `UserError` on all ranks if one is there or it cannot be."""
+    with ExitStack() as stack:
+
+        def hold() -> None:
+            with writing(run):
+                run.mkdir(parents=True, exist_ok=True)
+                remedy = "wait until it ends, stop it, or name another folder with run=PATH"
+                stack.enter_context(held(run / "lock", str(run), remedy))
+
+        distributed.decide(hold)
+        yield
+
+
+def fill(run: Path, config: Config) -> None:
+    """Make the folders inside of it, and write the resolved config."""
+    with writing(run):
         for name in ("checkpoints", "samples", "wandb"):
             (run / name).mkdir(parents=True, exist_ok=True)
         if distributed.rank() == 0:
             with atomic_write(run / "config.yaml") as file:
                 file.write(to_yaml(config).encode())
+
+
+@contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """Report what cannot be written."""
+    try:
+        yield
     except OSError as error:
         raise UserError(f"{run}: cannot write there: {error.strerror}; name another folder with run=PATH") from None
