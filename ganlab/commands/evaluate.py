@@ -18,7 +18,7 @@ from ganlab.evaluation.protocol import circumstances
 from ganlab.evaluation.results import best, error, read
 from ganlab.experiment.checkpoints import GENERATOR
 from ganlab.experiment.frame import Config, Data, Machine
-from ganlab.experiment.launch import join
+from ganlab.experiment.launch import join, meeting
 from ganlab.experiment.records import append
 from ganlab.types import UserError
 
@@ -137,7 +137,8 @@ def group() -> Iterator[torch.device]:
     if cuda:
         torch.cuda.set_device(device)
     if distributed.world_size() > 1:
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+        with meeting():
+            dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield device
     finally:

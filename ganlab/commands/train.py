@@ -49,10 +49,8 @@ from ganlab.experiment.frame import Config
 from ganlab.experiment.launch import join, open_group
 from ganlab.experiment.limits import Work
 from ganlab.experiment.records import CUT, Events, cut_after
+from ganlab.stopping import STOPPED_BY_SIGNAL
 from ganlab.types import UserError
-
-STOPPED_BY_SIGNAL = 75
-"""Exit code of a run that a signal stopped and that saved a checkpoint: run the same command again."""
 
 
 @dataclass(frozen=True)

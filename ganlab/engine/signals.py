@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -10,8 +11,7 @@ import torch
 import torch.distributed as dist
 
 from ganlab import distributed
-
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+from ganlab.stopping import heeded
 
 POLL_SECONDS = 1.0
 """Target seconds between two polls of the other ranks' signals: a poll is a reduction and, on a GPU, a sync."""
@@ -31,10 +31,14 @@ class Signals:
         self.steps, self.every = 0, 1
         self.polled = time.monotonic()
         self.before: dict[signal.Signals, Any] = {}
+        self.terminals: list[int] = []
+        self.wakeup = -1
 
     def __enter__(self) -> None:
         """Install the handlers."""
-        self.before = {number: signal.signal(number, self._note) for number in STOPPING}
+        self.terminals = [stream for stream in (1, 2) if os.isatty(stream)]
+        self.wakeup = signal.set_wakeup_fd(-1)
+        self.before = {number: signal.signal(number, self._note) for number in heeded()}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -42,6 +46,7 @@ class Signals:
         """Restore the previous handlers."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self.wakeup)
 
     def agreed(self, device: torch.device) -> int:
         """Return the signal to stop for, 0 for none: the same on all ranks, which must call this after every round.
@@ -64,3 +69,7 @@ class Signals:
         if self.number:
             os._exit(128 + number)
         self.number = number
+        if number == signal.SIGHUP and self.terminals:  # writing to a terminal that is gone would be an error
+            with Path(os.devnull).open("w") as nowhere:
+                for stream in self.terminals:
+                    os.dup2(nowhere.fileno(), stream)

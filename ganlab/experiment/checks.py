@@ -15,6 +15,7 @@ from ganlab.engine.game import Game
 from ganlab.engine.optimizers import make_optimizer, scheduled
 from ganlab.experiment.build import on_gpu
 from ganlab.experiment.config import differences, saved_values
+from ganlab.experiment.former import RENAMED
 from ganlab.experiment.frame import FREE_ON_RESUME, Config
 from ganlab.experiment.words import shown
 from ganlab.layers.batchnorm import Standardization
@@ -154,10 +155,11 @@ def check_resume(
             (config.as_dict(), fingerprint),
         )
     )
+    allowed = [*allow_change, *(new for old, new in RENAMED.items() if f"model.{old}" in allow_change)]
     changed = {
         key: values
         for key, values in differences(before, now).items()
-        if not FREE_ON_RESUME.match(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in allow_change)
+        if not FREE_ON_RESUME.match(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in allowed)
     }
     if changed:
         lines = "".join(
