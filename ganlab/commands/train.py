@@ -162,7 +162,7 @@ def go_on(run: Run, model: Game, choice: Choice | None) -> int:
         for name in CUT:
             cut_after(model.clock.nimg, run.folder / name)
     tracker = make_tracker(run) if distributed.rank() == 0 else None
-    signals = Signals()
+    signals = Signals(is_new=choice is None)
     tasks, saving = make_tasks(run, tracker, signals)
     batches = run.data.loader(model, run.device)
     try:
@@ -192,6 +192,7 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
         every=every.tick_nimg,
         checkpoint_every=every.checkpoint_every_nimg,
         total_nimg=every.total_nimg,
+        signals=signals,
         skip=every.on_not_finite == "skip",
         tracker=tracker,
         events=run.events,
@@ -204,6 +205,7 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
     saving = Checkpoints(
         folder / "checkpoints",
         every=every.checkpoint_every_nimg,
+        signals=signals,
         writer=writer,
         ticks=ticks,
         about={"config": config.as_dict(), "fingerprint": run.data.index.fingerprint},
@@ -221,7 +223,9 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
                 signals=signals,
             )
         )
-    showing = SampleGrids(folder / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker)
+    showing = SampleGrids(
+        folder / "samples", every=every.sample_every_nimg, signals=signals, seed=config.seed, tracker=tracker
+    )
     return [*measuring, saving, *judging, showing], saving
 
 
