@@ -44,7 +44,7 @@ from ganlab.experiment.checks import (
     check_shapes,
     check_shard,
 )
-from ganlab.experiment.folder import fill, locked
+from ganlab.experiment.folder import as_begun, fill, locked
 from ganlab.experiment.frame import Config
 from ganlab.experiment.launch import join, open_group
 from ganlab.experiment.limits import Work
@@ -95,6 +95,7 @@ def train_on(dataset: ShardDataset, config: Config, allow_change: Sequence[str])
         threads=config.machine.decode_threads,
         mirror=config.data.mirror,
     )
+    config = as_begun(config, allow_change)
     config = replace(config, data=replace(config.data, image=agreed_image(config, data.image)))
     check_device(config)
     model = build_model(config)

@@ -1,11 +1,15 @@
 """The folder of a run: held by one process, filled after every check has passed, and where its relative paths begin."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 from ganlab import distributed
-from ganlab.experiment.config import to_yaml
+from ganlab.experiment.checkpoints import found
+from ganlab.experiment.config import from_yaml, to_yaml
+from ganlab.experiment.former import AVERAGE, with_average_of
 from ganlab.experiment.frame import Config
 from ganlab.files import atomic_write
 from ganlab.locks import held
@@ -35,6 +39,18 @@ def fill(run: Path, config: Config) -> None:
         if distributed.rank() == 0:
             with atomic_write(run / "config.yaml") as file:
                 file.write(to_yaml(config).encode())
+
+
+def as_begun(config: Config, allow_change: Sequence[str]) -> Config:
+    """Return the config with what a run that resumes keeps, although its default has changed since it began."""
+    run = Path(config.run)
+    if not found(run / "checkpoints") or any(fnmatch(f"model.{AVERAGE}", pattern) for pattern in allow_change):
+        return config
+    try:
+        before = from_yaml(run / "config.yaml", config.trust).model
+    except UserError:  # the checkpoint's config is compared later, and says what is wrong
+        return config
+    return replace(config, model=with_average_of(before, config.model))
 
 
 @contextmanager
