@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ganlab import distributed
 from ganlab.data import ShardDataset
+from ganlab.data.read.location import parse
 from ganlab.engine.game import Game
 from ganlab.experiment import limits
 from ganlab.experiment.build import build_model, count_work, on_gpu, open_dataset, set_arithmetic, speed_up
@@ -17,6 +18,7 @@ from ganlab.experiment.checks import agreed_image, check_batch, check_device, ch
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.frame import Config
 from ganlab.experiment.limits import examples, without_numbers
+from ganlab.experiment.machines import remember, tell_time
 
 SECONDS = 10.0
 """Duration of the timed steps."""
@@ -40,13 +42,16 @@ def show(config: Config, time: bool = False) -> Iterator[str]:
     yield f"# images: {image}, {f'{samples:,} of them' if samples else 'as declared: no data found'}\n"
     yield from tables(model)
     yield plan(config, model, samples)
+    if not time and (line := tell_time(config, model)):
+        yield line
     if time:
         yield from timing(config)
 
 
 def found_dataset(config: Config) -> ShardDataset | None:
     """Open the images; None if they are absent and the config declares `data.image`."""
-    absent = "://" not in config.data.url and not Path(config.data.url).exists()
+    place, _ = parse(config.data.url)
+    absent = not place.scheme and not Path(place.base).exists()
     return None if absent and config.data.image is not None else open_dataset(config)
 
 
@@ -155,6 +160,7 @@ def timing(config: Config) -> Iterator[str]:
     model.to(device).configure_optimizers()
     row = limits.time_rounds(model, phase, batch, SECONDS)
     row["share"] = row["images_per_second"] / limit
+    remember(rates, device, precision, row["share"])
     yield f"measured    {batch} images a step: {limits.tell_share(model, work, rates, row, processes=1)}"
 
 

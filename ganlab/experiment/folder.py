@@ -53,6 +53,36 @@ def as_begun(config: Config, allow_change: Sequence[str]) -> Config:
     return replace(config, model=with_average_of(before, config.model))
 
 
+def from_anywhere(config: Config, run: Path) -> Config:
+    """Return the config of a run's folder with relative paths of data and extractor as the run meant them.
+
+    They begin where the run's own path did: at the part of the folder's path before what its config calls it. Paths
+    that lead nowhere from there are unchanged, as all are if the folder was renamed.
+    """
+    called, here = Path(config.run).parts, run.resolve().parts
+    if Path(config.run).is_absolute() or not called or here[-len(called) :] != called:
+        return config
+    root, evaluation = Path(*here[: -len(called)]), config.evaluation
+    extractor = evaluation.extractor
+    if isinstance(extractor, dict) and isinstance(extractor.get("path"), str):
+        extractor = {**extractor, "path": below(root, extractor["path"])}
+    data = None if evaluation.data is None else below(root, evaluation.data)
+    return replace(
+        config,
+        data=replace(config.data, url=below(root, config.data.url)),
+        evaluation=replace(evaluation, data=data, extractor=extractor),
+    )
+
+
+def below(root: Path, place: str) -> str:
+    """Return a path, or a list of them, from `root` on if it is there; else, and a URL, as it is."""
+    pieces = [place] if "{" in place else place.split(",")
+    moved = [str(root / piece) for piece in pieces]
+    first = Path(moved[0].partition("{")[0])
+    there = first.exists() or ("{" in place and first.parent.exists())
+    return ",".join(moved) if there and "://" not in place else place
+
+
 @contextmanager
 def writing(run: Path) -> Iterator[None]:
     """Report what cannot be written."""
