@@ -207,7 +207,7 @@ def open_images(path: str, n: int | None = None, data: Data | None = None) -> De
 
     `data` has the cache of shards and the largest size of an image.
     """
-    folder = Path(path).parent if path.endswith(".tar") else Path(path)
+    folder = Path(path).parent if path.endswith(".tar") and not Path(path).is_dir() else Path(path)
     if not ("://" in path or (folder / "index.json").is_file() or any(Path(path).glob("*.tar"))):
         return ImageFiles(Path(path), n)
     return Shards(path, n, data.cache, data.max_pixels) if data else Shards(path, n)
