@@ -27,14 +27,14 @@ def nothing_to_save() -> Iterator[None]:
     os.set_blocking(writer, False)
     numbers = [number for number in heeded() if number != signal.SIGINT]
     threading.Thread(target=end_at, args=(reader, numbers), daemon=True).start()
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # before the handlers: no signal may be lost
     handlers = {number: signal.signal(number, lambda *_: None) for number in numbers}
-    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield
     finally:
-        signal.set_wakeup_fd(wakeup)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
         os.close(writer)
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -552,7 +553,9 @@ def wait_for_lines(process, file, count):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_at_start_up_ends_as_a_scheduler_understands_it(config, tmp_path, number):
     process = start("train", config, f"run={tmp_path / 'run'}", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(0.7)  # torch is being imported
+    status = Path(f"/proc/{process.pid}/status")
+    while not int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) >> (number - 1) & 1:
+        time.sleep(0.01)  # until it is caught: torch is imported then
     process.send_signal(number)
     assert process.communicate(timeout=60) == (
         "",

@@ -48,16 +48,16 @@ class Signals:
         """Install the handlers."""
         self.start = time.monotonic()
         self.terminals = [stream for stream in (1, 2) if os.isatty(stream)]
-        self.wakeup = signal.set_wakeup_fd(-1)
         self.before = {number: signal.signal(number, self._note) for number in heeded()}
+        self.wakeup = signal.set_wakeup_fd(-1)  # after the handlers: no signal may be lost
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Restore the previous handlers."""
+        signal.set_wakeup_fd(self.wakeup)
         for number, handler in self.before.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self.wakeup)
 
     def agreed(self, device: torch.device) -> int:
         """Return the signal to stop for, 0 for none: the same on all ranks, which must call this after every round.
