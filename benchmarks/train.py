@@ -93,16 +93,18 @@ class Ours:
 
     def run(self, steps: int) -> float:
         batches, total = InMemory(self.config), self.model.clock.nimg + (steps + 1) * self.config.train.batch
+        signals = Signals()
         ticks = Ticks(
             self.folder / "metrics.jsonl",
             every=10_000,
             checkpoint_every=100_000,
             total_nimg=total,
+            signals=signals,
             skip=True,
             tracker=None,
             events=Events(self.folder / "events.jsonl"),
         )
-        fit(self.model, batches, Signals(), total_nimg=total, tasks=[ticks])
+        fit(self.model, batches, signals, total_nimg=total, tasks=[ticks])
         return batches.asked[steps] - batches.asked[0]
 
 

@@ -1,5 +1,6 @@
 """The command line. Each verb is imported when it runs, so that `--help` answers without torch."""
 
+import errno
 import sys
 import traceback
 from dataclasses import replace
@@ -8,7 +9,46 @@ from typing import Any
 
 import click
 
-FOLDER = click.Path(path_type=Path)
+from ganlab.files import with_home
+from ganlab.stopping import nothing_to_save
+
+REMEDIES = {
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EISDIR: "name a file, not a folder",
+    errno.EEXIST: "choose another name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EACCES: "choose a place that you may use",
+    errno.EPERM: "choose a place that you may use",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOSPC: "make room, then run the same command",
+    errno.EDQUOT: "make room, then run the same command",
+    errno.EMFILE: "raise the limit of open files: ulimit -n 65536",
+    errno.ELOOP: "a link in the path leads to itself",
+}
+"""What to do about errors of the operating system that a person can mend."""
+
+
+class Folder(click.Path):
+    """A path, in which ~ is the home folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a path."""
+        return super().convert(with_home(str(value)), param, ctx)
+
+
+class Place(click.types.StringParamType):
+    """A path or a URL, in which ~ is the home folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read a path or a URL."""
+        return with_home(str(value))
+
+
+FOLDER, PLACE = Folder(), Place()
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]  # generic only in newer ones
@@ -41,21 +81,38 @@ class Verb(click.Command):
         self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the verb; print a user's mistake as one message."""
+        """Run the verb; print what a person can mend as one message."""
         debug = context.params.pop("debug")
         try:
             return super().invoke(context)
         except KeyboardInterrupt:
             sys.exit(130)
-        except (ValueError, FloatingPointError) as error:
-            from ganlab.types import UserError
-
-            if not isinstance(error, UserError | FloatingPointError):
+        except Exception as error:
+            code, message = told(error)
+            if message is None:
                 raise
             if debug:
                 traceback.print_exc()
-            click.echo(f"ganlab: {error}", err=True)
-            sys.exit(2 if isinstance(error, UserError) else 1)
+            click.echo(f"ganlab: {message}", err=True)
+            sys.exit(code)
+
+
+def told(error: Exception) -> tuple[int, str | None]:
+    """Return the exit code and the message of an error; no message for those that are ours to mend."""
+    from ganlab.types import UserError
+
+    if isinstance(error, UserError | FloatingPointError):
+        return (2 if isinstance(error, UserError) else 1), str(error)
+    if isinstance(error, OSError) and error.errno != errno.EPIPE:
+        what = f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror or error}"
+        remedy = REMEDIES.get(error.errno or 0)
+        return (2, f"{what}; {remedy}") if remedy else (1, f"{what} (--debug shows where)")
+    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):  # torch's, on GPU and CPU
+        return 1, (
+            f"out of memory: {str(error).splitlines()[0]}; halve train.micro_batch, or train.batch, or see "
+            "train.checkpoint_blocks and machine.shard"
+        )
+    return 1, None
 
 
 class Verbs(click.Group):
@@ -98,13 +155,14 @@ def train(
     Overrides are applied last: train.batch=32, model.regularizers.r1=null (removes a named part),
     run=PATH (the run's folder; default runs/<dataset>-<config's name>).
     """
-    from ganlab.commands.train import train
-    from ganlab.experiment.config import load
+    with nothing_to_save():  # also while torch is imported, which takes seconds
+        from ganlab.commands.train import train
+        from ganlab.experiment.config import load
 
-    loaded = load(config, overrides, machine, trust)
-    if start_from is not None:
-        loaded = replace(loaded, train=replace(loaded.train, start_from=start_from))
-    sys.exit(train(loaded, allow_change))
+        loaded = load(config, overrides, machine, trust)
+        if start_from is not None:
+            loaded = replace(loaded, train=replace(loaded.train, start_from=start_from))
+        sys.exit(train(loaded, allow_change))
 
 
 @main.command()
@@ -151,12 +209,12 @@ def sample(run: Path, n: int, images: str | None, labels: str | None, **options:
 
 
 @main.command()
-@click.argument("target", metavar="RUN_OR_IMAGES")
-@click.argument("images", required=False)
+@click.argument("target", metavar="RUN_OR_IMAGES", type=PLACE)
+@click.argument("images", required=False, type=PLACE)
 @click.option(
     "--metrics", help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe. Default: the run's, or fid."
 )
-@click.option("--data", help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")
+@click.option("--data", type=PLACE, help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")
 @click.option("--extractor", type=FOLDER, help="TorchScript file: bytes [n, c, h, w] to features [n, d].")
 @click.option("-n", type=click.IntRange(min=1), help="Number of images. Default: 50,000 of a run, all of a folder.")
 @TRUST
@@ -258,7 +316,7 @@ def vectors(folder: Path, file: Path) -> None:
     click.echo(f"{folder}: {len(index):,} images with vectors of {index.vectors.shape[1]} dimensions")
 
 
-URL = click.argument("url")
+URL = click.argument("url", type=PLACE)
 CONTACT_SHEET = click.option(
     "--contact-sheet", type=FOLDER, help="PNG to write; default: contact-sheet.png beside the shards, or here."
 )

@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from platformdirs import user_cache_path
 
 
 def sync_folder(folder: Path) -> None:
@@ -44,7 +47,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def with_home(text: str) -> str:
+    """Replace ~ by the home folder at the start of a path, of each path of a list, and after a scheme's colon."""
+    return re.sub(r"(^|[,:])~(?=/|,|$)", lambda at: f"{at[1]}{Path.home()}", text)
+
+
 def cache_folder() -> Path:
-    """Return the folder for files that can be recomputed: $GANLAB_CACHE, else ganlab in $XDG_CACHE_HOME or ~/.cache."""
-    chosen, general = os.environ.get("GANLAB_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    return Path(chosen) if chosen else Path(general or Path.home() / ".cache") / "ganlab"
+    """Return the folder for files that can be recomputed: $GANLAB_CACHE, else the system's (Linux: ~/.cache/ganlab)."""
+    chosen = os.environ.get("GANLAB_CACHE")
+    return Path(with_home(chosen)) if chosen else user_cache_path("ganlab", appauthor=False)

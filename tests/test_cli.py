@@ -1,6 +1,7 @@
 """The command line: what a person sees who got something wrong, samples and exports, real processes and signals."""
 
 import ast
+import errno
 import fcntl
 import hashlib
 import json
@@ -10,11 +11,13 @@ import random
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,10 +32,12 @@ from test_run import assert_same_weights
 from wandb_reader import offline_runs
 
 import ganlab
-from ganlab.cli import main
+from ganlab.cli import main, told
 from ganlab.data.format.shards import Index
 from ganlab.experiment.checkpoints import found
 from ganlab.experiment.checkpoints import read as read_checkpoint
+from ganlab.experiment.launch import meeting
+from ganlab.locks import held
 from ganlab.types import UserError
 
 
@@ -64,7 +69,11 @@ def unindexed(tmp_path_factory):
 
 MISTAKES = {
     "wrong key": (["train.bath=1"], {}, "tiny.yaml: 1 complaint\n  train.bath: unknown key; did you mean 'batch'?"),
-    "wrong type": (["train.batch=1e1"], {}, "tiny.yaml: 1 complaint\n  train.batch: 10.0 is not int or null; write 10"),
+    "wrong type": (
+        ["train.batch=1e1"],
+        {},
+        "tiny.yaml: 1 complaint\n  train.batch: 10.0 is not a whole number or null; write 10",
+    ),
     "no data": (
         ["data.url=none/here"],
         {},
@@ -161,9 +170,9 @@ def test_a_checkpoint_of_another_config_is_told_key_by_key(finished):
     assert runs.refused("train", config, *other) == (
         f"{finished}/checkpoints/nimg-000000000480.ckpt: is of another config:\n"
         "  model.width: 8 in the checkpoint, 16 now\n"
-        "  model.regularizers.r1._target_: 'ganlab.regularizers.R1' in the checkpoint, None now\n"
-        "  model.regularizers.r1.weight: 0.5 in the checkpoint, None now\n"
-        "  model.regularizers.r1.every: 1 in the checkpoint, None now\n"
+        "  model.regularizers.r1._target_: 'ganlab.regularizers.R1' in the checkpoint, null now\n"
+        "  model.regularizers.r1.weight: 0.5 in the checkpoint, null now\n"
+        "  model.regularizers.r1.every: 1 in the checkpoint, null now\n"
         "  seed: 0 in the checkpoint, 1 now\n"
         "name another folder with run=PATH, or allow a change with --allow-change model.width\n"
     )
@@ -208,6 +217,87 @@ def test_a_damaged_image_met_in_training_names_its_shard(config, dataset, tmp_pa
     message = said.stderr.split("ganlab: ")[1]
     assert message.startswith("1 bad samples, more than the 0 that data.max_bad allows:")
     assert re.search(rf"\n  {shard}: 000000150\.png at byte [\d,]+: its crc32 .*\nrun `ganlab data check`", message)
+
+
+def test_a_second_run_in_a_folder_is_refused_until_the_first_has_ended(config, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    with held(run / "lock", "the first", ""):
+        said = runs.refused("train", config, f"run={run}", "train.total_nimg=48")
+        assert re.match(
+            rf"{run}: in use by process {os.getpid()} on \S+ since .* UTC; wait until it ends, stop it", said
+        )
+        assert [path.name for path in run.iterdir()] == ["lock"]
+    runs.done(config, f"run={run}", "train.total_nimg=48")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "No space left on device; make room"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x"), 2, "x: File name too long; choose a shorter name"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), 2, "x: Permission denied; choose a place that"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 1, "Connection reset by peer .--debug"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried\nmore"), 1, "out of memory: CUDA out.*train.micro_batch"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, None),
+        (RuntimeError("ours"), 1, None),
+    ],
+)
+def test_an_error_of_the_system_is_one_message(error, code, message):
+    ended, said = told(error)
+    assert ended == code and (said is None if message is None else re.match(message, said))
+
+
+def test_a_port_in_use_is_named(monkeypatch):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        monkeypatch.setenv("MASTER_PORT", str(port))
+        with pytest.raises(UserError, match=f"MASTER_PORT: {port}: in use by another program"), meeting():
+            torch.distributed.TCPStore("127.0.0.1", port, 2, True)
+
+
+def test_a_tilde_is_the_home_folder_for_every_verb(finished, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run").symlink_to(finished)
+    monkeypatch.chdir(tmp_path)
+    assert runs.ganlab("sample", "~/run", "-n", 1, "--out", "~/a/grid.png").exit_code == 0
+    assert runs.ganlab("export", "~/run", "--out", "~/export").exit_code == 0
+    shards = yaml.safe_load((finished / "config.yaml").read_text())["data"]["url"]
+    (tmp_path / "shards").symlink_to(shards)
+    assert runs.ganlab("evaluate", "~/export", "~/shards", "--metrics", "swd", "-n", 16).exit_code == 0
+    assert runs.ganlab("data", "show", "~/shards", "--contact-sheet", "~/sheet.png").exit_code == 0
+    assert {"a", "export", "sheet.png"} <= {path.name for path in tmp_path.iterdir()}
+    assert not (tmp_path / "~").exists() and ganlab.load("~/run").sample(1).shape == (1, 1, 16, 16)
+
+
+def test_a_run_is_evaluated_from_anywhere_or_the_reals_are_named(dataset, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "faces").symlink_to(dataset)
+    config = runs.write_config(tmp_path, "data/faces")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    runs.done(config, "run=runs/a", "train.total_nimg=48")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    words = ["--metrics", "swd", "-n", 16]
+    assert runs.ganlab("evaluate", "../runs/a", *words).exit_code == 0
+    (tmp_path / "runs" / "a").rename(tmp_path / "runs" / "b")
+    assert "name them with --data" in runs.refused("evaluate", "../runs/b", *words)
+    assert runs.ganlab("evaluate", "../runs/b", *words, "--data", "../data/faces").exit_code == 0
+
+
+def test_show_tells_how_long_a_run_will_take_where_one_has_been(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("GANLAB_CACHE", str(tmp_path / "cache"))
+    assert "on this machine" not in runs.ganlab("show", config).stdout
+    runs.done(config, f"run={tmp_path / 'run'}", "train.tick_nimg=48", "train.total_nimg=144")
+    line = runs.ganlab("show", config, "train.total_nimg=4_800_000").stdout.splitlines()[-1]
+    assert re.match(r"time +about \d+ (minutes|hours|days) on this machine: [\d,]+ images/s, [\d.e-]+% of its", line)
+
+
+def test_a_run_without_a_checkpoint_says_when_the_first_comes(finished, tmp_path):
+    shutil.copy(finished / "config.yaml", tmp_path)
+    assert "has no checkpoint yet: the first one comes after a minute" in runs.refused("sample", tmp_path)
 
 
 # --- show, sample, export, load
@@ -442,7 +532,7 @@ def test_the_extractor_of_a_folder_that_was_sent_is_not_made(copy, evil, caplog,
 HELP = """
 import sys
 from click.testing import CliRunner
-from ganlab.cli import main
+from ganlab.cli import main, told
 
 def commands(group, path=()):
     yield path
@@ -483,6 +573,20 @@ def wait_for_lines(process, file, count):
     while not file.exists() or file.read_text().count("\n") < count:
         assert process.poll() is None and time.monotonic() < deadline, process.poll()
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+def test_a_signal_at_start_up_ends_as_a_scheduler_understands_it(config, tmp_path, number):
+    process = start("train", config, f"run={tmp_path / 'run'}", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    status = Path(f"/proc/{process.pid}/status")
+    while not int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) >> (number - 1) & 1:
+        time.sleep(0.01)  # until it is caught: torch is imported then
+    process.send_signal(number)
+    assert process.communicate(timeout=60) == (
+        "",
+        f"ganlab: stopped by {number.name} with nothing to save; the same command goes on\n",
+    )
+    assert process.returncode == 75 and not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
@@ -560,6 +664,9 @@ def test_on_a_terminal_a_bar_tells_images_rate_and_losses_and_sigterm_ends_with_
     os.close(ours)
     assert process.wait() == 75
     text = screen.decode()
-    assert re.search(r"training: +\d+%\|.*\d+/48000000 \[.*img/s, discriminator -?[\d.]+ generator -?[\d.]+\]", text)
+    line = (
+        r"training 0%( \| +\|)?, [\d,]+ of 48,000,000 images, [\d,]+/s, [\d:]+ left, discriminator -?[\d.]+ generator"
+    )
+    assert re.search(line, text), text
     nimg = stopped_at(run, "SIGTERM", 75)
     assert f"stopped at {nimg:,} images, checkpoint saved" in text and "Traceback" not in text

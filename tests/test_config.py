@@ -209,21 +209,122 @@ def test_the_run_folder_is_named_by_dataset_and_config_unless_it_is_given(path):
     assert load(path, ["run=here"]).run == "here"
 
 
+# --- texts and paths
+
+
+TYPED = {
+    "run=runs/try #2": "runs/try #2",
+    "run=007": "007",
+    "run=1e3": "1e3",
+    "run=off": "off",
+    "run=a: b": "a: b",
+    "run='007'": "007",
+    'run="a b"': "a b",
+    "run=[x]": "[x]",
+    "run=./null": "./null",
+    "run=null": "runs/digits-small",  # null is the default
+    "run=": "runs/digits-small",
+    "data.url={000..001}.tar": "{000..001}.tar",
+    "data.url={a,b}.tar": "{a,b}.tar",
+    "data.url=[a.tar, b.tar]": "a.tar,b.tar",
+    "logging.project=2024": "2024",
+    "evaluation.data=null": None,
+    "evaluation.extractor={_target_: ganlab.metrics.features.TorchScriptFeatures, path: x} "
+    "evaluation.extractor.path=3e1": "3e1",
+    "model.regularizers.r1.weight=3e1": 30.0,
+}
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_what_is_typed_for_a_text_stays_as_it_is(path, typed):
+    *first, last = typed.split(" evaluation.") if "extractor" in typed else [typed]
+    last = f"evaluation.{last}" if first else last
+    node = load(path, [*first, last]).as_dict()
+    for name in last.partition("=")[0].split("."):
+        node = node[name]
+    assert node == TYPED[typed]
+
+
+def test_a_tilde_is_the_home_folder_in_every_path_of_a_config(write, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write("base.yaml", "seed: 7")
+    text = CONFIG.replace("url: data/digits", "url: '~/a.tar,~/b.tar', cache: {folder: ~/cache}")
+    extractor = "extractor: {_target_: ganlab.metrics.features.TorchScriptFeatures, path: ~/x.pt}"
+    config = load(write("c.yaml", f"base: ~/base.yaml\nrun: ~/run\nevaluation: {{data: ~, {extractor}}}\n{text}"))
+    assert (config.seed, config.run, config.data.url) == (7, f"{tmp_path}/run", f"{tmp_path}/a.tar,{tmp_path}/b.tar")
+    assert config.data.cache.folder == f"{tmp_path}/cache" and config.evaluation.data is None
+    assert config.evaluation.extractor["path"] == f"{tmp_path}/x.pt"
+    config = load(path := write("d.yaml", CONFIG), ["run=~", "data.url=s3://lab/~me/x"])
+    assert (config.run, config.data.url) == (str(tmp_path), "s3://lab/~me/x"), path
+
+
+def test_a_section_without_keys_changes_nothing(write, path):
+    write("base.yaml", f"{CONFIG}\nmachine: {{threads: 3}}")
+    empty = "machine:\n  # threads: 1\nlogging:\nevaluation:\nmodel:\ntrain:\ndata: {cache: }"
+    config = load(write("c.yaml", f"base: base.yaml\n{empty}"), machine=write("m.yaml", "machine:\nlogging:"))
+    assert config == dataclasses.replace(load(tmp := path.parent / "base.yaml"), run="runs/digits-c"), tmp
+    assert load(path.parent / "c.yaml", ["machine=null"]).machine.threads is None  # said on purpose: the defaults
+
+
+@pytest.mark.parametrize(
+    ("url", "name"), [(".", None), ("{a,b}.tar", None), ("x/a.tar,x/b.tar", "x"), ("up.tar", "up.tar")]
+)
+def test_a_run_is_named_by_the_folder_of_its_data(path, tmp_path, monkeypatch, url, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "up.tar").mkdir()
+    assert load(path, [f"data.url={url}"]).run == f"runs/{name or tmp_path.name}-small"
+
+
 # --- complaints
+
+REMEDIES = {  # key, what YAML makes of what was written, what to write
+    ("logging.wandb", "off"): "disabled",
+    ("logging.wandb", "no"): "disabled",
+    ("logging.wandb", "on"): "online",
+    ("logging.wandb", "none"): "disabled",
+    ("run", "2024"): "'2024'",
+    ("run", "1.5"): "'1.5'",
+    ("evaluation.metrics", "fid"): "[fid]",
+    ("evaluation.metrics", "'fid, kid'"): "[fid, kid]",
+    ("train.batch", "none"): "null",
+    ("train.batch", "1,000"): "1_000",
+    ("train.total_nimg", "5M"): "5_000_000",
+    ("train.total_nimg", "20e6"): "20_000_000",
+    ("data.mirror", "1"): "true",
+    ("machine.precision", "16"): "fp16",
+    ("model.betas", "0.5"): None,
+    ("model.lr", ""): None,
+}
+
+
+@pytest.mark.parametrize("mistake", REMEDIES)
+def test_the_remedy_of_a_message_works(path, write, mistake):
+    (key, text), remedy = mistake, REMEDIES[mistake]
+    section, _, name = key.rpartition(".")
+    line = f"{section}:\n  {name}: {{}}" if section else f"{name}: {{}}"
+    said = refusal(write("c.yaml", f"base: small.yaml\n{line.replace('{}', text)}"))
+    assert not re.search(r"None|True|False|\bstr\b|\bint\b|tuple|\|", said), said
+    if remedy is None:
+        return
+    told = re.search(r"; (?:write (?:it in quotes: )?|did you mean '(?=fp))(.*?)(?: \(|'?\?|$)", said)
+    assert told is not None and told[1].strip("'") == remedy.strip("'"), said
+    load(write("d.yaml", f"base: small.yaml\n{line.replace('{}', remedy)}"))
+    load(path, [f"{key}={remedy}"])
+
 
 MISTAKES = {
     "zzz=1": "zzz: unknown key",
     "sed=1": "sed: unknown key; did you mean 'seed'?",
     "train.bath=32": "train.bath: unknown key; did you mean 'batch'?",
-    "train.batch=2e1": "train.batch: 20.0 is not int or null; write 20",
-    "train.tick_nimg=20e6": "train.tick_nimg: 20000000.0 is not int; write 20_000_000",
-    "train.sample_every_nimg=1.5": "train.sample_every_nimg: 1.5 is not int",
-    "train.total_nimg=many": "train.total_nimg: 'many' is not int",
-    "train.micro_batch=two": "train.micro_batch: 'two' is not int or null",
+    "train.batch=2e1": "train.batch: 20.0 is not a whole number or null; write 20",
+    "train.tick_nimg=20e6": "train.tick_nimg: 20000000.0 is not a whole number; write 20_000_000",
+    "train.sample_every_nimg=1.5": "train.sample_every_nimg: 1.5 is not a whole number",
+    "train.total_nimg=many": "train.total_nimg: 'many' is not a whole number",
+    "train.micro_batch=two": "train.micro_batch: 'two' is not a whole number or null",
     "train.keep_checkpoints=0": "train.keep_checkpoints: 0 is not positive",
     "train.checkpoint_every_nimg=-5": "train.checkpoint_every_nimg: -5 is not positive",
-    "seed=true": "seed: True is not int",
-    "data.image.height=tall": "data.image.height: 'tall' is not int",
+    "seed=true": "seed: true is not a whole number",
+    "data.image.height=tall": "data.image.height: 'tall' is not a whole number",
     "data.image.hieght=8": "data.image.hieght: unknown key; did you mean 'height'?",
     "data.cache={_target_: ganlab.experiment.frame.Cache}": "data.cache._target_: unknown key",
     "data.image.width=8": ("data.image.channels: missing",),
@@ -232,20 +333,18 @@ MISTAKES = {
     "logging.wandb=offlin": (
         "logging.wandb: 'offlin' is not one of online, offline, disabled or null; did you mean 'offline'?"
     ),
-    "logging.project=3": "logging.project: 3 is not str",
-    "run=3": "run: 3 is not str",
     "model.widht=3": "model.widht: unknown key; did you mean 'width'?",
-    "model.conditional=1": "model.conditional: 1 is not bool",
-    "model.latent=true": "model.latent: True is not int",
-    "model.lr=fast": "model.lr: 'fast' is not float",
-    "model.betas=[0,0.5,1]": "model.betas: [0, 0.5, 1] is not tuple[float, float]",
+    "model.conditional=1": "model.conditional: 1 is not true or false; write true",
+    "model.latent=true": "model.latent: true is not a whole number",
+    "model.lr=fast": "model.lr: 'fast' is not a number",
+    "model.betas=[0,0.5,1]": "model.betas: [0, 0.5, 1] is not a list of 2 numbers",
     "model.runtime=3": "model.runtime: supplied by the run; remove it",
     "model.augment=flip": "model.augment: 'flip' is not Augment or null",
     "model.lr_schedule={_target_: ganlab.schedules.Linear, total_nimg: 3}": (
         "model.lr_schedule.total_nimg: supplied by the run; remove it"
     ),
     "model.regularizers.r1.wieght=3": "model.regularizers.r1.wieght: unknown key; did you mean 'weight'?",
-    "model.regularizers.r1.every=1.5": "model.regularizers.r1.every: 1.5 is not int",
+    "model.regularizers.r1.every=1.5": "model.regularizers.r1.every: 1.5 is not a whole number",
     "model.regularizers.r2={_target_: ganlab.regularizers.R2}": "model.regularizers.r2.weight: missing",
     "model.regularizers.no={_target_: ganlab.regularizers.R11, weight: 1}": (
         "model.regularizers.no._target_: ganlab.regularizers has no 'R11'; did you mean 'R1'?"
@@ -294,10 +393,10 @@ def test_all_mistakes_are_told_at_once(path):
     ("overrides", "complaint"),
     [
         (["model=null"], "model: names no class; write for example `model: {_target_: ganlab.models.DCGAN}`"),
-        (["data=null"], "data: None is not Data"),
-        (["data=3"], "data: 3 is not Data"),
-        (["train=[1]"], r"train: \[1\] is not Train"),
-        (["machine=gpu"], "machine: 'gpu' is not Machine"),
+        (["data=null"], "data: missing"),
+        (["data=3"], "data: 3 is not a mapping of keys"),
+        (["train=[1]"], r"train: \[1\] is not a mapping of keys"),
+        (["machine=gpu"], "machine: 'gpu' is not a mapping of keys"),
         (
             ["model.augment={_target_: torch.optim.Adam}"],
             r"model\.augment\._target_: 'torch.optim.Adam' is not for this place, which takes classes of ganlab",
@@ -350,7 +449,7 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path):
     ("override", "message"),
     [
         ("train.batch", "'train.batch' is not an override; write key=value, for example train.batch=32"),
-        ("train.batch=[1,2", "command line: while parsing a flow sequence"),
+        ("train.batch=[1,2", r"command line: train.batch=[1,2: not YAML: while parsing a flow sequence"),
         ("trust=[os]", "trust may not stand in a config"),
     ],
 )

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import tiny_runs as runs
 import torch
+import yaml
 from repository import REPOSITORY
 from safetensors.torch import load_file
 
@@ -122,3 +123,19 @@ def test_a_learning_rate_beside_optimizers_meant_nothing():
         {"_target_": "ganlab.models.DCGAN", "rate": 5.0, "optimizers": {"generator": adam, "discriminator": adam}}
     )
     assert "lr" not in model and "betas" not in model
+
+
+def test_a_run_keeps_the_average_that_it_began_with(tmp_path, dataset):
+    config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"
+    shown = yaml.safe_load(runs.ganlab("show", config).stdout.split("# images")[0])["model"]["ema_half_life"]
+    assert (shown["_target_"], shown["start"], shown["end"]) == ("ganlab.schedules.Linear", 0.0, 10_000.0)
+    runs.done(config, f"run={run}", "train.total_nimg=48", "model.ema_half_life=10_000")  # the default until now
+    for total in (96, 144):
+        assert "resuming" in runs.done(config, f"run={run}", f"train.total_nimg={total}")
+        assert from_yaml(run / "config.yaml").model["ema_half_life"] == 10_000.0
+    allowed = ["train.total_nimg=192", "--allow-change", "model.ema_half_life*"]
+    assert "resuming" in runs.done(config, f"run={run}", *allowed)
+    assert from_yaml(run / "config.yaml").model["ema_half_life"] == shown
+    assert "is of another config:\n  model.ema_half_life" in runs.refused(
+        "train", config, f"run={run}", "train.total_nimg=240", "model.ema_half_life=10_000"
+    )

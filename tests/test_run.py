@@ -1,6 +1,7 @@
 """What a run leaves behind, and that it makes no difference how often it was stopped."""
 
 import json
+import re
 import shutil
 import signal
 import threading
@@ -13,7 +14,9 @@ import torch
 import yaml
 from PIL import Image
 
+from ganlab import progress
 from ganlab.constraints import WeightClip
+from ganlab.engine import signals
 from ganlab.engine.dynamics import Simultaneous
 from ganlab.experiment import checks
 from ganlab.experiment.checkpoints import found
@@ -21,13 +24,14 @@ from ganlab.experiment.checkpoints import read as read_checkpoint
 from ganlab.experiment.config import differences, from_yaml, load
 from ganlab.experiment.records import cut_after, read_lines
 from ganlab.files import atomic_write
-from ganlab.progress import progress_line
+from ganlab.progress import Progress, progress_line
 from ganlab.schedules import Linear
 from ganlab.types import UserError
 
+CADENCES = ("tick_nimg", "sample_every_nimg", "checkpoint_every_nimg")
 NAMES = ("data", "discriminator", "discriminator_penalty", "generator", "reduction", "logging")
 """What the time of a tick goes into."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 @pytest.fixture
@@ -281,7 +285,7 @@ def test_the_signals_are_given_back_however_a_run_ends(tmp_path, config, dataset
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGHUP, 75)])
 def test_a_signal_stops_after_a_round_saves_and_the_run_resumes(tmp_path, config, finished, number, code):
     run = tmp_path / "run"
 
@@ -356,7 +360,38 @@ def test_samples_that_cannot_be_written_end_nothing(tmp_path, config, caplog):
 def test_a_line_of_progress():
     assert progress_line(12_800, 64_000, 512.0) == "12,800 of 64,000 images (20%), 512 images/s, 1:40 left"
     assert progress_line(0, 10_000_000, 1000.0) == "0 of 10,000,000 images (0%), 1,000 images/s, 2:46:40 left"
-    assert progress_line(1024, 1000, 4.0) == "1,024 of 1,000 images (102%), 4 images/s, 0:00 left"
+    assert progress_line(1024, 1000, 4.0) == "1,000 of 1,000 images (100%), 4 images/s, 0:00 left"
+    assert progress_line(999, 1000, 4.0) == "999 of 1,000 images (99%), 4 images/s, 0:00 left"
+
+
+@pytest.mark.parametrize("done", [0, 100, 199_999, 200_000, 2_048_000])
+def test_a_line_on_a_terminal_fits_and_never_passes_100_percent(done):
+    progress = Progress("training", 200_000)
+    progress.facts = "discriminator 0.693 generator 0.700"
+    progress.done = done
+    lines = {width: progress.fitting(width) for width in (1, 10, 40, 60, 80, 120, 200)}
+    assert all(len(line) < width for width, line in lines.items()), lines
+    share = min(100 * done // 200_000, 100)
+    for width in (40, 60, 80, 120, 200):
+        assert lines[width].startswith(f"training {share}%") and " left" in lines[width]
+    assert f"{min(done, 200_000):,} of 200,000 images" in lines[120] and "generator 0.700" in lines[120]
+    assert ("█" in lines[200]) == (share > 3) and "|" in lines[200]
+
+
+def test_the_first_line_the_first_grid_and_the_first_checkpoint_do_not_wait_for_their_images(
+    tmp_path, config, finished, monkeypatch
+):
+    monkeypatch.setattr(signals, "EARLY", 0.0)
+    monkeypatch.setattr(progress, "FIRST_LINE", 0.0)
+    run, rare = tmp_path / "run", [f"train.{name}=10_000" for name in CADENCES]
+    said = runs.ganlab("train", config, f"run={run}", *rare, "train.keep_checkpoints=9", "train.total_nimg=96")
+    assert re.search(r"^training: 48 of 96 images \(50%\), [\d,]+ images/s, \d+:\d\d left$", said.stderr, re.MULTILINE)
+    assert [path.name for path in found(run / "checkpoints")] == ["nimg-000000000048.ckpt", "nimg-000000000096.ckpt"]
+    (run / "checkpoints" / "nimg-000000000096.ckpt").unlink()
+    assert "resuming from nimg-000000000048.ckpt" in runs.done(config, f"run={run}", *rare, "train.keep_checkpoints=9")
+    grids = sorted(path.stem for path in (run / "samples").iterdir())
+    assert grids == ["nimg-000000000048", "nimg-000000000096", "nimg-000000000480"]  # once, by a new run only
+    assert_same_weights(run, finished)
 
 
 def test_a_file_is_whole_or_the_old_one(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -87,6 +88,47 @@ def test_two_runs_have_two_ids(tmp_path):
         Tracker(tmp_path / name, "offline", "p", {}).finish()
         ids.add((tmp_path / name / "wandb" / "run-id.txt").read_text())
     assert len(ids) == 2
+
+
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def mirror_id(folder):
+    Tracker(folder, "offline", "p", {}).finish()
+    return (folder / "wandb" / "run-id.txt").read_text()
+
+
+def test_a_moved_folder_keeps_its_id_and_a_copy_gets_its_own(tmp_path, caplog):
+    (tmp_path / "one").mkdir()
+    first = mirror_id(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    assert mirror_id(tmp_path / "one") == first and warnings(caplog) == []
+    second = mirror_id(tmp_path / "copy")
+    assert second != first and f"copy is a copy of {tmp_path / 'one'}" in caplog.text
+    (tmp_path / "one").rename(tmp_path / "moved")
+    (tmp_path / "link").symlink_to(tmp_path / "moved")
+    assert mirror_id(tmp_path / "moved") == mirror_id(tmp_path / "link") == first
+    assert mirror_id(tmp_path / "copy") == second and len(warnings(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WANDB_MODE", "", ""),
+        ("WANDB_BASE_URL", "", ""),
+        ("WANDB_MODE", "bogus", "W&B is offline: it refuses WANDB_MODE=bogus"),
+        ("WANDB_BASE_URL", "localhost:8080", "W&B is offline: it refuses WANDB_BASE_URL=localhost:8080"),
+    ],
+)
+def test_a_setting_that_wandb_refuses_makes_the_run_offline(tmp_path, monkeypatch, caplog, name, value, said):
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40 if said else "")
+    mirror = Tracker(tmp_path, None, "p", {})
+    mirror.log(7, {"x": 1.5})
+    mirror.finish()
+    (run,) = offline_runs(tmp_path)
+    assert run.values("x") == {7: 1.5} and warnings(caplog) == [said] * bool(said)
 
 
 @pytest.mark.parametrize("way", ["config", "environment"])

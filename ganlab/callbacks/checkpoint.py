@@ -7,6 +7,7 @@ from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
 from ganlab.engine.game import Game
+from ganlab.engine.signals import Signals
 from ganlab.engine.state import state_of
 from ganlab.experiment.checkpoints import Writer, path_at
 
@@ -14,8 +15,10 @@ from ganlab.experiment.checkpoints import Writer, path_at
 class Checkpoints(EveryImages):
     """Saves the run, with `about` (config, fingerprint of the dataset) and the metrics of the last tick."""
 
-    def __init__(self, folder: Path, *, every: int, writer: Writer, ticks: Ticks, about: dict[str, Any]) -> None:
-        super().__init__(every)
+    def __init__(
+        self, folder: Path, *, every: int, signals: Signals, writer: Writer, ticks: Ticks, about: dict[str, Any]
+    ) -> None:
+        super().__init__(every, signals)
         self.folder, self.writer, self.ticks, self.about = folder, writer, ticks, about
 
     def fire(self, module: Game) -> None:

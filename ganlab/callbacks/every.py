@@ -6,18 +6,22 @@ from abc import ABC, abstractmethod
 from ganlab import distributed
 from ganlab.engine.clock import crossed
 from ganlab.engine.game import Game
+from ganlab.engine.signals import Signals
 
 log = logging.getLogger(__name__)
 
 
 class EveryImages(ABC):
-    """Fires at the first step boundary at or past each multiple of `every` images, and after the last step."""
+    """Fires at the first step boundary at or past each multiple of `every` images, and after the last step.
+
+    With `times` it also fires when they say that the first checkpoint is due, unless it has fired before.
+    """
 
     advisory = False
     """If True, a failure is only logged, and the run continues."""
 
-    def __init__(self, every: int) -> None:
-        self.every, self.seen = every, 0
+    def __init__(self, every: int, times: Signals | None = None) -> None:
+        self.every, self.seen, self.times, self.fired = every, 0, times, False
 
     @abstractmethod
     def fire(self, module: Game) -> None:
@@ -28,8 +32,9 @@ class EveryImages(ABC):
         self.seen = module.clock.nimg
 
     def due(self, module: Game) -> bool:
-        """Tell whether a multiple of `every` was passed since the last round."""
-        return crossed(self.every, self.seen, module.clock.nimg)
+        """Tell whether a multiple of `every` was passed since the last round, or it is time for the first one."""
+        early = self.times is not None and self.times.early and not self.fired
+        return early or crossed(self.every, self.seen, module.clock.nimg)
 
     def after_step(self, module: Game, last: bool) -> None:
         """Fire if it is due."""
@@ -42,6 +47,7 @@ class EveryImages(ABC):
         """Fire, after averaging running statistics over the ranks."""
         with module.stopwatch("logging"):
             module.settle()
+            self.fired = True
             try:
                 self.fire(module)
             except Exception as error:

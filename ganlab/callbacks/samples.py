@@ -12,6 +12,7 @@ from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.tracker import Tracker
 from ganlab.engine import sharding
 from ganlab.engine.game import Game
+from ganlab.engine.signals import Signals
 from ganlab.pictures.captions import captions_of
 from ganlab.pictures.grids import grid, grid_by_class
 from ganlab.pictures.tiles import save_png
@@ -30,8 +31,8 @@ class SampleGrids(EveryImages):
 
     advisory = True
 
-    def __init__(self, folder: Path, *, every: int, seed: int, tracker: Tracker | None) -> None:
-        super().__init__(every)
+    def __init__(self, folder: Path, *, every: int, signals: Signals, seed: int, tracker: Tracker | None) -> None:
+        super().__init__(every, signals)
         self.folder, self.seed, self.tracker = folder, seed, tracker
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="samples")
         self.writing: Future[Path] | None = None

@@ -13,6 +13,7 @@ from ganlab.callbacks.ticks import Ticks
 from ganlab.engine.game import Game
 from ganlab.experiment import limits
 from ganlab.experiment.limits import Rates, Work
+from ganlab.experiment.machines import remember
 from ganlab.files import atomic_write
 
 
@@ -102,6 +103,8 @@ class SelfCheck(EveryImages):
     def _suspect(self, module: Game) -> str:
         told = (module, self.works[self.begin], self.rates, self.ticks.row, distributed.world_size())
         try:
+            if distributed.rank() == 0:
+                remember(self.rates, module.device, module.runtime.precision, self.ticks.row["share"])
             return f"share       {limits.tell_share(*told)}"
         except Exception as error:
             return f"share       unknown: {reason(error)}"

@@ -14,6 +14,7 @@ from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.tracker import Tracker
 from ganlab.engine.clock import crossed
 from ganlab.engine.game import Game
+from ganlab.engine.signals import Signals
 from ganlab.experiment.records import Events, read_lines
 from ganlab.progress import Progress
 
@@ -32,6 +33,7 @@ class Ticks(EveryImages):
         every: images in a tick.
         checkpoint_every: images between two checkpoints.
         total_nimg: images of the whole run.
+        signals: tells when the first checkpoint is due.
         skip: continue after masked steps.
         tracker: gets each line.
         events: record of masked steps.
@@ -49,13 +51,14 @@ class Ticks(EveryImages):
         every: int,
         checkpoint_every: int,
         total_nimg: int,
+        signals: Signals,
         skip: bool,
         tracker: Tracker | None,
         events: Events,
     ) -> None:
         super().__init__(every)
         self.file, self.total_nimg, self.skip, self.tracker = file, total_nimg, skip, tracker
-        self.checkpoint_every, self.events = checkpoint_every, events
+        self.checkpoint_every, self.signals, self.events = checkpoint_every, signals, events
         self.row: dict[str, Any] = {}
         """The last line."""
         self.progress: Progress | None = None  # on rank 0
@@ -71,13 +74,19 @@ class Ticks(EveryImages):
             self.first_time -= rows[-1]["seconds"] if rows else 0.0
             if self.tracker is not None:
                 self.tracker.replay(rows)
-            self.progress = Progress("training", self.total_nimg, self.seen, seconds_between_lines=0.0)
+            self.progress = Progress("training", self.total_nimg, self.seen, seconds_between_lines=60.0)
+
+    def after_step(self, module: Game, last: bool) -> None:
+        """Write a line if it is due, and show how far the run is."""
+        super().after_step(module, last)
+        if self.progress is not None and module.clock.nimg > self.progress.done:
+            self.progress.update(module.clock.nimg - self.progress.done)
 
     def due(self, module: Game) -> bool:
         """Tell whether a tick is over."""
         if super().due(module):
             return True
-        saved = crossed(self.checkpoint_every, self.seen, module.clock.nimg)
+        saved = self.signals.early or crossed(self.checkpoint_every, self.seen, module.clock.nimg)
         return saved and any(player.culprits.any() for player in module.seats.values())
 
     def fire(self, module: Game) -> None:
@@ -96,7 +105,7 @@ class Ticks(EveryImages):
         if self.progress is not None:
             losses = {player: row.get(f"{player}/loss") for player in module.players}  # None: no step in this tick
             facts = " ".join(f"{player} {loss:.3f}" for player, loss in losses.items() if loss is not None)
-            self.progress.update(nimg - self.last_nimg, facts)
+            self.progress.update(nimg - self.progress.done, facts, tell=True)
             self._write(row)
         self.last_nimg, self.last_time = nimg, now
         self._check_finite(module, means)

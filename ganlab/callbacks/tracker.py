@@ -36,13 +36,24 @@ class Tracker:
     """
 
     def __init__(self, folder: Path, mode: Any, project: str, config: dict[str, Any]) -> None:
-        mode = mode or os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
+        mode = mode or os.environ.get("WANDB_MODE")
         self.run: Any = None
+        self.is_new = False
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="wandb")
         if mode == "disabled":
             return
+        try:
+            self._begin(folder, mode, project, config)
+        except Exception as error:  # the run continues whatever W&B raises
+            log.warning("W&B is off: %s", " ".join(str(error).split()))
+
+    def _begin(self, folder: Path, mode: Any, project: str, config: dict[str, Any]) -> None:
         import wandb  # slow, and only needed here
 
+        if refused := drop_refused_settings():
+            log.warning("W&B is offline: it refuses %s", "; ".join(refused))
+            mode = "offline"  # it would go to another server than the one that was meant
+        mode = mode or ("online" if logged_in() else "offline")
         if mode == "online" and not logged_in():  # W&B would ask for a key and wait
             log.warning("W&B is offline: nobody is logged in; `wandb login`, then `wandb sync` sends the run")
             mode = "offline"
@@ -50,7 +61,7 @@ class Tracker:
             try:
                 self.run = self._init(folder, attempt, project, config)
                 return
-            except Exception as error:  # the run continues whatever W&B raises
+            except Exception as error:
                 log.warning("W&B (%s) cannot begin: %s", attempt, " ".join(str(error).split()))
                 wandb.teardown()  # its service holds the run's id, which the next attempt needs
 
@@ -71,12 +82,12 @@ class Tracker:
             self.run = None
 
     def replay(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Log again what the run logged before it was stopped, if W&B is offline.
+        """Log again what the run logged before it was stopped, if W&B is offline or does not know the run.
 
         A killed offline run loses what W&B's service had not written yet, and a later upload replaces an earlier one of
         the same id, so each part must be complete.
         """
-        if self.run is not None and self.run.offline:
+        if self.run is not None and (self.run.offline or self.is_new):
             for row in rows:
                 self.log(row["nimg"], {name: value for name, value in row.items() if value is not None})
 
@@ -93,14 +104,10 @@ class Tracker:
     def _init(self, folder: Path, mode: Any, project: str, config: dict[str, Any]) -> Any:
         import wandb
 
-        (folder / "wandb").mkdir(exist_ok=True)
-        name = folder / "wandb" / "run-id.txt"
-        if not name.exists():
-            with atomic_write(name) as file:
-                file.write(secrets.token_hex(4).encode())
+        identity, self.is_new = id_of(folder)
         run = wandb.init(
             dir=folder,
-            id=name.read_text().strip(),
+            id=identity,
             name=folder.name,
             project=project,
             mode=mode,
@@ -110,6 +117,44 @@ class Tracker:
         )
         run.define_metric("*", step_metric="nimg")
         return run
+
+
+def id_of(folder: Path) -> tuple[str, bool]:
+    """Return the W&B id of a run's folder, and whether it is new: a moved folder keeps its id, a copy gets its own."""
+    (folder / "wandb").mkdir(exist_ok=True)
+    file, place = folder / "wandb" / "run-id.txt", folder / "wandb" / "run-folder.txt"
+    here = folder.resolve()
+    before = Path(place.read_text()) if place.exists() else here
+    is_new = not file.exists()
+    if not is_new and before.exists() and not before.samefile(here):
+        original = before / "wandb" / "run-id.txt"
+        is_new = original.exists() and original.read_text() == file.read_text()
+        if is_new:
+            log.warning("W&B: %s is a copy of %s, so it gets an id of its own", folder, before)
+    for path, text in ((file, secrets.token_hex(4) if is_new else None), (place, str(here))):
+        if text is not None and not (path.exists() and path.read_text() == text):
+            with atomic_write(path) as out:
+                out.write(text.encode())
+    return file.read_text().strip(), is_new
+
+
+def drop_refused_settings() -> list[str]:
+    """Remove the WANDB_ variables that W&B refuses from the environment; return them, but for empty ones."""
+    import wandb
+
+    for name in [name for name, value in os.environ.items() if name.startswith("WANDB_") and not value]:
+        del os.environ[name]
+    refused: list[str] = []
+    while True:
+        try:
+            wandb.setup()
+            return refused
+        except ValueError as error:
+            settings = [str(item["loc"][0]).upper() for item in getattr(error, "errors", list)()]
+            names = {f"WANDB_{setting}" for setting in settings} & os.environ.keys()
+            if not names:
+                raise
+            refused += [f"{name}={os.environ.pop(name)}" for name in sorted(names)]
 
 
 def logged_in() -> bool:

@@ -18,7 +18,7 @@ from ganlab.evaluation.protocol import circumstances
 from ganlab.evaluation.results import best, error, read
 from ganlab.experiment.checkpoints import GENERATOR
 from ganlab.experiment.frame import Config, Data, Machine
-from ganlab.experiment.launch import join
+from ganlab.experiment.launch import join, meeting
 from ganlab.experiment.records import append
 from ganlab.types import UserError
 
@@ -48,7 +48,7 @@ def evaluate_paths(
         if network is not None:
             network.to(device)
         named, frame = data or images, config.data if config else None
-        reals = opened(named, None, device, trust, frame) if named else open_reals(of_run(target, config))
+        reals = opened(named, None, device, trust, frame) if named else reals_of(target, config)
         fakes = opened(target, n, device, trust, frame)
         chosen = metrics or (config.evaluation.metrics if config else METRICS)
         nimg = fakes.model.clock.nimg or None if isinstance(fakes, Samples) else None
@@ -67,8 +67,9 @@ def is_run(path: str) -> bool:
 def config_of(run: Path, trust: Sequence[str]) -> Config:
     """Read a run's config; what that and the model need to be imported, two folders of images do not."""
     from ganlab.experiment.config import from_yaml
+    from ganlab.experiment.folder import from_anywhere
 
-    return from_yaml(run / "config.yaml", trust)
+    return from_anywhere(from_yaml(run / "config.yaml", trust), run)
 
 
 def opened(path: str, n: int | None, device: torch.device, trust: Sequence[str], data: Data | None) -> ImageSet:
@@ -81,13 +82,18 @@ def opened(path: str, n: int | None, device: torch.device, trust: Sequence[str],
     return Samples(load(path, trust).to(device), n or SAMPLES, SEED, Path(path).resolve().name, exported)
 
 
-def of_run(target: str, config: Config | None) -> Config:
-    """Return the config of a run, which names its reals; UserError for image files."""
+def reals_of(target: str, config: Config | None) -> ImageSet:
+    """Open the reals that a run's config names; UserError for image files, and where they are not found."""
     if config is None:
         raise UserError(f"{target}: against what? Give a second folder of images, or --data")
     if not (config.evaluation.data or config.data.url):
         raise UserError(f"{target}: an exported generator names no reals; give them with --data")
-    return config
+    try:
+        return open_reals(config)
+    except UserError as error:
+        raise UserError(
+            f"{error}; the run's config says so: if its reals are elsewhere, name them with --data"
+        ) from None
 
 
 def extractor_part(target: Path, path: Path | None, config: Config | None) -> Any:
@@ -139,7 +145,8 @@ def group() -> Iterator[torch.device]:
     if cuda:
         torch.cuda.set_device(device)
     if distributed.world_size() > 1:
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+        with meeting():
+            dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield device
     finally:

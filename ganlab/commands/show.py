@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ganlab import distributed
 from ganlab.classes import LISTED
 from ganlab.data.read.base import Dataset
+from ganlab.data.read.location import parse
 from ganlab.data.read.toys import SCHEME
 from ganlab.engine.game import Game
 from ganlab.experiment import limits
@@ -19,6 +20,7 @@ from ganlab.experiment.checks import check_batch, check_device, check_freeze, ch
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.frame import Config
 from ganlab.experiment.limits import examples, without_numbers
+from ganlab.experiment.machines import remember, tell_time
 
 SECONDS = 10.0
 """Duration of the timed steps."""
@@ -44,6 +46,8 @@ def show(config: Config, time: bool = False) -> Iterator[str]:
     yield f"# images: {image}, {f'{samples:,} of them' if samples else 'as declared: no data found'}\n"
     yield from tables(model)
     yield plan(config, model, samples)
+    if not time and (line := tell_time(config, model)):
+        yield line
     if time:
         yield from timing(config)
 
@@ -51,7 +55,10 @@ def show(config: Config, time: bool = False) -> Iterator[str]:
 def found_dataset(config: Config) -> Dataset | None:
     """Open the images; None if they are absent and the config declares `data.image`."""
     url = config.data.url
-    absent = "://" not in url and not url.startswith(SCHEME) and not Path(url).exists()
+    if url.startswith(SCHEME):
+        return open_dataset(config)
+    place, _ = parse(url)
+    absent = not place.scheme and not Path(place.base).exists()
     return None if absent and config.data.image is not None else open_dataset(config)
 
 
@@ -160,6 +167,7 @@ def timing(config: Config) -> Iterator[str]:
     model.to(device).configure_optimizers()
     row = limits.time_rounds(model, phase, batch, SECONDS)
     row["share"] = row["images_per_second"] / limit
+    remember(rates, device, precision, row["share"])
     yield f"measured    {batch} images a step: {limits.tell_share(model, work, rates, row, processes=1)}"
 
 

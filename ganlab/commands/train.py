@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -47,17 +47,14 @@ from ganlab.experiment.checks import (
     check_shard,
     with_facts,
 )
-from ganlab.experiment.config import from_yaml
-from ganlab.experiment.folder import make_run_folder
+from ganlab.experiment.folder import as_begun, fill, locked
 from ganlab.experiment.frame import Config
 from ganlab.experiment.launch import join, open_group
 from ganlab.experiment.limits import Work
 from ganlab.experiment.origin import Origin, take_weights
 from ganlab.experiment.records import CUT, Events, cut_after
+from ganlab.stopping import STOPPED_BY_SIGNAL
 from ganlab.types import UserError
-
-STOPPED_BY_SIGNAL = 75
-"""Exit code of a run that a signal stopped and that saved a checkpoint: run the same command again."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +87,7 @@ def train(config: Config, allow_change: Sequence[str] = ()) -> int:
         dataset = opened.enter_context(closing(open_dataset(config)))
         if (other := open_other(config)) is not None:
             opened.enter_context(closing(other))
-        return train_on(dataset, other, remembering(config), allow_change)
-
-
-def remembering(config: Config) -> Config:
-    """Return the config of a run that resumes with what it once started from, which need not be said again."""
-    saved = Path(config.run) / "config.yaml"
-    if config.train.start_from is not None or not saved.exists() or not checkpoints.found(saved.parent / "checkpoints"):
-        return config
-    return replace(config, train=replace(config.train, start_from=from_yaml(saved, config.trust).train.start_from))
+        return train_on(dataset, other, config, allow_change)
 
 
 def train_on(dataset: Dataset, other: Dataset | None, config: Config, allow_change: Sequence[str]) -> int:
@@ -112,7 +101,7 @@ def train_on(dataset: Dataset, other: Dataset | None, config: Config, allow_chan
         other=other,
         mirror_other=config.data.other is not None and config.data.other.mirror,
     )
-    config = with_facts(config, dataset, other)
+    config = with_facts(as_begun(config, allow_change), dataset, other)
     check_device(config)
     model = build_model(config)
     check_batch(config, model)
@@ -129,7 +118,9 @@ def train_on(dataset: Dataset, other: Dataset | None, config: Config, allow_chan
     device = open_group(config.machine)
     with Heartbeat(float(config.machine.timeout_seconds)):
         events = Events(Path(config.run) / "events.jsonl")
-        return start(Run(config, data, judge, works, device, events, allow_change), model)
+        run = Run(config, data, judge, works, device, events, allow_change)
+        with locked(run.folder):
+            return start(run, model)
 
 
 def start(run: Run, model: Game) -> int:
@@ -144,7 +135,7 @@ def start(run: Run, model: Game) -> int:
         print_done(run.folder, f"already done: {choice.nimg:,} images; for more set train.total_nimg above that")
         return 0
     origin = distributed.decide(lambda: None if choice else take(run, model))
-    make_run_folder(run.folder, run.config)
+    fill(run.folder, run.config)
     if choice is not None:
         run.events.add("resume", choice.nimg, choice.attempt)
     else:
@@ -198,7 +189,7 @@ def go_on(run: Run, model: Game, choice: Choice | None) -> int:
         for name in CUT:
             cut_after(model.clock.nimg, run.folder / name)
     tracker = make_tracker(run) if distributed.rank() == 0 else None
-    signals = Signals()
+    signals = Signals(is_new=choice is None)
     tasks, saving = make_tasks(run, tracker, signals)
     batches = run.data.loader(model, run.device)
     try:
@@ -228,6 +219,7 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
         every=every.tick_nimg,
         checkpoint_every=every.checkpoint_every_nimg,
         total_nimg=every.total_nimg,
+        signals=signals,
         skip=every.on_not_finite == "skip",
         tracker=tracker,
         events=run.events,
@@ -244,6 +236,7 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
     saving = Checkpoints(
         folder / "checkpoints",
         every=every.checkpoint_every_nimg,
+        signals=signals,
         writer=writer,
         ticks=ticks,
         about={"config": config.as_dict(), "fingerprint": run.data.fingerprint},
@@ -261,7 +254,9 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
                 signals=signals,
             )
         )
-    showing = SampleGrids(folder / "samples", every=every.sample_every_nimg, seed=config.seed, tracker=tracker)
+    showing = SampleGrids(
+        folder / "samples", every=every.sample_every_nimg, signals=signals, seed=config.seed, tracker=tracker
+    )
     return [*measuring, saving, *judging, showing], saving
 
 

@@ -8,8 +8,14 @@ from torch import nn
 
 from ganlab.engine import sharding
 from ganlab.engine.optimizers import value_at
-from ganlab.schedules import Schedule
+from ganlab.schedules import Linear, Schedule
 from ganlab.types import UserError
+
+RAMPED = Linear(start=0.0, end=10_000.0, until_nimg=200_000)
+"""The half-life of an average that no paper sets: a twentieth of the images shown, at most 10,000 (Karras et al. 2020).
+
+With the whole half-life from the start, the first grids would show the initial weights.
+"""
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ def open_images(path: str, n: int | None = None, data: Data | None = None) -> De
 
     `data` has the cache of shards, the largest size of an image, and the crop of the dataset that it names itself.
     """
-    folder = Path(path).parent if path.endswith(".tar") else Path(path)
+    folder = Path(path).parent if path.endswith(".tar") and not Path(path).is_dir() else Path(path)
     if not (
         path.startswith(SCHEME) or "://" in path or (folder / "index.json").is_file() or any(Path(path).glob("*.tar"))
     ):

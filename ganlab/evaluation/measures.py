@@ -81,9 +81,10 @@ def prdc(fakes: Side, reals: Side) -> dict[str, Value]:
 
 
 def score(fakes: Side, reals: Side) -> dict[str, Value]:
-    """Inception score over ten splits."""
-    mean, deviation = inception_score(fakes.read("features", "logits"))
-    return {"is": Value(mean, deviation / math.sqrt(10))}
+    """Inception score over ten splits; without an error if a split has one image, whose score is 1."""
+    logits = fakes.read("features", "logits")
+    mean, deviation = inception_score(logits)
+    return {"is": Value(mean, deviation / math.sqrt(10) if len(logits) >= 20 else None)}
 
 
 def intra_fid(fakes: Side, reals: Side) -> dict[str, Value]:
@@ -120,7 +121,8 @@ def msssim(fakes: Side, reals: Side) -> dict[str, Value]:
     """Mean similarity of pairs of fakes of a class (Odena et al. 2017, section 4.2); the floor is that of reals."""
     fake, real = (side.read("pairs", "similarity") for side in (fakes, reals))
     fake, real = fake[fake >= 0], real[real >= 0]
-    return {"msssim": Value(float(fake.mean()), float(fake.std() / math.sqrt(len(fake))), float(real.mean()))}
+    error = float(fake.std() / math.sqrt(len(fake))) if len(fake) > 1 else None
+    return {"msssim": Value(float(fake.mean()), error, float(real.mean()))}
 
 
 def memory(fakes: Side, reals: Side) -> dict[str, Value]:

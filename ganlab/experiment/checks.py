@@ -18,8 +18,9 @@ from ganlab.engine.game import Game
 from ganlab.engine.optimizers import make_optimizer, scheduled
 from ganlab.experiment.build import on_gpu
 from ganlab.experiment.config import differences, saved_values
+from ganlab.experiment.former import RENAMED
 from ganlab.experiment.frame import FREE_ON_RESUME, Config, Data, Other
-from ganlab.experiment.targets import did_you_mean
+from ganlab.experiment.words import did_you_mean, shown
 from ganlab.layers.batchnorm import Standardization
 from ganlab.types import ImageSpec, UserError
 
@@ -214,13 +215,16 @@ def check_resume(
             (config.as_dict(), fingerprint),
         )
     )
+    allowed = [*allow_change, *(new for old, new in RENAMED.items() if f"model.{old}" in allow_change)]
     changed = {
         key: values
         for key, values in differences(before, now).items()
-        if not FREE_ON_RESUME.match(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in allow_change)
+        if not FREE_ON_RESUME.match(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in allowed)
     }
     if changed:
-        lines = "".join(f"\n  {key}: {old!r} in the checkpoint, {new!r} now" for key, (old, new) in changed.items())
+        lines = "".join(
+            f"\n  {key}: {shown(old)} in the checkpoint, {shown(new)} now" for key, (old, new) in changed.items()
+        )
         raise UserError(
             f"{path}: is of another config:{lines}\n"
             f"name another folder with run=PATH, or allow a change with --allow-change {next(iter(changed))}"

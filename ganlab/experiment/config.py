@@ -6,7 +6,9 @@ The configs that runs have saved are read here too: `from_saved`, `saved_values`
 
 import functools
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from urllib.parse import urlsplit
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import MarkedYAMLError, YAMLError
 
 from ganlab.experiment.frame import MACHINE_FILE_KEYS, Config
 from ganlab.experiment.parts import check_arguments, check_value, coerce, hints_of, is_part, merge, with_defaults
-from ganlab.experiment.targets import options_of
+from ganlab.experiment.words import options_of, takes_text
+from ganlab.files import with_home
 from ganlab.types import UserError
 
 log = logging.getLogger(__name__)
@@ -37,17 +40,17 @@ def load(
     from ganlab.experiment.former import with_new_names  # imports the models, which most readers do not need
 
     path = Path(path)
-    layers = [_without_trust(values, at, trust) for at, values in _read_chain(path, ())]
+    layers = [_without_empty(_without_trust(values, at, trust)) for at, values in _read_chain(path, ())]
     if machine is not None:
-        overlay = _read_yaml(Path(machine))
+        overlay = _without_empty(_read_yaml(Path(machine)))
         if science := sorted(set(overlay) - MACHINE_FILE_KEYS):
             raise UserError(f"{machine}: {', '.join(science)}: not for a machine file, which holds machine and logging")
         layers.append(overlay)
-    layers.append(_read_overrides(overrides))
+    layers.append(_read_overrides(overrides, functools.reduce(merge, layers), trust))
     if "trust" in layers[-1]:
         raise UserError(f"{path}: trust may not stand in a config; write `--trust PREFIX` on the command line")
     model = functools.reduce(merge, layers).get("model")
-    values = functools.reduce(merge, with_new_names(layers, model, trust, str(path)))
+    values = _at_home(functools.reduce(merge, with_new_names(layers, model, trust, str(path))))
     data = values.get("data")
     if isinstance(data, dict):
         values["data"] = data = _with_url(data)
@@ -65,6 +68,35 @@ def _with_url(stream: dict[str, Any]) -> dict[str, Any]:
     return {**stream, "url": ",".join(map(str, url))} if isinstance(url, list) else dict(stream)
 
 
+def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out sections without a key, which YAML reads as null: they change nothing."""
+    return _without_null(
+        Config, {name: value for name, value in values.items() if name != "model" or value is not None}
+    )
+
+
+def _without_null(frame: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out null in the place of a mapping of keys, recursively: its keys have their defaults."""
+    hints, found = hints_of(frame), dict(values)
+    for name, value in values.items():
+        inner = hints.get(name)
+        if isinstance(inner, type) and is_dataclass(inner):
+            if value is None:
+                del found[name]
+            elif isinstance(value, dict):
+                found[name] = _without_null(inner, value)
+    return found
+
+
+def _at_home(value: Any) -> Any:
+    """Replace ~ at the start of every path by the home folder."""
+    if isinstance(value, dict):
+        return {name: _at_home(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_at_home(item) for item in value]
+    return with_home(value) if isinstance(value, str) else value
+
+
 def _without_trust(values: dict[str, Any], path: Path, trust: Sequence[str]) -> dict[str, Any]:
     """Read a run's own config like any other one, but ignore its `trust`, with a warning."""
     from ganlab.experiment.former import upgrade
@@ -79,8 +111,10 @@ def _without_trust(values: dict[str, Any], path: Path, trust: Sequence[str]) -> 
 
 def _dataset_name(url: str) -> str:
     """Name a dataset by its folder, without the parts of a URL that may be secret."""
-    path = Path(urlsplit(url).path)
-    return (path.parent if path.suffix == ".tar" else path).name
+    place = urlsplit(url).path
+    shards = place.endswith(".tar") and not Path(place).is_dir()
+    folder = Path(re.split("[{,]", place)[0].rpartition("/")[0] if shards else place)
+    return folder.name or folder.resolve().name  # `.` has no name of its own
 
 
 def from_dict(values: dict[str, Any], place: str, sent: bool = False) -> Config:
@@ -95,7 +129,7 @@ def from_dict(values: dict[str, Any], place: str, sent: bool = False) -> Config:
     from ganlab.metrics.features import Extractor
 
     trust = tuple(values.get("trust", ()))
-    values = _with_defaults(values)
+    values = _with_defaults(_without_null(Config, values))
     evaluation = values.get("evaluation")
     extractor, closed = None, {name: None if name == "model" else value for name, value in values.items()}
     if isinstance(evaluation, dict) and "extractor" in evaluation:
@@ -190,22 +224,43 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; give the path of a YAML file") from None
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {error}") from None
+        hint = "; a text that holds braces or a colon stands in quotes" if isinstance(error, MarkedYAMLError) else ""
+        raise UserError(f"{path}: not YAML: {error}{hint}") from None
     return _plain(tree, str(path))
 
 
-def _read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    for text in overrides:
-        if "=" not in text:
-            raise UserError(f"{text!r} is not an override; write key=value, for example train.batch=32")
+def _read_overrides(overrides: Sequence[str], below: dict[str, Any], trust: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` texts: as typed where the key takes a text, else as YAML.
+
+    Only all layers together tell which class a key belongs to, so the values are first read as far as they are YAML.
+    """
+    from ganlab.experiment.overrides import hint_at, put, text_of  # imports the engine
+
+    pairs, guessed, read = [], dict[str, Any](), dict[str, Any]()
+    for override in overrides:
+        key, _, text = override.partition("=")
+        if not key or "=" not in override:
+            raise UserError(f"{override!r} is not an override; write key=value, for example train.batch=32")
+        pairs.append((key.split("."), text))
+        with suppress(UserError):
+            put(guessed, key.split("."), _yaml_of(override, text))
+    whole = _with_defaults({**merge(below, guessed), "trust": list(trust)})
+    for override, (keys, text) in zip(overrides, pairs, strict=True):
+        listed = keys == ["data", "url"] and text.startswith("[")
+        is_text = takes_text(hint_at(keys, whole, trust)) and not listed
+        put(read, keys, text_of(text) if is_text else _yaml_of(override, text))
+    return _plain(read, "command line")
+
+
+def _yaml_of(override: str, text: str) -> Any:
     try:
-        return _plain(OmegaConf.from_dotlist(list(overrides)), "command line")
+        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[call-overload, index]
     except (YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"command line: {error}") from None
+        raise UserError(f"command line: {override}: not YAML: {error}") from None
 
 
 def _plain(tree: Any, place: str) -> dict[str, Any]:
-    values = OmegaConf.to_container(tree, resolve=False)
+    values = OmegaConf.to_container(tree, resolve=False) if OmegaConf.is_config(tree) else tree
     if not isinstance(values, dict):
         raise UserError(f"{place}: a list; a config is a mapping of keys to values")
     # Interpolation could write secrets of the environment into files and logs.
@@ -225,7 +280,7 @@ def _read_chain(path: Path, seen: tuple[Path, ...]) -> list[tuple[Path, dict[str
         raise UserError(f"{path}: its `base:` chain comes back to itself")
     values = _read_yaml(path)
     base = values.pop("base", None)
-    below = [] if base is None else _read_chain(path.parent / str(base), (*seen, path.resolve()))
+    below = [] if base is None else _read_chain(path.parent / with_home(str(base)), (*seen, path.resolve()))
     return [*below, (path, values)]
 
 

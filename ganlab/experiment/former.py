@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ganlab.engine.averages import RAMPED
 from ganlab.engine.game import Game
 from ganlab.experiment.parts import as_part, defaults_of, is_map_of_parts, is_part, parameters_of
 from ganlab.experiment.targets import resolve
@@ -21,6 +22,10 @@ RENAMED = {
 """Arguments of the model in the first edition, with the keys that replaced them."""
 SNGAN_NIMG = 16_000_000
 """The images at which SN-GAN's learning rate reached 0, whatever the run's length."""
+
+AVERAGE = "ema_half_life"
+AVERAGE_NIMG = 10_000.0
+"""The constant half-life that averages had by default before it was ramped up; runs that have it keep it."""
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +98,14 @@ def upgrade(values: dict[str, Any], trust: Sequence[str], place: str) -> dict[st
             model.pop(name, None)
     if model.get("lr_factors") == {}:
         model["lr_factors"] = {"4": 1.0}
+    if AVERAGE in parameters_of(target) and not model.get("ema"):
+        model.setdefault(AVERAGE, AVERAGE_NIMG)
     if issubclass(target, SNGAN):
         model.setdefault("lr_schedule", as_part(Linear(until_nimg=SNGAN_NIMG)))
     return {**values, "model": model}
+
+
+def with_average_of(before: Mapping[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+    """Return a model section with the half-life that the run began with, where both have their time's default."""
+    keeps = before.get(AVERAGE) == AVERAGE_NIMG and model.get(AVERAGE) == as_part(RAMPED)
+    return {**model, AVERAGE: AVERAGE_NIMG} if keeps else model

@@ -3,12 +3,15 @@
 import logging
 import os
 import re
+import socket
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
+import torch.distributed as dist
 
 from ganlab import distributed
 from ganlab.experiment.frame import Machine
@@ -93,6 +96,21 @@ def join(machine: Machine) -> Launch:
     return launch
 
 
+@contextmanager
+def meeting() -> Iterator[None]:
+    """Report a port that another program uses, where the processes were to meet."""
+    try:
+        yield
+    except dist.DistError as error:
+        if "EADDRINUSE" not in str(error):
+            raise
+        port = os.environ.get("MASTER_PORT")
+        raise UserError(
+            f"MASTER_PORT: {port}: in use by another program on {socket.gethostname()}; set MASTER_PORT to a free "
+            "port, the same for all processes (launch/torchrun.sh finds one on a single node)"
+        ) from None
+
+
 def open_group(machine: Machine) -> torch.device:
     """Start the process group if there are several processes, and return this one's device.
 
@@ -119,6 +137,7 @@ def open_group(machine: Machine) -> torch.device:
         # a signal handler, and hang.
         plugins=[TorchElasticEnvironment() if world_size > 1 else LightningEnvironment()],
     )
-    fabric.launch()
+    with meeting():
+        fabric.launch()
     assert fabric.world_size == world_size
     return fabric.device

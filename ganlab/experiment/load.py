@@ -26,7 +26,7 @@ def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
 
     Only the model is built, and only from the kinds of parts that a model has: none of them reads a file.
     """
-    run = Path(run)
+    run = Path(run).expanduser()
     if (run / GENERATOR).exists():
         model = build_model(from_yaml(run / "config.yaml", trust))
         with safe_open(run / GENERATOR, "pt") as file:
@@ -47,6 +47,11 @@ def restored(checkpoint: dict[str, Any], run: Path, trust: Sequence[str]) -> Gam
 def newest_checkpoint(run: Path) -> dict[str, Any]:
     """Read the newest checkpoint of a run."""
     newest = checkpoints.newest(run / "checkpoints")
+    if newest is None and (run / "config.yaml").exists():
+        raise UserError(
+            f"{run}: has no checkpoint yet: the first one comes after a minute of training, the others every "
+            "train.checkpoint_every_nimg images; Ctrl-C saves one too"
+        )
     if newest is None:
         raise UserError(f"{run}: holds no checkpoint; give the folder of a run, such as runs/digits-dcgan")
     return newest[1]

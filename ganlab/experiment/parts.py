@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import partial
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 from beartype.door import is_bearable
 from torch.optim import Optimizer
 
-from ganlab.experiment.targets import did_you_mean, inside, name_of, options_of, resolve
+from ganlab.experiment.targets import inside, resolve
+from ganlab.experiment.words import FRAMES, did_you_mean, instead, is_mapping, name_of, options_of, shown
 from ganlab.schedules import Schedule
 from ganlab.types import UserError
 
@@ -24,8 +25,6 @@ SUPPLIED = frozenset({"image", "runtime", "total_nimg", "params"})
 """Arguments of parts that the run supplies and no YAML may."""
 CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 """Arguments for `*args` and `**kwargs` cannot be checked, so a config may not give them."""
-FRAMES = ("ganlab.experiment.frame", "ganlab.types")
-"""Modules of the dataclasses that a config writes as plain mappings, without a `_target_`."""
 
 
 def parameters_of(target: type) -> dict[str, inspect.Parameter]:
@@ -193,7 +192,7 @@ def check_value(value: Any, hint: Any, key: str, trust: Sequence[str]) -> Iterat
     elif is_part(value):
         yield from _check_part(value, hint, key, trust)
     elif isinstance(value, dict):
-        if hint is not Any and not any(map(_is_mapping, options)):
+        if hint is not Any and not any(map(is_mapping, options)):
             yield f"{key}: a mapping is not {name_of(hint)}"
         for name, item in value.items():
             if item is not None:  # null removes a named part
@@ -202,7 +201,7 @@ def check_value(value: Any, hint: Any, key: str, trust: Sequence[str]) -> Iterat
         for number, (item, inner) in enumerate(zip(value, item_hints(hint, len(value)), strict=True)):
             yield from check_value(item, inner, f"{key}[{number}]", trust)
     elif not _fits(coerce(value, hint), hint):
-        yield f"{key}: {value!r} is not {name_of(hint)}{_written(value, hint)}"
+        yield f"{key}: {shown(value)} is not {name_of(hint)}{instead(value, hint)}"
 
 
 def _check_part(part: dict[str, Any], hint: Any, key: str, trust: Sequence[str]) -> Iterator[str]:
@@ -215,14 +214,9 @@ def _check_part(part: dict[str, Any], hint: Any, key: str, trust: Sequence[str])
     yield from check_arguments(target, arguments, f"{key}.", SUPPLIED, trust)
 
 
-def _is_mapping(hint: Any) -> bool:
-    origin = typing.get_origin(hint)
-    return isinstance(origin, type) and issubclass(origin, Mapping)
-
-
 def inner_hint(hint: Any) -> Any:
     """Return the type of a mapping's values; Any if the type is no mapping."""
-    return next((typing.get_args(option)[1] for option in options_of(hint) if _is_mapping(option)), Any)
+    return next((typing.get_args(option)[1] for option in options_of(hint) if is_mapping(option)), Any)
 
 
 def item_hints(hint: Any, length: int) -> list[Any]:
@@ -247,15 +241,6 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool) and bool not in options_of(hint) and hint is not Any:
         return False  # to Python a bool is an int
     return is_bearable(value, hint)
-
-
-def _written(value: Any, hint: Any) -> str:
-    if isinstance(value, float) and value.is_integer() and int in options_of(hint):
-        return f"; write {int(value):_}"
-    choices = [
-        choice for option in options_of(hint) if typing.get_origin(option) is Literal for choice in option.__args__
-    ]
-    return did_you_mean(value, map(str, choices)) if isinstance(value, str) else ""
 
 
 def coerce(value: Any, hint: Any) -> Any:

@@ -5,19 +5,17 @@ networks, an optimizer's optimizers. A place also takes classes of its type from
 trusts. An argument without a type takes only those.
 """
 
-import difflib
 import importlib
 import inspect
-import re
-import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from beartype.door import is_subhint
 from torch import nn
 from torch.optim import Optimizer
 
+from ganlab.experiment.words import did_you_mean, name_of, options_of
 from ganlab.types import UserError
 
 NETWORKS, OPTIMIZERS = ("ganlab.networks", "torch.nn"), ("torch.optim",)
@@ -112,31 +110,3 @@ def _remedy(rooms: Sequence[str], package: str = "") -> str:
     takes = f"this place takes classes of {' and '.join(rooms)}" if rooms else "this place takes none of ganlab's"
     prefix = package if package.isidentifier() and package not in ("ganlab", "torch") else "PREFIX"
     return f"{takes}; for a package whose code you trust, write --trust {prefix}"
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return a suggestion of the nearest of some names, or an empty text."""
-    close = difflib.get_close_matches(name, [n for n in names if not n.startswith("_")], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def options_of(hint: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the type itself."""
-    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-
-
-def name_of(hint: Any) -> str:
-    """Return a readable name of a type."""
-    return " or ".join(_names(hint))
-
-
-def _names(hint: Any) -> Iterator[str]:
-    for option in options_of(hint):
-        if option is type(None):
-            yield "null"
-        elif typing.get_origin(option) is Literal:
-            yield f"one of {', '.join(map(str, typing.get_args(option)))}"
-        elif isinstance(option, type) and not typing.get_args(option):
-            yield option.__name__
-        else:
-            yield re.sub(r"\w+\.(?=\w)", "", str(option))  # without the modules of its names

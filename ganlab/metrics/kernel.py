@@ -20,11 +20,12 @@ def squared_mmd(x: Features, y: Features) -> float:
 
 def kernel_distance(
     fake: Features, real: Features, *, subsets: int = 100, size: int = 1000, seed: int = 0
-) -> tuple[float, float]:
+) -> tuple[float, float | None]:
     """Return the mean of the squared MMD over random subsets of `size` of each, and its standard error.
 
     A side with fewer than `size` features is used completely. The standard error is over the subsets: it does not cover
-    the choice of the images themselves.
+    the choice of the images themselves. It is None if a side has fewer than two subsets' features: those would be
+    nearly or exactly the same in all subsets, whose spread then says nothing.
     """
     draw = torch.Generator().manual_seed(key(seed, "kernel distance"))
     values = []
@@ -32,4 +33,5 @@ def kernel_distance(
         x, y = (side[torch.randperm(len(side), generator=draw)[:size].to(side.device)] for side in (fake, real))
         values.append(squared_mmd(x, y))
     found = torch.tensor(values, dtype=torch.float64)
-    return float(found.mean()), float(found.std() / math.sqrt(subsets))
+    differ = min(len(fake), len(real)) >= 2 * size
+    return float(found.mean()), float(found.std() / math.sqrt(subsets)) if differ else None

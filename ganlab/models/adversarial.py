@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganlab.augment import Augment, augmented, drawn
 from ganlab.constraints import Constraint
-from ganlab.engine.averages import Average, HalfLife
+from ganlab.engine.averages import RAMPED, Average, HalfLife
 from ganlab.engine.batch import Batch
 from ganlab.engine.dynamics import Dynamics
 from ganlab.engine.game import Game, Loss
@@ -63,7 +63,7 @@ class GANModule(Game):
         lr_schedule: Schedule | None = None,
         discriminator_steps: int | Callable[[int], int] = 1,
         generator_batch: float = 1.0,
-        ema_half_life: float | Schedule = 10_000.0,
+        ema_half_life: float | Schedule = RAMPED,
         ema: Average | None = None,
         fake_labels: Literal["uniform", "data"] = "uniform",
         dequantize: bool = False,

@@ -7,6 +7,7 @@ from typing import Any
 from torch.optim import Adam
 
 from ganlab.augment import Augment
+from ganlab.engine.averages import RAMPED
 from ganlab.engine.optimizers import MakeOptimizer
 from ganlab.engine.runtime import Runtime
 from ganlab.models.adversarial import GANModule
@@ -41,7 +42,7 @@ class DCGAN(GANModule):
         regularizers: Mapping[str, Regularizer] | None = None,
         augment: Augment | None = None,
         lr_schedule: Schedule | None = None,
-        ema_half_life: float | Schedule = 10_000.0,
+        ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
         adam = partial(Adam, lr=lr, betas=betas)

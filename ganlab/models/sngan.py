@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from torch.optim import Adam
 
 from ganlab.augment import Augment
+from ganlab.engine.averages import RAMPED
 from ganlab.engine.optimizers import MakeOptimizer
 from ganlab.engine.runtime import Runtime
 from ganlab.models.adversarial import GANModule
@@ -58,7 +59,7 @@ class SNGAN(GANModule):
         lr_schedule: Schedule | None = Linear(),
         discriminator_steps: int = 5,
         generator_batch: float = 2.0,
-        ema_half_life: float | Schedule = 10_000.0,
+        ema_half_life: float | Schedule = RAMPED,
         fake_labels: Literal["uniform", "data"] = "uniform",
         dequantize: bool = True,
         runtime: Runtime = Runtime(),

@@ -105,6 +105,7 @@ def test_kernel_distance_has_a_seed_and_takes_small_sets_whole() -> None:
     assert kernel_distance(x, y, size=30, seed=1) == kernel_distance(x, y, size=30, seed=1)
     assert kernel_distance(x, y, size=30, seed=1) != kernel_distance(x, y, size=30, seed=2)
     assert kernel_distance(x, y, size=100)[0] == pytest.approx(squared_mmd(x, y))
+    assert kernel_distance(x, y, size=100)[1] is None  # all subsets are the same: their spread is no error
 
 
 def test_inception_score_of_known_labels() -> None:
