@@ -138,7 +138,9 @@ def main() -> None:
 @OVERRIDES
 @MACHINE
 @TRUST
-@click.option("--allow-change", multiple=True, metavar="KEY", help="Key that may differ from the run's checkpoint.")
+@click.option(
+    "--allow-change", multiple=True, metavar="KEY", help="Key or section that may differ from the checkpoint."
+)
 @click.option(
     "--from", "start_from", metavar="RUN", help="Run or exported folder from whose networks a new run starts."
 )

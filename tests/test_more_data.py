@@ -182,7 +182,7 @@ def test_other_data_are_another_run(config, tmp_path, url):
     runs.done(config, *TRUST, run, "train.total_nimg=16")
     said = runs.refused("train", config, *TRUST, run, "data.other.url=toy:digits?size=10&channels=1&seed=1")
     assert "data.fingerprint" in said and "data.other" not in said and FREE_ON_RESUME.match("data.other.url")
-    assert "data.other.mirror: False in the checkpoint, True now" in runs.refused(
+    assert "data.other.mirror: false in the checkpoint, true now" in runs.refused(
         "train", config, *TRUST, run, "data.other.mirror=true"
     )
     assert "but data.vectors is 4" in runs.refused("train", config, *TRUST, "data.vectors=4")

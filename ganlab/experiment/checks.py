@@ -1,6 +1,5 @@
 """Checks of a run that need its objects, all made before anything is written."""
 
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from ganlab.engine.optimizers import make_optimizer, scheduled
 from ganlab.experiment.build import on_gpu
 from ganlab.experiment.config import differences, saved_values
 from ganlab.experiment.former import RENAMED
-from ganlab.experiment.frame import FREE_ON_RESUME, Config, Data, Other
+from ganlab.experiment.frame import FREE_ON_RESUME, Config, Data, Other, is_allowed
 from ganlab.experiment.words import did_you_mean, shown
 from ganlab.layers.batchnorm import Standardization
 from ganlab.types import ImageSpec, UserError
@@ -197,7 +196,7 @@ def check_growth(url: str, dataset: Dataset, fingerprint: str, allow_change: Seq
     """Refuse a dataset that has grown since the checkpoint, of whose dataset the fingerprint is given."""
     if not isinstance(dataset, ShardDataset) or not (count := dataset.index.earlier.get(fingerprint)):
         return
-    if not any(fnmatch.fnmatch("data.fingerprint", pattern) for pattern in allow_change):
+    if not is_allowed("data.fingerprint", allow_change):
         raise UserError(
             f"{url}: has grown by {len(dataset.index.shards) - count:,} shards since the checkpoint; go on with the "
             f"old ones by data.url={spelled(url, count)}, or take the new ones with --allow-change data.fingerprint"
@@ -219,7 +218,7 @@ def check_resume(
     changed = {
         key: values
         for key, values in differences(before, now).items()
-        if not FREE_ON_RESUME.match(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in allowed)
+        if not FREE_ON_RESUME.match(key) and not is_allowed(key, allowed)
     }
     if changed:
         lines = "".join(

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from fnmatch import fnmatch
 from pathlib import Path
 
 from ganlab import distributed
 from ganlab.experiment.checkpoints import found
 from ganlab.experiment.config import from_yaml, to_yaml
 from ganlab.experiment.former import AVERAGE, with_average_of
-from ganlab.experiment.frame import Config
+from ganlab.experiment.frame import Config, is_allowed
 from ganlab.files import atomic_write
 from ganlab.locks import held
 from ganlab.types import UserError
@@ -52,7 +51,7 @@ def as_begun(config: Config, allow_change: Sequence[str]) -> Config:
         return config
     if config.train.start_from is None:
         config = replace(config, train=replace(config.train, start_from=before.train.start_from))
-    if any(fnmatch(f"model.{AVERAGE}", pattern) for pattern in allow_change):
+    if is_allowed(f"model.{AVERAGE}", allow_change):
         return config
     return replace(config, model=with_average_of(before.model, config.model))
 

@@ -4,7 +4,9 @@ Unknown keys are errors. `model` and `evaluation.extractor` are open: parts `{_t
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
 from typing import Any, Literal
 
 from ganlab.types import ImageSpec, Precision
@@ -205,3 +207,8 @@ FREE_ON_RESUME = re.compile(
     r"on_not_finite|rollbacks)$"
 )
 """Keys that may change on resume. `data.url` may, since the dataset's fingerprint must stay the same."""
+
+
+def is_allowed(key: str, patterns: Sequence[str]) -> bool:
+    """Tell whether a key is one of `--allow-change`: by its name, by its section, or by a pattern with `*`."""
+    return any(fnmatch(key, pattern) or key.startswith(f"{pattern}.") for pattern in patterns)

@@ -107,4 +107,5 @@ def test_a_run_goes_on_with_the_old_shards_or_takes_the_new(source, tmp_path):
     old = next(word.rstrip(",") for word in str(error.value).split() if word.startswith("data.url="))
     assert ShardDataset(old.removeprefix("data.url=")).index.fingerprint == before
     check_growth(str(dest), dataset, before, ["data.fingerprint"])
+    check_growth(str(dest), dataset, before, ["data"])
     check_growth(str(dest), dataset, dataset.fingerprint, [])
