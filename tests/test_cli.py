@@ -32,6 +32,7 @@ from test_run import assert_same_weights
 from wandb_reader import offline_runs
 
 import ganlab
+from ganlab.callbacks.tracker import id_of
 from ganlab.cli import main, told
 from ganlab.data.format.shards import Index
 from ganlab.experiment.checkpoints import found
@@ -204,6 +205,25 @@ def test_what_may_change_goes_on_and_so_does_what_is_allowed(copy, finished):
     said = runs.done(config, f"run={copy}", "train.total_nimg=576", "seed=1", "--allow-change", "seed")
     assert "resuming from nimg-000000000528.ckpt" in said and "done: 576 images" in said
     assert yaml.safe_load((copy / "config.yaml").read_text())["seed"] == 1
+
+
+def test_the_config_in_a_copied_folder_is_of_the_copy_unless_a_run_is_named(
+    copy, finished, tmp_path, caplog, monkeypatch
+):
+    first, _ = id_of(copy)
+    two, config = shutil.copytree(copy, tmp_path / "two"), Path("two") / "config.yaml"
+    before = runs.files(finished), runs.files(copy)
+    monkeypatch.chdir(tmp_path)
+    assert "two: done: 528 images" in runs.done(config, "train.total_nimg=528")
+    assert f"{config}: the run is two, where this config lies, not run: {finished}; for that one write" in caplog.text
+    assert (runs.files(finished), runs.files(copy)) == before
+    assert yaml.safe_load(config.read_text())["run"] == "two"
+    assert id_of(two)[0] != first == id_of(copy)[0]
+    caplog.clear()
+    assert f"{copy}: done: 528 images" in runs.done(config, "train.total_nimg=528", f"run={copy}")
+    monkeypatch.chdir(two)
+    assert "where this config lies" not in caplog.text
+    assert f"{two}: already done" in runs.done(Path("config.yaml"))
 
 
 def test_a_damaged_image_met_in_training_names_its_shard(config, dataset, tmp_path):
