@@ -418,7 +418,7 @@ def test_an_empty_config_misses_what_has_no_default(write):
     [
         ("model: [", "not YAML: .*flow"),
         ("seed: 1\nseed: 2", "not YAML: .*duplicate key seed"),
-        ("- model\n- data", "a list; a config is a mapping of keys to values"),
+        ("- model\n- data", "a list or a number; a config is a mapping of keys to values"),
         (f"{CONFIG}\n1: 2", "1: unknown key"),
         (CONFIG.replace("url:", "yes: 1, url:"), "data.True: unknown key"),
         (f"base: none.yaml\n{CONFIG}", r"none\.yaml: No such file or directory; give the path of a YAML file"),

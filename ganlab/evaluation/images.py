@@ -4,6 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from torch import nn
 
 from ganlab.classes import names_in
 from ganlab.data.format.decode import MAX_PIXELS
+from ganlab.data.make.account import listed
 from ganlab.data.make.sources import open_source
+from ganlab.data.make.sources.base import MEND
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.location import redact, refuse_secrets
 from ganlab.data.read.open import open_data
@@ -180,15 +183,40 @@ class ImageFiles(Decoded):
         self.fingerprint = sha256_of(path) if path.is_file() else self.source.facts().state
         self.classes, self.class_names = len(self.source.class_names), names_in(self.source.class_names)
         self.origin = {"files": "images"}
-        self.shape = self._pixels(0).shape
+        self.shape = self._shape()
+
+    def _shape(self) -> tuple[int, ...]:
+        """Return the shape of the first image that can be decoded."""
+        for i in range(len(self)):
+            with suppress(UserError):
+                return self._pixels(i).shape
+        raise self._all_bad()
+
+    def block(self, start: int) -> tuple[Pixels, Labels]:
+        """Return a block; UserError names all images that cannot be decoded or have another size."""
+        try:
+            return super().block(start)
+        except UserError as error:
+            raise self._all_bad() from error
+
+    def _all_bad(self) -> UserError:
+        bad = list[str]()
+        for i in range(len(self)):
+            try:
+                self.read(i)
+            except UserError as error:
+                bad.append(str(error).removesuffix(MEND))
+        return UserError(
+            f"{len(bad):,} of {len(self):,} images cannot be evaluated:{listed(bad)}\nmend or remove them, or let "
+            "`ganlab data pack SOURCE DEST --size N --skip-bad` leave out the broken ones and bring all to one size"
+        )
 
     def read(self, i: int) -> tuple[np.ndarray, int]:
         """Decode one image."""
         pixels = self._pixels(i)
         if pixels.shape != self.shape:
             raise UserError(
-                f"{self.source.describe(i)}: {_size(pixels.shape)}, but the first image has {_size(self.shape)}; "
-                "bring all to one size, for example with `ganlab data pack`"
+                f"{self.source.describe(i)}: {_size(pixels.shape)}, but the first image has {_size(self.shape)}"
             )
         return pixels, -1 if self.source.labels is None else int(self.source.labels[i])
 

@@ -24,6 +24,9 @@ from ganlab.experiment.words import options_of, takes_text
 from ganlab.files import with_home
 from ganlab.types import UserError
 
+MAPPING = "a list or a number; a config is a mapping of keys to values"
+OCTAL = re.compile(r"[+-]?0\d+")
+
 log = logging.getLogger(__name__)
 
 # --- text to dicts: base < config < machine file < command line
@@ -239,9 +242,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = OmegaConf.load(path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}; give the path of a YAML file") from None
+        if error.strerror is None:  # of OmegaConf: one number, say
+            raise UserError(f"{path}: {MAPPING}") from None
+        raise UserError(f"{path}: {error.strerror}; give the path of a YAML file") from None
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        hint = "; a text that holds braces or a colon stands in quotes" if isinstance(error, MarkedYAMLError) else ""
+        hint = ""
+        if isinstance(error, MarkedYAMLError) and "duplicate" not in str(error):
+            hint = "; indent with spaces, not tabs; a text that holds braces, a colon or signs stands in quotes"
         raise UserError(f"{path}: not YAML: {error}{hint}") from None
     return _plain(tree, str(path))
 
@@ -270,6 +277,8 @@ def _read_overrides(overrides: Sequence[str], below: dict[str, Any], trust: Sequ
 
 
 def _yaml_of(override: str, text: str) -> Any:
+    if OCTAL.fullmatch(text):
+        return text  # YAML would read 010 as 8
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[call-overload, index]
     except (YAMLError, OmegaConfBaseException) as error:
@@ -279,7 +288,7 @@ def _yaml_of(override: str, text: str) -> Any:
 def _plain(tree: Any, place: str) -> dict[str, Any]:
     values = OmegaConf.to_container(tree, resolve=False) if OmegaConf.is_config(tree) else tree
     if not isinstance(values, dict):
-        raise UserError(f"{place}: a list; a config is a mapping of keys to values")
+        raise UserError(f"{place}: {MAPPING}")
     # Interpolation could write secrets of the environment into files and logs.
     if found := [f"{key}: {value}" for key, value in _leaves(values) if "${" in str(value)]:
         raise UserError(f"{place}: ${{...}} is not supported; write the value itself: {'; '.join(found)}")

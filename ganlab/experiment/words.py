@@ -1,6 +1,7 @@
 """How a message names a value, the type of its place, and what to write instead."""
 
 import difflib
+import math
 import re
 import types
 import typing
@@ -98,7 +99,7 @@ def instead(value: Any, hint: Any) -> str:
         return "; write null"
     if bool in options and value in (0, 1):
         return f"; write {'true' if value else 'false'}"
-    if (number := _number(value)) is not None and (int in options or float in options):
+    if (number := _number(value)) is not None and math.isfinite(number) and (int in options or float in options):
         return f"; write {int(number):_}" if number == int(number) else f"; write {number}" * (float in options)
     return ""
 

@@ -131,10 +131,16 @@ def fit(picture: Image.Image, size: int | tuple[int, int], channels: int, crop: 
         return _padded(picture, width, height)
     if crop == "center":
         picture = picture.crop(_centre(picture.width, picture.height, width, height))
-    elif abs(picture.width * height - picture.height * width) >= min(picture.size):
-        found = f"{picture.height}x{picture.width} pixels"
-        raise ValueError(f"{found} are of another shape than {height}x{width}, which --crop none refuses")
+    elif why := other_shape((picture.height, picture.width), (height, width)):
+        raise ValueError(why)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def other_shape(found: tuple[int, int], size: tuple[int, int]) -> str:
+    """Say that pictures of a (height, width) are of another shape than a size; empty if less than a pixel is amiss."""
+    if abs(found[1] * size[0] - found[0] * size[1]) < min(found):
+        return ""
+    return f"{found[0]}x{found[1]} pixels are of another shape than {size[0]}x{size[1]}, which --crop none refuses"
 
 
 def _padded(picture: Image.Image, width: int, height: int) -> Image.Image:

@@ -89,14 +89,23 @@ def upright(picture: Image.Image) -> Image.Image:
 
     Of several frames the first is taken. Raises ValueError for 32-bit pixels, and errors of any kind for damage.
     """
-    of_16_bits = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM")
+    of_16_bits = _of_16_bits(picture)
+    check_depth(picture)
     picture.load()  # a TIFF turns itself
     turn, profile = orientation(picture), picture.info.get("icc_profile", b"")
     if of_16_bits:  # Pillow would clip at 255
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    elif picture.mode in ("I", "F"):
-        raise ValueError("32-bit pixels")
     return turned(in_srgb(picture, profile), turn)
+
+
+def _of_16_bits(picture: Image.Image) -> bool:
+    return picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM")
+
+
+def check_depth(picture: Image.Image) -> None:
+    """Raise ValueError for pixels of 32 bits, whose range no header tells."""
+    if picture.mode in ("I", "F") and not _of_16_bits(picture):
+        raise ValueError("32-bit pixels")
 
 
 def orientation(picture: Image.Image) -> int:

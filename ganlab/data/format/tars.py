@@ -112,9 +112,8 @@ def members_in(file: io.BufferedReader, path: object) -> Iterator[Entry]:
                 if member.isdir():
                     continue
                 parts = member.name.split("/")
-                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or ".." in parts or not parts[0]:
-                    link = " (`tar -h` writes the files that links lead to)" if member.issym() or member.islnk() else ""
-                    raise _bad(path, member.name, f"not an ordinary file inside the folder{link}")
+                if remedy := _remedy(member):
+                    raise _bad(path, member.name, "not an ordinary file inside the folder", remedy)
                 if not 0 <= member.size <= size - member.offset_data:
                     raise _bad(path, member.name, f"{member.size:,} bytes at {member.offset_data:,}, past the end")
                 stem, _, suffix = parts[-1].partition(".")
@@ -137,5 +136,19 @@ def label_of(path: object, member: tarfile.TarInfo, data: bytes) -> int:
     return int(data)
 
 
-def _bad(path: object, member: str, cause: str) -> UserError:
-    return UserError(f"{path}: member {member}: {cause}; {REMEDY}")
+def _remedy(member: tarfile.TarInfo) -> str:
+    """Say how to write a tar in which this member is an ordinary file inside the folder; empty where it is."""
+    parts = member.name.split("/")
+    if ".." in parts or not parts[0]:
+        return "write the tar from inside the folder of its files: tar -C FOLDER -cf NAME.tar ."
+    if member.issym():
+        return "write the tar with `tar -h`, which writes the files that links lead to"
+    if member.islnk():
+        return "write the tar with `tar --hard-dereference`, which writes a file for each of its names"
+    if member.issparse():
+        return "write the tar without --sparse"
+    return "" if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) else "write the tar without it"
+
+
+def _bad(path: object, member: str, cause: str, remedy: str = REMEDY) -> UserError:
+    return UserError(f"{path}: member {member}: {cause}; {remedy}")

@@ -1,11 +1,13 @@
 """The account of a source: what was left out of it and why, and where its classes come from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 FIRST = 3
 """Number of names that stand for all that were left out for one reason."""
+NAMED_AT_MOST = 20
+"""Largest number of images that one error names."""
 
 
 @dataclass
@@ -64,5 +66,14 @@ def lines_of(account: Mapping[str, Any]) -> list[str]:
 
 
 def printable(name: str) -> str:
-    """Return a file's name as text that every terminal takes; names need not be UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """Return a file's name as one line that every terminal takes; names need not be UTF-8, and may hold newlines."""
+    if name.isprintable():
+        return name
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def listed(lines: Sequence[object]) -> str:
+    """Return the first lines for the end of a message, one below the other, and the number of the others."""
+    more = f"\n  and {len(lines) - NAMED_AT_MOST:,} more" if len(lines) > NAMED_AT_MOST else ""
+    return "".join(f"\n  {line}" for line in lines[:NAMED_AT_MOST]) + more

@@ -106,7 +106,7 @@ def _decoded(index: Index, read: Read, i: int) -> NDArray[np.uint8]:
 def _decode(index: Index, data: bytes, height: int) -> NDArray[np.uint8]:
     width = index.image.width * height // index.image.height
     pixels = np.empty((height, width, index.image.channels), np.uint8)
-    decode_into(data, pixels, index.stored(height))
+    decode_into(data, pixels, index.stored(height), crop=index.crop)
     return pixels
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from ganlab.data.format.decode import Crop, sides
-from ganlab.data.format.pictures import has_more, open_picture
+from ganlab.data.format.decode import Crop, other_shape, sides
+from ganlab.data.format.pictures import check_depth, has_more, open_picture, orientation
 from ganlab.data.format.shards import Index, Shard, write_index
 from ganlab.data.format.tars import SAMPLE
-from ganlab.data.make.account import Account, lines_of
+from ganlab.data.make.account import Account, lines_of, listed, printable
 from ganlab.data.make.sources.classes import NONE, Classes
 from ganlab.data.make.sources.members import Images, Read, images_of
 from ganlab.data.make.sources.names import Names
@@ -37,6 +37,8 @@ class Found:
 
     shard: Shard
     images: Images
+    refused: list[str]
+    """What its crop refuses, with the reason; of shards on this machine."""
 
 
 def index(
@@ -57,7 +59,8 @@ def index(
     Args:
         url: the shards' folder, or some of them, as `ShardDataset` reads it.
         size, channels: of the images of the dataset; `size` is (height, width), or a square's side.
-        crop: how images of another shape are brought to that size: see `fit`. What `none` refuses is a bad sample.
+        crop: how images of another shape are brought to that size: see `fit`. What `none` refuses is an error, or a bad
+            sample of shards on another machine.
         labels: field of each sample's .json that holds its class, a number or a name; None takes the .cls files, or
             where there are none the sub-folders in the tars; `none` leaves classes out.
 
@@ -71,13 +74,18 @@ def index(
     with Progress("indexing", len(names), unit="shards") as progress, ThreadPoolExecutor(AT_ONCE) as pool:
 
         def look(name: str) -> Found:
-            found = _look(place, name, labels, patience)
+            found = _look(place, name, labels, patience, sides(size) if crop == "none" else None)
             progress.update(1)
             return found
 
         shards = list(pool.map(look, names))
+    if refused := [line for found in shards for line in found.refused]:
+        raise UserError(
+            f"{len(refused):,} images are of another shape:{listed(refused)}\n"
+            "write --crop center (cut them) or --crop fit (pad them)"
+        )
     account = Account()
-    classes, samples = together([found.images for found in shards], str(place), labels, account)
+    classes, samples = together([found.images for found in shards], redact(url), labels, account)
     more: dict[str, Any] = {"resize": True, "crop": crop, "account": asdict(account)}
     if place.scheme or dest.resolve() != Path(place.base).resolve():
         more["location"] = place.url("") if place.scheme else str(Path(place.base).resolve())
@@ -117,20 +125,25 @@ def _destination(place: Location, out: Path | None) -> Path:
     return dest
 
 
-def _look(place: Location, name: str, labels: str | None, patience: Patience) -> Found:
+def _look(place: Location, name: str, labels: str | None, patience: Patience, shape: tuple[int, int] | None) -> Found:
+    """List the images of one shard. `shape` is the height and width that images are to have, up to their scale."""
     field = None if labels == NONE else labels
     if place.scheme:
         remote = RemoteFile(place, name, patience)
         images = images_of(io.BufferedReader(remote, BLOCK), f"{place}{name}", field, lambda *_: 0, cheap=False)
-        return Found(Shard(name, remote.size, len(images.names), ""), images)
+        return Found(Shard(name, remote.size, len(images.names), ""), images, [])
     path = Path(place.base) / name
-    broken, several = list[str](), list[str]()
+    broken, several, refused = list[str](), list[str](), list[str]()
 
     def checked(member: str, read: Read) -> int:
         data = read()
         try:
             with open_picture(io.BytesIO(data)) as picture:
                 several.extend([f"{name}/{member}"] * has_more(picture))
+                check_depth(picture)
+                seen = picture.size if orientation(picture) > 4 else (picture.height, picture.width)
+            if shape is not None and (why := other_shape(seen, shape)):
+                refused.append(f"{name}/{printable(member)}: {why}")
         except Exception:  # PIL raises errors of many kinds on damaged files
             broken.append(f"{name}/{member}")
         return int(isal_zlib.crc32(data))
@@ -142,4 +155,4 @@ def _look(place: Location, name: str, labels: str | None, patience: Patience) ->
         raise UserError(f"{path}: {error.strerror}; is it the right name?") from error
     images.account.note_more(several)
     images.account.note("bad samples, which cannot be decoded", broken)
-    return Found(Shard(name, path.stat().st_size, len(images.names), sha256_of(path)), images)
+    return Found(Shard(name, path.stat().st_size, len(images.names), sha256_of(path)), images, refused)

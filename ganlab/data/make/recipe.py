@@ -161,17 +161,6 @@ def _turns(ends: list[Connection], chunks: list[NDArray[np.int64]]) -> Iterator[
         yield made
 
 
-def _make(recipe: Recipe, source: Source, i: int) -> dict[str, bytes]:
-    """Make the members of one image; UserError names one that its crop refuses."""
-    picture = source.image(i)
-    try:
-        return recipe.members(picture)
-    except ValueError as error:
-        raise UserError(
-            f"{source.describe(i)}: {error}; leave it out, or write --crop center (cut it) or --crop fit (pad it)"
-        ) from error
-
-
 def _work(parent: Connection, recipe: Recipe, source: Source) -> None:
     """Encode what the parent sends until it ends or is killed."""
     with suppress(EOFError, OSError, KeyboardInterrupt):

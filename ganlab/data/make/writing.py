@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ganlab.data.format.shards import Shard
 from ganlab.data.format.tars import Contents, walk
+from ganlab.data.make.account import NAMED_AT_MOST, listed
 from ganlab.data.make.recipe import Made, Recipe, encoded
 from ganlab.data.make.sources.base import MEND, Facts, Source
 from ganlab.files import atomic_write, sha256_of
@@ -19,8 +20,6 @@ from ganlab.types import UserError
 
 CANNOT = "cannot be packed"
 """Why `skip_bad` leaves an image out."""
-NAMED_AT_MOST = 20
-"""Largest number of broken images that a message or an account names."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,9 @@ def write(
                 members.append(found.members)
                 shards.append(Shard(part.path.name, part.path.stat().st_size, len(found.keys), sha256_of(part.path)))
     if bad and not (skip_bad and shards):
-        more = f"\n  and {len(bad) - NAMED_AT_MOST:,} more" if len(bad) > NAMED_AT_MOST else ""
-        lines = "".join(f"\n  {str(error).removesuffix(MEND)}" for error in bad[:NAMED_AT_MOST])
+        lines = listed([str(error).removesuffix(MEND) for error in bad])
         raise UserError(
-            f"{len(bad):,} of {total:,} pictures cannot be packed:{lines}{more}\nmend them and run the same command, "
+            f"{len(bad):,} of {total:,} pictures cannot be packed:{lines}\nmend them and run the same command, "
             "which then makes only the missing shards; or remove them, or leave them out with --skip-bad"
         )
     return shards, np.concatenate(samples), np.concatenate(members)

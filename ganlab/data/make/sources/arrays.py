@@ -95,8 +95,8 @@ def _labels_beside(path: Path) -> Path:
 def _checked(
     place: Path, labels: NDArray[Any], count: int, account: Account, names: list[str] | None = None
 ) -> Classes:
-    if len(labels) != count:
-        raise UserError(f"{place}: {len(labels)} labels for {count} images; give one for each")
+    if labels.shape[:1] != (count,):
+        raise UserError(f"{place}: {labels.size} labels for {count} images; give one for each")
     return numbered(place, labels.tolist(), account, names)
 
 
@@ -136,6 +136,8 @@ def open_numpy(path: Path, labels: str | None = None) -> Arrays:
     if labels == NONE or "labels" not in arrays:
         account.labels = "none, as was asked for" if labels == NONE else "none: no array `labels` beside `images`"
         return Arrays(path, Classes(), account, pixels, (path,), open_numpy, labels)
-    names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays else None
-    classes = _checked(path, arrays["labels"], len(pixels), account, names)
+    names = arrays.get("class_names")
+    if names is not None and (names.dtype.kind != "U" or names.ndim != 1):
+        raise UserError(f"{path}: class_names are {names.dtype} {list(names.shape)}; expected text [classes]")
+    classes = _checked(path, arrays["labels"], len(pixels), account, None if names is None else names.tolist())
     return Arrays(path, classes, account, pixels, (path,), open_numpy, labels)

@@ -23,6 +23,8 @@ LIST = "dataset.json"
 """Name of a list of labels, as StyleGAN's data has it."""
 SEVERAL = (".gif", ".apng", ".tif", ".tiff", ".webp")
 """Suffixes of files that may hold several pictures."""
+ENCRYPTED = 1
+"""Flag of a file in a zip."""
 OURS = ({"index.json", "samples.npy"}, {"pack.json", "pack.lock"}, {"config.yaml", "checkpoints"})
 """What a folder holds that was made here: a dataset, a part of one, a run."""
 
@@ -212,6 +214,8 @@ def open_zip(path: Path, labels: str | None) -> Zip:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 name = info.filename
+                if info.flag_bits & ENCRYPTED:
+                    raise UserError(f"{path}: encrypted; unpack it with its password, and give the folder")
                 if info.is_dir():
                     folders.add(name.rstrip("/"))
                 elif PurePosixPath(name).name == LIST and not why_not(f"{name}.png", None):

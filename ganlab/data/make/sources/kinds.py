@@ -41,6 +41,8 @@ def why_not(name: str, head: Callable[[], bytes] | None) -> str:
     """
     path = PurePosixPath(name)
     suffix = path.suffix.lower()
+    if ".." in path.parts:
+        return "a path that leaves the archive (..)"
     if is_hidden(name):
         return HIDDEN
     if suffix in suffixes():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ganlab.data.format.pictures import HEAD
 from ganlab.data.format.tars import LEVEL, members_in
 from ganlab.data.make.account import Account
+from ganlab.data.make.sources.classes import is_class
 from ganlab.data.make.sources.kinds import HIDDEN, is_hidden, why_not
 from ganlab.data.make.sources.names import Names
 from ganlab.types import UserError
@@ -44,7 +45,7 @@ def images_of(
 
     Raises UserError, with tar and member, for a damaged tar, two images or classes of a key, and no class in a label.
     """
-    account = Account()
+    account, label = Account(), ".cls" if field is None else ".json"
     plain: dict[str, tuple[str, str, tuple[int, int, int]]] = {}
     dotted: list[tuple[str, str, tuple[int, int, int]]] = []
     classes: dict[str, int | str | None] = {}
@@ -54,7 +55,7 @@ def images_of(
         stem = name.removesuffix(extension)
         if is_hidden(name):
             account.leave(HIDDEN, name)
-        elif extension == (".cls" if field is None else ".json"):
+        elif extension == label:
             if stem in classes:
                 raise UserError(f"{tar}: member {name}: a second class for key {stem}")
             classes[stem] = _class(tar, member, read()) if field is None else _field(tar, member, read(), field)
@@ -76,6 +77,10 @@ def images_of(
             account.leave("a further image of a sample", name)
     account.note("images of their own, with dots in their names", [name for _, name, _ in own])
     images = sorted([*plain.values(), *own], key=lambda image: image[2][0])
+    used = {name.rpartition(".")[0] for _, name, _ in images} | {key for key, *_ in images}
+    for stem in classes:
+        if stem not in used:
+            account.leave("a class without an image", stem + label)
     values = [classes.get(name.rpartition(".")[0], classes.get(key)) for key, name, _ in images]
     places = np.array([place for _, _, place in images], np.int64).reshape(-1, 3)
     return Images(Names(name for _, name, _ in images), places, values, account)
@@ -92,16 +97,16 @@ def _class(tar: object, member: tarfile.TarInfo, data: bytes) -> int | str:
         text = data.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         text = ""
-    if not text.isprintable() or not 0 < len(text) <= 100:
+    if not text.isprintable() or not is_class(text):
         raise UserError(f"{tar}: member {member.name}: {data[:20]!r} where one class is expected, a number or a name")
-    return int(text) if text.isdecimal() else text
+    return int(text) if text.isascii() and text.isdecimal() else text
 
 
 def _field(tar: object, member: tarfile.TarInfo, data: bytes, name: str) -> int | str | None:
     try:
         value: Any = json.loads(data).get(name)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{tar}: member {member.name}: not a JSON object ({error})") from error
-    if value is None or isinstance(value, str) or (type(value) is int and value >= 0):
+    if value is None or is_class(value):
         return value
     raise UserError(f"{tar}: member {member.name}: {name} is {value!r}, no class: neither a number from 0 nor a name")

@@ -85,9 +85,11 @@ def classes_in(
         account.labels = "none, as was asked for"
         return Classes()
     if all(value is None for value in values):
+        if labels:
+            raise UserError(f"{place}: no image has a .json with {labels}, its class; name another field, or none")
         classes = by_folder(place, names, account, wrapped=True)
         if classes.labels is None:
-            account.labels = f"none: no {labels or '.cls'} beside the images, no sub-folder for each class"
+            account.labels = "none: no .cls beside the images, no sub-folder for each class"
         return classes
     account.labels = f"the field {labels} of each .json" if labels else "the .cls beside each image"
     return numbered(place, values, account, class_names)
