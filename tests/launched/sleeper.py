@@ -1,7 +1,8 @@
-"""A DCGAN that sleeps before its 20th step on the rank that SLEEPER names, and a process that outlives it."""
+"""A DCGAN that sleeps before its 20th step on the rank that SLEEPER names, after it has told the file ASLEEP, and a process that outlives it."""
 
 import os
 import time
+from pathlib import Path
 
 from ganlab import distributed
 from ganlab.models import DCGAN
@@ -10,5 +11,6 @@ from ganlab.models import DCGAN
 class Sleeper(DCGAN):
     def training_step(self, batch, batch_idx):
         if distributed.rank() == int(os.environ["SLEEPER"]) and self.clock.steps["discriminator"] == 20:
+            Path(os.environ["ASLEEP"]).write_text("now")
             time.sleep(1000)
         super().training_step(batch, batch_idx)

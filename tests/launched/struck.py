@@ -35,10 +35,11 @@ def run(name, config, folder, timeout):
     arguments = [config, f"run={folder / name}", f"machine.timeout_seconds={timeout}", "train.total_nimg=1_000_000_000"]
     if number is None:
         arguments += ["model._target_=sleeper.Sleeper", "--trust", "sleeper"]
-    pids = forks.job(2, lambda: main(["train", *arguments]), folder / name, SLEEPER=victim)
+    asleep = folder / f"{name}.asleep"
+    pids = forks.job(2, lambda: main(["train", *arguments]), folder / name, SLEEPER=victim, ASLEEP=asleep)
     try:
-        metrics, end = folder / name / "metrics.jsonl", time.monotonic() + 60
-        while not (metrics.exists() and metrics.stat().st_size):
+        sign, end = folder / name / "metrics.jsonl" if number else asleep, time.monotonic() + 60
+        while not (sign.exists() and sign.stat().st_size):
             assert time.monotonic() < end, (folder / f"{name}-0.log").read_text()
             time.sleep(0.05)
         if number is not None:
