@@ -121,7 +121,7 @@ def encode(picture: Image.Image, image_format: ImageFormat, quality: int) -> byt
 
 @contextmanager
 def encoded(source: Source, recipe: Recipe, chosen: NDArray[np.int64], workers: int) -> Iterator[Iterator[Made]]:
-    """Yield what is made of each chosen image, in order, by `workers` processes, including this one."""
+    """Yield what is made of each chosen image, in order, by this process or, from two `workers` on, by others."""
     chunks = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)]
     if workers == 1 or len(chunks) < 2:
         yield (_made(recipe, source, i) for i in map(int, chosen))
@@ -159,17 +159,6 @@ def _turns(ends: list[Connection], chunks: list[NDArray[np.int64]]) -> Iterator[
         except (EOFError, OSError) as error:
             raise UserError("a worker of the pack died, perhaps for want of memory; give fewer --workers") from error
         yield made
-
-
-def _make(recipe: Recipe, source: Source, i: int) -> dict[str, bytes]:
-    """Make the members of one image; UserError names one that its crop refuses."""
-    picture = source.image(i)
-    try:
-        return recipe.members(picture)
-    except ValueError as error:
-        raise UserError(
-            f"{source.describe(i)}: {error}; leave it out, or write --crop center (cut it) or --crop fit (pad it)"
-        ) from error
 
 
 def _work(parent: Connection, recipe: Recipe, source: Source) -> None:
