@@ -207,9 +207,7 @@ def test_what_may_change_goes_on_and_so_does_what_is_allowed(copy, finished):
     assert yaml.safe_load((copy / "config.yaml").read_text())["seed"] == 1
 
 
-def test_the_config_in_a_copied_folder_is_of_the_copy_unless_a_run_is_named(
-    copy, finished, tmp_path, caplog, monkeypatch
-):
+def test_the_config_in_a_copied_folder_is_of_the_copy(copy, finished, tmp_path, caplog, monkeypatch):
     first, _ = id_of(copy)
     two, config = shutil.copytree(copy, tmp_path / "two"), Path("two") / "config.yaml"
     before = runs.files(finished), runs.files(copy)

@@ -1,4 +1,4 @@
-"""A DCGAN that sleeps before its 20th step on the rank that SLEEPER names, after it has told the file ASLEEP, and a process that outlives it."""
+"""A DCGAN that sleeps before its 20th step on the rank that SLEEPER names, and writes the file ASLEEP just before."""
 
 import os
 import time

@@ -30,7 +30,7 @@ class Pairs(Source):
 
     @property
     def channels(self) -> int | None:
-        """Known if both sources know them."""
+        """The larger number of both sources; None if one is unknown."""
         above, below = self.upper.channels, self.lower.channels
         return None if above is None or below is None else max(above, below)
 

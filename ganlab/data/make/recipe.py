@@ -121,7 +121,7 @@ def encode(picture: Image.Image, image_format: ImageFormat, quality: int) -> byt
 
 @contextmanager
 def encoded(source: Source, recipe: Recipe, chosen: NDArray[np.int64], workers: int) -> Iterator[Iterator[Made]]:
-    """Yield what is made of each chosen image, in order, by `workers` processes, including this one."""
+    """Yield what is made of each chosen image, in order, by this process or, from two `workers` on, by others."""
     chunks = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)]
     if workers == 1 or len(chunks) < 2:
         yield (_made(recipe, source, i) for i in map(int, chosen))

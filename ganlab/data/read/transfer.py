@@ -1,4 +1,8 @@
-"""Downloads from web servers and object stores, with retries."""
+"""Downloads from web servers and object stores, with retries.
+
+The retries are ours: `urllib3.Retry` counts attempts and ends with an answer's headers, and fsspec's object stores each
+have their own. Here a transfer of any kind goes on where it broke off, for as long as bytes come.
+"""
 
 import base64
 import hashlib

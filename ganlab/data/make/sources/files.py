@@ -15,7 +15,7 @@ from ganlab.data.format.pictures import HEAD, has_more, open_picture, upright
 from ganlab.data.make.account import Account, printable
 from ganlab.data.make.sources.base import MEND, Source, stamp_of
 from ganlab.data.make.sources.classes import NONE, Classes, by_folder, by_list
-from ganlab.data.make.sources.kinds import why_not
+from ganlab.data.make.sources.kinds import HIDDEN, why_not
 from ganlab.data.make.sources.names import Names
 from ganlab.types import UserError
 
@@ -25,7 +25,7 @@ SEVERAL = (".gif", ".apng", ".tif", ".tiff", ".webp")
 """Suffixes of files that may hold several pictures."""
 ENCRYPTED = 1
 """Flag of a file in a zip."""
-OURS = ({"index.json", "samples.npy"}, {"pack.json", "pack.lock"}, {"config.yaml", "checkpoints"})
+OURS = ({"index.json", "samples.npy"}, {"pack.json", "shard-000000.tar"}, {"config.yaml", "checkpoints"})
 """What a folder holds that was made here: a dataset, a part of one, a run."""
 
 
@@ -135,7 +135,7 @@ def _walk(root: Path, without: Path | None, account: Account, folders: set[str])
             if entry.is_dir():
                 here = Path(entry.path).resolve()
                 if entry.name.startswith("."):
-                    account.leave("hidden", name)
+                    account.leave(HIDDEN, name)
                 elif here == without:
                     account.leave("made by ganlab: a dataset, or a run", name)
                 elif entry.is_symlink() and (root / folder).resolve().is_relative_to(here):
