@@ -1,4 +1,9 @@
-"""A lock that names its holder, on file systems with and without locks, of one host or shared by many."""
+"""Locks between processes, on file systems with and without locks.
+
+`plain` is `filelock`'s, for the processes of one host. `held` is ours, for a folder that many hosts may use: it tells
+who holds it, and finds out that a holder on another host is gone, of which `filelock` does neither. `try_lock` is the
+kernel's own, for locks that are shared, which `filelock` does not have without a database.
+"""
 
 import errno
 import fcntl
@@ -7,13 +12,17 @@ import logging
 import os
 import secrets
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, SoftFileLock
 
 from ganlab.types import UserError
 
@@ -89,10 +98,28 @@ def take(file: Path, own: Holder, what: str, remedy: str) -> int:
         os.close(descriptor)
 
 
-def try_lock(descriptor: int) -> bool | None:
-    """Take the kernel's lock; return False if another process has it, and None where there are no locks."""
+def plain(file: Path) -> BaseFileLock:
+    """Return a lock for the processes and threads of this host, not taken yet; its file may be removed by its holder.
+
+    `FileLock` itself handles only one of the errors by which file systems say that they have no locks.
+    """
+    return FileLock(file) if has_locks(file.parent) else SoftFileLock(file)
+
+
+@cache
+def has_locks(folder: Path) -> bool:
+    """Tell whether files in a folder can be locked; OSError if none can be made there."""
+    with tempfile.TemporaryFile(dir=folder) as file:  # of the folder itself NFS would say yes
+        return try_lock(file.fileno()) is not None
+
+
+def try_lock(descriptor: int, *, shared: bool = False) -> bool | None:
+    """Take the kernel's lock on an open file, alone or with others that share it.
+
+    Returns False if another has it, and None where there are no locks.
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in CONTENDED:
             return False

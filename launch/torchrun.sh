@@ -18,7 +18,19 @@ export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 if [ "${NODES:-1}" = 1 ]; then
     meet=(--standalone) # on a free port of this host
 else
-    meet=(--rdzv-backend=c10d --rdzv-endpoint="${RENDEZVOUS:?host:port of one of the nodes}" --rdzv-id="${JOB:-ganlab}")
+    # Whoever listens there must be torch's store: of another program torch would say so after a minute, in a traceback.
+    : "${RENDEZVOUS:?host:port of one of the nodes}"
+    host="${RENDEZVOUS%:*}" port="${RENDEZVOUS##*:}"
+    if { timeout 5 bash -c "true </dev/tcp/$host/$port" && ! "${PYTHON:-.venv/bin/python}" -c "
+import signal
+from torch.distributed import TCPStore
+signal.alarm(5)  # to a program that says nothing it would wait for ever
+TCPStore('$host', $port, is_master=False, wait_for_workers=False)"; } 2>/dev/null; then
+        echo "launch/torchrun.sh: RENDEZVOUS=$RENDEZVOUS: port $port is in use by another program on $host; choose a" \
+            "free port, the same on all nodes" >&2
+        exit 2
+    fi
+    meet=(--rdzv-backend=c10d --rdzv-endpoint="$RENDEZVOUS" --rdzv-id="${JOB:-ganlab}")
 fi
 
 exec "${PYTHON:-.venv/bin/python}" -m torch.distributed.run "${meet[@]}" \

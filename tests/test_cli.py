@@ -32,6 +32,7 @@ from test_run import assert_same_weights
 from wandb_reader import offline_runs
 
 import ganlab
+from ganlab.callbacks.tracker import id_of
 from ganlab.cli import main, told
 from ganlab.data.format.shards import Index
 from ganlab.experiment.checkpoints import found
@@ -204,6 +205,25 @@ def test_what_may_change_goes_on_and_so_does_what_is_allowed(copy, finished):
     said = runs.done(config, f"run={copy}", "train.total_nimg=576", "seed=1", "--allow-change", "seed")
     assert "resuming from nimg-000000000528.ckpt" in said and "done: 576 images" in said
     assert yaml.safe_load((copy / "config.yaml").read_text())["seed"] == 1
+
+
+def test_the_config_in_a_copied_folder_is_of_the_copy_unless_a_run_is_named(
+    copy, finished, tmp_path, caplog, monkeypatch
+):
+    first, _ = id_of(copy)
+    two, config = shutil.copytree(copy, tmp_path / "two"), Path("two") / "config.yaml"
+    before = runs.files(finished), runs.files(copy)
+    monkeypatch.chdir(tmp_path)
+    assert "two: done: 528 images" in runs.done(config, "train.total_nimg=528")
+    assert f"{config}: the run is two, where this config lies, not run: {finished}; for that one write" in caplog.text
+    assert (runs.files(finished), runs.files(copy)) == before
+    assert yaml.safe_load(config.read_text())["run"] == "two"
+    assert id_of(two)[0] != first == id_of(copy)[0]
+    caplog.clear()
+    assert f"{copy}: done: 528 images" in runs.done(config, "train.total_nimg=528", f"run={copy}")
+    monkeypatch.chdir(two)
+    assert "where this config lies" not in caplog.text
+    assert f"{two}: already done" in runs.done(Path("config.yaml"))
 
 
 def test_a_damaged_image_met_in_training_names_its_shard(config, dataset, tmp_path):
@@ -591,34 +611,34 @@ def test_a_signal_at_start_up_ends_as_a_scheduler_understands_it(config, tmp_pat
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights_with_the_same_wandb_id(config, tmp_path):
-    run, words = tmp_path / "run", ["train.total_nimg=9600", "train.tick_nimg=48", "train.checkpoint_every_nimg=960"]
+    run, words = tmp_path / "run", ["train.total_nimg=4800", "train.tick_nimg=48", "train.checkpoint_every_nimg=960"]
     wandb = ["logging.wandb=offline"]
     process = start("train", config, f"run={run}", *words, *wandb, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for_lines(process, run / "metrics.jsonl", random.Random(0).randrange(25, 150))
+    wait_for_lines(process, run / "metrics.jsonl", random.Random(0).randrange(25, 75))
     process.kill()
     assert process.wait() == -signal.SIGKILL
     seen = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["nimg"]
     saved = int(max((run / "checkpoints").glob("*.ckpt")).stem.removeprefix("nimg-"))
-    assert 0 < saved <= seen < 9600
+    assert 0 < saved <= seen < 4800
     ran = start("train", config, f"run={run}", *words, *wandb, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     said, lines = ran.communicate()
-    assert ran.returncode == 0 and f"resuming from nimg-{saved:012d}.ckpt" in said and "done: 9,600 images" in said
+    assert ran.returncode == 0 and f"resuming from nimg-{saved:012d}.ckpt" in said and "done: 4,800 images" in said
     # Without a terminal: one plain line a tick, and nothing else but what W&B says.
     told = [line for line in lines.splitlines() if line.startswith("training: ")]
-    assert len(told) == (9600 - saved) // 48 and "\r" not in lines and "Traceback" not in lines
+    assert len(told) == (4800 - saved) // 48 and "\r" not in lines and "Traceback" not in lines
     assert "W&B" not in lines
     assert re.fullmatch(
-        r"training: 9,600 of 9,600 images \(100%\), [\d,]+ images/s, 0:00 left, "
+        r"training: 4,800 of 4,800 images \(100%\), [\d,]+ images/s, 0:00 left, "
         r"discriminator -?[\d.]+ generator -?[\d.]+",
         told[-1],
     )
     runs.done(config, f"run={tmp_path / 'straight'}", *words)
-    assert_same_weights(run, tmp_path / "straight", 9600)
+    assert_same_weights(run, tmp_path / "straight", 4800)
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [row["nimg"] for row in metrics] == list(range(48, 9601, 48))
+    assert [row["nimg"] for row in metrics] == list(range(48, 4801, 48))
     first, second = offline_runs(run)
     assert first.id == second.id == (run / "wandb" / "run-id.txt").read_text()
-    assert second.ended and list(second.values("generator/loss")) == list(range(48, 9601, 48))  # the whole story
+    assert second.ended and list(second.values("generator/loss")) == list(range(48, 4801, 48))  # the whole story
 
 
 def stopped_at(run, name, code):

@@ -231,6 +231,16 @@ def workers(agent: int) -> dict[int, int]:
 
 
 @pytest.mark.slow
+def test_a_port_that_another_program_uses_is_one_clear_message(job: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        place = f"127.0.0.1:{other.getsockname()[1]}"
+        node = jobs.start("launch/torchrun.sh", job, log=tmp_path / "log", NODES="2", PROCESSES="1", RENDEZVOUS=place)
+        assert node.wait(timeout=60) == 2
+    said = (tmp_path / "log").read_text().splitlines()
+    assert len(said) == 1 and f"RENDEZVOUS={place}: port" in said[0] and "in use by another program" in said[0], said
+
+
+@pytest.mark.slow
 @pytest.mark.multi
 def test_a_killed_worker_brings_the_job_back_and_it_ends_the_same(job: Path, undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

@@ -4,17 +4,18 @@ A store is a folder named by the hash of its key, which holds everything that de
 the whole key, and files with another key are never used. Chunk c belongs to rank c modulo the number of ranks, so a
 pass can resume with more or fewer ranks. All ranks must see the folder.
 
-Jobs share these folders. A job that uses one holds a shared lock on it, which the kernel releases if the process dies;
-only a job that gets the exclusive lock deletes files. So the cache holds, for each dataset, extractor and number of
-images, the moments, and the features if a metric needed them or two jobs ran at once; and the files of killed jobs,
-until a job with the same key ends. The cache may be deleted when no evaluation runs.
+Jobs share these folders. A job that uses one shares the lock of a file in it, which the kernel releases if the process
+dies; only a job that gets that lock for itself deletes files, and none does where the file system has no locks. So the
+cache holds, for each dataset, extractor and number of images, the moments, and the features if a metric needed them or
+two jobs ran at once; and the files of killed jobs, until a job with the same key ends. The cache may be deleted when no
+evaluation runs.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
@@ -30,6 +31,7 @@ from torch import Tensor
 from ganlab import distributed
 from ganlab.evaluation.images import BLOCK
 from ganlab.files import atomic_write, cache_folder
+from ganlab.locks import is_at, try_lock
 from ganlab.metrics.moments import Moments
 from ganlab.progress import Progress
 from ganlab.types import UserError
@@ -74,6 +76,8 @@ class Store:
         self.folder = cache_folder() / "features" / hashlib.sha256(self.key.encode()).hexdigest()[:24]
         self.chunks = [self.folder / f"{number:06d}.safetensors" for number in range(-(-count // CHUNK))]
         self.total = self.folder / "moments.safetensors"
+        self.lock = self.folder / "lock"
+        """A file, since NFS locks folders on one host alone."""
         self.kept: frozenset[Path] | None = None
         """Files that `close` leaves; None leaves all."""
         self.descriptor: int | None = None
@@ -125,13 +129,12 @@ class Store:
         while self.descriptor is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # another job has just deleted it
-                descriptor = os.open(self.folder, os.O_RDONLY)
-                with suppress(OSError):  # a file system without locks: nobody can then delete anything
-                    fcntl.flock(descriptor, fcntl.LOCK_SH)
-                if self.folder.exists() and os.path.samestat(os.fstat(descriptor), self.folder.stat()):
+                descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o666)
+                if try_lock(descriptor, shared=True) is not False and is_at(self.lock, descriptor):
                     self.descriptor = descriptor
-                else:
+                else:  # another job is deleting it
                     os.close(descriptor)
+                    time.sleep(0.01)
 
     def release(self) -> None:
         """Let other jobs delete the files."""
@@ -150,12 +153,13 @@ class Store:
 
     def _delete(self, kept: frozenset[Path]) -> None:
         with suppress(OSError):  # another job holds the folder, or it is gone, or is not empty
-            descriptor = os.open(self.folder, os.O_RDONLY)
+            descriptor = os.open(self.lock, os.O_RDWR)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for path in set(self.folder.iterdir()) - kept:
-                    path.unlink()
-                self.folder.rmdir()
+                if try_lock(descriptor):
+                    for path in set(self.folder.iterdir()) - kept - {self.lock}:
+                        path.unlink()
+                    self.lock.unlink()  # the last, since another job may then make a new one
+                    self.folder.rmdir()
             finally:
                 os.close(descriptor)
 

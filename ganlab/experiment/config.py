@@ -43,7 +43,9 @@ def load(
     from ganlab.experiment.former import with_new_names  # imports the models, which most readers do not need
 
     path = Path(path)
-    layers = [_without_empty(_without_trust(values, at, trust)) for at, values in _read_chain(path, ())]
+    chain = _read_chain(path, ())
+    layers = [_without_empty(_without_trust(values, at, trust)) for at, values in chain]
+    layers[-1] |= _own_run(path, chain[-1][1], overrides)
     if machine is not None:
         overlay = _without_empty(_read_yaml(Path(machine)))
         if science := sorted(set(overlay) - MACHINE_FILE_KEYS):
@@ -110,6 +112,21 @@ def _without_trust(values: dict[str, Any], path: Path, trust: Sequence[str]) -> 
     if said := [str(prefix) for prefix in said if prefix not in trust]:
         log.warning("%s: trust: %s: not believed; write --trust %s", path, said, " --trust ".join(said))
     return upgrade({name: value for name, value in values.items() if name != "trust"}, trust, str(path))
+
+
+def _own_run(path: Path, values: dict[str, Any], overrides: Sequence[str]) -> dict[str, str]:
+    """Return the run of a config that lies in a run's folder: that folder, wherever it was copied or moved to."""
+    here, said = path.resolve().parent, str(values.get("run"))
+    if "trust" not in values or path.name != "config.yaml" or not (here / "checkpoints").is_dir():
+        return {}
+    if Path(with_home(said)).resolve() == here:
+        return {}
+    run = str(path.parent if path.parent.name else here)
+    if not any(override.startswith("run=") for override in overrides):
+        log.warning(
+            "%s: the run is %s, where this config lies, not run: %s; for that one write run=%s", path, run, said, said
+        )
+    return {"run": run}
 
 
 def _dataset_name(url: str) -> str:

@@ -1,6 +1,5 @@
 """Packing: images of any source into shuffled shards of one image size; a killed pack resumes, a finished one grows."""
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from ganlab.data.make.sources import open_source
 from ganlab.data.make.sources.base import GREY, Facts, Source
 from ganlab.data.make.writing import CANNOT, Part, divide, write
 from ganlab.files import atomic_write, sha256_of
+from ganlab.locks import held
 from ganlab.types import ImageSpec, UserError
 
 ORIGIN = "origin.npy"
@@ -214,11 +214,7 @@ def _claimed(job: Job, parts: list[Part], old: Index | None) -> Iterator[None]:
     foreign = sorted(file.name for file in dest.iterdir() if file.name not in OURS)
     if foreign and not claim.exists() and old is None:
         raise UserError(f"{dest}: holds other files ({', '.join(foreign[:3])}); choose a new or empty folder")
-    with (dest / "pack.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it when the process dies
-        except BlockingIOError:
-            raise UserError(f"{dest}: another `ganlab data pack` is writing to it; wait for it, or end it") from None
+    with held(dest / "pack.lock", str(dest), "wait until that `ganlab data pack` ends, or stop it"):
         if claim.exists():
             begun = json.loads(claim.read_bytes())
             _same(dest, begun, {**arguments, "samples": begun.get("samples"), "state": begun.get("state")})

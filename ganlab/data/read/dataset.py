@@ -207,7 +207,7 @@ def _fetch_index(place: Location, cache: Path, patience: Patience) -> Index:
         raise UserError(f"{place}index.json: not the index of a dataset ({error}); {REMEDY}") from error
     folder = own_folder(cache, hashlib.sha256(text).hexdigest())
     try:
-        with locked(folder, patience):
+        with locked(folder / "lock", patience):
             for name, sha256 in arrays.items():
                 _fetch_array(place, folder / name, sha256, patience)
             with atomic_write(folder / "index.json") as file:
@@ -225,7 +225,10 @@ def _fetch_array(place: Location, path: Path, sha256: str, patience: Patience) -
         descriptor = file.fileno()
 
         def write(data: bytes, offset: int) -> None:
-            write_at(descriptor, data, offset)
+            try:
+                write_at(descriptor, data, offset)
+            except OSError as error:  # no fault of the source, of which it would be asked again
+                raise disk_error(path, error) from error
 
         download(place, path.name, descriptor, write, None, sha256, patience)
     incoming.rename(path)

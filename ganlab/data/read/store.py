@@ -1,7 +1,6 @@
 """The bytes of shards: local ones in place, remote ones through a bounded cache on this node's disk."""
 
 import errno
-import fcntl
 import math
 import os
 import shutil
@@ -13,9 +12,12 @@ from itertools import islice
 from pathlib import Path
 from threading import Lock, Thread
 
+from filelock import Timeout
+
 from ganlab.data.format.shards import Shard
 from ganlab.data.read.location import Location
 from ganlab.data.read.transfer import Patience, Stopped, download
+from ganlab.locks import plain
 from ganlab.types import UserError
 
 OPEN_FILES = 256
@@ -155,45 +157,48 @@ class CachedStore(Store):
     def _fetch(self, shard: Shard) -> None:
         """Download a shard unless it exists; if another thread or process is doing so, wait for it.
 
-        The holder of the lock on the part file owns it. The kernel releases the lock of a dead process, and the next
-        owner resumes the download.
+        The holder of the part's lock owns it. The lock of a dead process is free, and the next owner resumes the
+        download.
         """
         path = self.folder / shard.name
         part = path.with_name(f"{shard.name}.{shard.bytes}.part")  # its name states its final size
         try:
-            while not path.exists():
-                with locked(self.cache, self.patience):
-                    new = 0 if part.exists() else shard.bytes
-                    self._evict(part, self.limit - new)
-                    room = not new or sum(size for _, size, _ in self._held()) + new <= self.limit
-                    descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644) if room else -1
-                if not room:  # until a shard that nobody will read any more, but that is still coming, is there
-                    if self.patience.stopped.wait(0.02):
-                        raise Stopped
-                    continue
+            if path.exists():
+                return
+            with locked(lock_of(part), self.patience):
                 try:
-                    lock(descriptor, self.patience)
-                    if not _is_at(descriptor, part):
-                        continue  # its last owner has renamed it, or has failed and removed it
+                    if path.exists():
+                        return
                     when, failure = self.failed.get(shard.name, (-math.inf, None))
-                    try:
-                        if failure is not None and time.monotonic() - when < self.patience.total:
-                            raise failure  # another thread has just lost its patience
-                        if not path.exists():
-                            self._download(shard, part, descriptor)
-                            part.rename(path)
-                    except UserError as error:
-                        if error is not failure:
-                            self.failed[shard.name] = (time.monotonic(), error)
-                        raise
-                    finally:
-                        part.unlink(missing_ok=True)
+                    if failure is not None and time.monotonic() - when < self.patience.total:
+                        raise failure  # another thread has just lost its patience
+                    self._reserve(part, shard.bytes)
+                    self._download(shard, part)
+                    part.rename(path)
+                except UserError as error:
+                    if error is not failure:
+                        self.failed[shard.name] = (time.monotonic(), error)
+                    raise
                 finally:
-                    os.close(descriptor)
+                    part.unlink(missing_ok=True)
+                    lock_of(part).unlink(missing_ok=True)
         except OSError as error:
             raise disk_error(part, error) from error
 
-    def _download(self, shard: Shard, part: Path, descriptor: int) -> None:
+    def _reserve(self, part: Path, size: int) -> None:
+        """Create a part once the cache has room for all of it, unless it is there."""
+        while True:
+            with locked(self.cache / "lock", self.patience):
+                new = 0 if part.exists() else size
+                self._evict(part, self.limit - new)
+                if not new or sum(size for _, size, _ in self._held()) + new <= self.limit:
+                    part.touch()
+                    return
+            # until a shard that nobody will read any more, but that is still coming, is there
+            if self.patience.stopped.wait(0.02):
+                raise Stopped
+
+    def _download(self, shard: Shard, part: Path) -> None:
         def write(data: bytes, offset: int) -> None:
             try:
                 write_at(descriptor, data, offset)
@@ -202,13 +207,17 @@ class CachedStore(Store):
                     raise disk_error(part, error) from error
                 write(data, offset)
 
-        download(self.source, shard.name, descriptor, write, shard.bytes, shard.sha256, self.patience)
+        descriptor = os.open(part, os.O_RDWR)
+        try:
+            download(self.source, shard.name, descriptor, write, shard.bytes, shard.sha256, self.patience)
+        finally:
+            os.close(descriptor)
 
     def _evict_one(self, keep: Path) -> bool:
         """Free the cache's files after another program has filled the disk."""
         with self.lock:
             self.files.clear()  # an open file uses disk space even after its removal
-        with locked(self.cache, self.patience):
+        with locked(self.cache / "lock", self.patience):
             return self._evict(keep, sum(size for _, size, _ in self._held()) - 1)
 
     def _evict(self, keep: Path, limit: int) -> bool:
@@ -218,8 +227,7 @@ class CachedStore(Store):
         for _, size, path in held:
             if total <= limit:
                 break
-            if path != keep and (path.suffix != ".part" or _is_orphan(path)):
-                path.unlink(missing_ok=True)
+            if path != keep and _remove(path):
                 total, removed = total - size, True
         return removed
 
@@ -239,24 +247,22 @@ def disk_error(path: Path, error: OSError) -> UserError:
 
 
 @contextmanager
-def locked(folder: Path, patience: Patience) -> Iterator[None]:
-    """Hold the exclusive lock of a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def locked(file: Path, patience: Patience) -> Iterator[None]:
+    """Hold a lock of this node's processes; wait for it as long as somebody needs it."""
+    lock = plain(file)
     try:
-        lock(descriptor, patience)
+        lock.acquire(poll_interval=0.02, cancel_check=patience.stopped.is_set)
+    except Timeout:
+        raise Stopped from None
+    try:
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
-def lock(descriptor: int, patience: Patience) -> None:
-    """Wait for the lock on an open file, as long as somebody needs it."""
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if patience.stopped.wait(0.02):
-                raise Stopped from None
+def lock_of(part: Path) -> Path:
+    """Return the file of the lock on a download."""
+    return part.with_suffix(".lock")
 
 
 def write_at(descriptor: int, data: bytes, offset: int) -> None:
@@ -266,19 +272,14 @@ def write_at(descriptor: int, data: bytes, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    return False
-
-
-def _is_orphan(part: Path) -> bool:
-    """Tell whether the downloading process has ended."""
-    with suppress(OSError):
-        descriptor = os.open(part, os.O_RDONLY)
+def _remove(path: Path) -> bool:
+    """Remove a file of the cache, unless it is being downloaded; tell whether it is gone."""
+    if path.suffix == ".part":
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        finally:
-            os.close(descriptor)
-    return False
+            with plain(lock_of(path)).acquire(blocking=False):
+                path.unlink(missing_ok=True)
+                lock_of(path).unlink(missing_ok=True)
+        except Timeout:
+            return False
+    path.unlink(missing_ok=True)
+    return True
