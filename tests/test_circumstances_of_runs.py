@@ -173,18 +173,21 @@ def config(dataset, here):
     return path
 
 
-def test_a_run_of_an_odd_name_at_home_is_evaluated_from_anywhere(config, here, monkeypatch):
-    name = "try #2, it's=日本"
-    runs.done(config, f"run=~/{name}")
-    assert (here / "home" / name / "checkpoints").is_dir() and not (here / "~").exists()
-    code, output = show(BARE.replace("url: d", "url: ~/packed") + "run: ~/x\n")
-    assert code == 0 and f"url: {here}/home/packed\n" in output and f"run: {here}/home/x\n" in output
+def test_a_run_of_an_odd_name_is_evaluated_from_anywhere(config, here, monkeypatch):
+    run = "runs/try #2, it's=日本"
+    runs.done(config, f"run={run}")
+    assert (here / run / "checkpoints").is_dir()
     (here / "other").mkdir()
     monkeypatch.chdir("other")
-    check(f'evaluate "../home/{name}" --metrics swd -n 16', 0)
+    check(f'evaluate "../{run}" --metrics swd -n 16', 0)
     (here / "packed").unlink()
-    check(f'evaluate "../home/{name}" --metrics swd -n 16', 2, "--data")
-    check(f'evaluate "../home/{name}" --metrics swd -n 16 --data ../home/packed', 0)
+    check(f'evaluate "../{run}" --metrics swd -n 16', 2, "--data")
+    check(f'evaluate "../{run}" --metrics swd -n 16 --data ../home/packed', 0)
+
+
+def test_home_is_the_home_folder(config, here):
+    code, output = show(BARE.replace("url: d", "url: ~/packed") + "run: ~/x\n")
+    assert code == 0 and f"url: {here}/home/packed\n" in output and f"run: {here}/home/x\n" in output
 
 
 def test_run_folders_that_cannot_be(config):
