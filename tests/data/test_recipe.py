@@ -220,7 +220,7 @@ def test_kill_9_with_workers_leaves_none_behind_and_resumes_to_the_same_bytes(tm
     whole = pack(source, tmp_path / "whole", size=128, pyramid=True, shard_samples=15)
     process = begin(source, tmp_path / "d", "--workers", "2")
     try:
-        with pytest.raises(UserError, match="another `ganlab data pack` is writing to it; wait for it, or end it"):
+        with pytest.raises(UserError, match=r"in use by process \d+ on .*; wait until that `ganlab data pack` ends"):
             pack(source, tmp_path / "d", size=128, pyramid=True, shard_samples=15)
     finally:
         os.kill(process.pid, signal.SIGKILL)
