@@ -68,7 +68,8 @@ def test_wandb_holds_the_config_and_the_same_id_after_a_resume(mirrored):
     for run, total in ((first, 240), (second, 480)):
         assert run.config["train"]["total_nimg"] == total
         assert run.config["model"]["regularizers"]["r1"]["weight"] == 0.5
-        assert run.config["data"]["image"] == {"height": 16, "width": 16, "channels": 1, "classes": 3}
+        image = {"height": 16, "width": 16, "channels": 1, "classes": 3, "class_names": []}
+        assert run.config["data"]["image"] == image
 
 
 def test_wandb_is_told_no_secret_of_a_url(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
+from torch import nn
 
 from ganlab.classes import named
 from ganlab.commands.sample import drawn
@@ -15,7 +16,7 @@ from ganlab.experiment.checkpoints import GENERATOR
 from ganlab.experiment.config import from_saved, to_yaml
 from ganlab.experiment.frame import Config, Machine
 from ganlab.experiment.load import newest_checkpoint, restored
-from ganlab.experiment.parts import parameters_of
+from ganlab.experiment.parts import hints_of, parameters_of
 from ganlab.experiment.targets import resolve
 from ganlab.files import atomic_write
 from ganlab.models import GANModule
@@ -66,7 +67,7 @@ def kept(config: Config) -> dict[str, Any]:
     Of a `GANModule`, what is optional and does not make its networks is left out.
     """
     target = resolve(str(config.model["_target_"]), Game, config.trust)
-    training = set(parameters_of(GANModule)) - {"generator", "discriminator"} | PAPERS
+    training = {name for name, hint in hints_of(GANModule).items() if hint is not nn.Module} | PAPERS
     optional = {name for name, parameter in parameters_of(target).items() if parameter.default is not parameter.empty}
     left_out = training & optional if issubclass(target, GANModule) else set[str]()
     model = {name: value for name, value in config.model.items() if name not in left_out}

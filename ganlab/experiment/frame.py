@@ -33,7 +33,7 @@ class Other:
     mirror: bool = False
     """Flip half of the images, left to right."""
     crop: int | None = None
-    """As data.crop."""
+    """As data.crop; None shows whole images."""
     labelled: int | None = None
     """Only the first so many images of each class, in the order of the index; None is all images."""
 

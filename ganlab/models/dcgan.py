@@ -45,14 +45,13 @@ class DCGAN(GANModule):
         ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
-        adam = partial(Adam, lr=lr, betas=betas)
         common: dict[str, Any] = {"image": image, "width": width, "conditional": conditional}
         super().__init__(
             image=image,
             generator=dcgan.Generator(**common, latent=latent, norm_group=batch_norm_group),
             discriminator=dcgan.Discriminator(**common, norm_group=batch_norm_group),
             objective=NonSaturating(),
-            optimizers=optimizers or {"generator": adam, "discriminator": adam},
+            optimizers=optimizers or dict.fromkeys(("generator", "discriminator"), partial(Adam, lr=lr, betas=betas)),
             regularizers=regularizers,
             augment=augment,
             lr_schedule=lr_schedule,
