@@ -25,7 +25,7 @@ $(SETUP): pyproject.toml constraints.txt
 	@$(BIN)/python -c '$(WARM)'
 	@touch $@
 
-demo: $(SETUP) ## train a DCGAN on handwritten digits, in two minutes on two cores, and show what came of it
+demo: $(SETUP) ## train a DCGAN on handwritten digits, in three minutes on two cores, and show what came of it
 	$(BIN)/python -m ganlab.commands.demo source data/digits.npz
 	$(BIN)/ganlab data pack data/digits.npz data/digits --size 16
 	$(BIN)/ganlab train configs/digits/dcgan.yaml
