@@ -1,16 +1,21 @@
 """A dataset whose source has more images than before grows by new shards."""
 
+from shutil import copytree
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from ganlab.data import BatchLoader
 from ganlab.data.format.shards import Index
 from ganlab.data.make import pack as packing
 from ganlab.data.make.check import check
 from ganlab.data.make.pack import pack
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.experiment.checks import check_growth
-from ganlab.types import UserError
+from ganlab.types import Phase, UserError
 
 OPTIONS = {"size": 4, "shard_samples": 4, "pyramid": False}
 
@@ -94,6 +99,30 @@ def test_growth_that_was_cut_short_goes_on(source, tmp_path, step, monkeypatch):
     found = pack(source, dest, **OPTIONS)
     assert len(found) == len(expected) + 1 and colours(dest)[:10] == before and check(dest).problems == []
     assert found.earlier == expected.earlier
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=3), st.integers(0, 60), st.integers(1, 5))
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_old_shards_of_a_grown_dataset_are_the_same_stream(source, tmp_path_factory, grown, start, batch):
+    """However often it grew, wherever a run goes on."""
+    folder = tmp_path_factory.mktemp("grown")
+    copytree(source, folder / "s")
+    pack(folder / "s", folder / "d", **OPTIONS)
+    before = shown(str(folder / "d"), start, batch)
+    for number, more in enumerate(grown):
+        add(folder / "s", *(f"cat/{number}{i:02}.png" for i in range(more)))
+        pack(folder / "s", folder / "d", **OPTIONS)
+    old = f"{folder}/d/shard-{{000000..000002}}.tar"
+    assert shown(old, start, batch) == before != shown(str(folder / "d"), start, batch)
+
+
+def shown(url, start, batch):
+    """The images and classes of three epochs of ten images, from somewhere on."""
+    dataset = ShardDataset(url)
+    phase = Phase(0, dataset.image, batch)
+    loader = iter(BatchLoader(dataset, plan=lambda _: phase, seed=3, start=start, threads=1))
+    batches = [next(loader) for _ in range(-(-30 // batch))]
+    return [(images[:, 0, 0, 0].tolist(), labels.tolist()) for images, labels in batches]
 
 
 def test_a_run_goes_on_with_the_old_shards_or_takes_the_new(source, tmp_path):
