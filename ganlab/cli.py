@@ -288,7 +288,6 @@ def pack(source: Path, dest: Path, channels: str | None, **options: Any) -> None
     """
     from ganlab.data.make.pack import pack
 
-    dest = dest.expanduser()
     before = (dest / "index.json").stat().st_mtime_ns if (dest / "index.json").exists() else 0
     index = pack(source, dest, channels=int(channels) if channels else None, **options)
     there = "already packed, " if before == (dest / "index.json").stat().st_mtime_ns else ""

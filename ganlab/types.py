@@ -30,6 +30,10 @@ Precision = Literal["fp64", "fp32", "tf32", "bf16", "fp16"]
 """Precision of the networks' arithmetic."""
 
 
+IN_ORDER = ("real", "labels", "vectors")
+"""Names of the tensors of a loader's batch that comes as a sequence."""
+
+
 class UserError(ValueError):
     """A mistake that the user can fix: the message names the place, the value found and what to write instead."""
 

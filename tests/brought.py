@@ -29,23 +29,27 @@ GIF = encoded(Image.new("L", (8, 8)), "GIF", save_all=True, append_images=[Image
 TWO = {"a.png": PNG, "b.png": PNG}
 
 
-def write(files: dict[str, bytes], folder: str = ".") -> None:
+def write(files: dict[str, bytes], folder: str | Path = ".") -> None:
     for name, content in files.items():
         path = Path(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
 
-def tar(*members: Any, mode: str = "w") -> bytes:
+def fill(archive: tarfile.TarFile, members: Any) -> None:
     """Write members (name, bytes) or (name, bytes, changes of the header)."""
+    for name, content, *changes in members:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        for key, value in dict(*changes).items():
+            setattr(member, key, value)
+        archive.addfile(member, io.BytesIO(content))
+
+
+def tar(*members: Any, mode: str = "w") -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode) as archive:
-        for name, content, *changes in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            for key, value in dict(*changes).items():
-                setattr(member, key, value)
-            archive.addfile(member, io.BytesIO(content))
+        fill(archive, members)
     return file.getvalue()
 
 

@@ -6,15 +6,12 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from ganlab.regularizers import Regularizer
-from ganlab.types import Images, Labels, Latents, UserError, Vectors
-
-NAMES = ("real", "labels", "vectors")
-"""What a batch is called that comes as a sequence."""
+from ganlab.types import IN_ORDER, Images, Labels, Latents, UserError, Vectors
 
 
 def named(batch: Sequence[Tensor] | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors of a loader's batch by name."""
-    return dict(batch) if isinstance(batch, Mapping) else dict(zip(NAMES, batch, strict=False))
+    return dict(batch) if isinstance(batch, Mapping) else dict(zip(IN_ORDER, batch, strict=False))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
+from torch import Tensor
 
 from ganlab.engine.game import Game
 from ganlab.experiment import checkpoints
@@ -29,11 +30,17 @@ def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
     run = Path(run).expanduser()
     if (run / GENERATOR).exists():
         model = build_model(from_yaml(run / "config.yaml", trust))
-        with safe_open(run / GENERATOR, "pt") as file:
-            model.ema.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no dict)
-            model.clock.nimg = int(file.metadata()["nimg"])  # a growing generator runs at the size of that time
+        model.clock.nimg, weights = read_exported(run / GENERATOR)  # a growing generator runs at the size of that time
+        model.ema.load_state_dict(weights)
         return model.eval()
     return restored(newest_checkpoint(run), run, trust)
+
+
+def read_exported(file: Path) -> tuple[int, dict[str, Tensor]]:
+    """Read the images that an exported generator was shown, and its weights by name."""
+    with safe_open(file, "pt") as opened:
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no dict)
+        return int(opened.metadata()["nimg"]), weights
 
 
 def restored(checkpoint: dict[str, Any], run: Path, trust: Sequence[str]) -> Game:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from ganlab.engine.game import Game
 from ganlab.experiment import checkpoints
 from ganlab.experiment.checkpoints import GENERATOR
+from ganlab.experiment.load import read_exported
 from ganlab.files import sha256_of
 from ganlab.types import UserError
 
@@ -76,9 +76,7 @@ def take_weights(model: Game, run: Path) -> Origin:
 def _read(run: Path, first: str) -> tuple[Path, str, int, dict[str, Tensor]]:
     """Return the file of a run's weights, its sha256, the images shown, and the weights by name."""
     if (path := run / GENERATOR).exists():
-        with safe_open(path, "pt") as file:
-            nimg = int(file.metadata()["nimg"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+        nimg, weights = read_exported(path)
         return path, sha256_of(path), nimg, {f"{first}.{name}": tensor for name, tensor in weights.items()}
     if (found := checkpoints.newest(run / "checkpoints")) is None:
         raise UserError(f"{run}: holds no checkpoint to start from; give --from the folder of a run that has saved one")

@@ -1,18 +1,16 @@
 """Files that the tests of data make."""
 
-import io
 import struct
 import tarfile
 import zlib
 
+import brought
 import numpy as np
 from PIL import Image
 
 
 def encoded(pixels, image_format="png", **options):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, image_format, **options)
-    return file.getvalue()
+    return brought.encoded(Image.fromarray(pixels), image_format, **options)
 
 
 def arrays(source):
@@ -24,14 +22,9 @@ def idx(array):
 
 
 def write_tar(path, *members):
-    """Write members (name, bytes) or (name, bytes, changes of the header)."""
-    with tarfile.open(path, "w") as tar:
-        for name, data, *changes in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            for key, value in dict(*changes).items():
-                setattr(member, key, value)
-            tar.addfile(member, io.BytesIO(data))
+    """Write members as `brought.fill` does; what was written before an error stays."""
+    with tarfile.open(path, "w") as archive:
+        brought.fill(archive, members)
     return path
 
 

@@ -5,8 +5,8 @@ import json
 import os
 import sys
 import tarfile
-import zipfile
 
+import brought
 import numpy as np
 import pytest
 import tiny_runs as runs
@@ -28,16 +28,12 @@ JPEG = encoded(np.random.default_rng(1).integers(0, 256, (9, 9, 3), np.uint8), "
 
 
 def write(root, files):
-    for name, data in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
+    brought.write(files, root)
     return root
 
 
 def zipped(path, *members):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members:
-            archive.writestr(name, data)
+    path.write_bytes(brought.zipped(*members))
     return path
 
 

@@ -181,9 +181,9 @@ def _renumbered(source: Source, old: tuple[str, ...]) -> tuple[tuple[str, ...], 
     """Return names and labels in which the classes of a grown dataset keep their numbers, and new ones follow."""
     if source.labels is None or not old or source.class_names == old:
         return source.class_names, source.labels
-    names = (*old, *(name for name in source.class_names if name not in set(old)))
-    number = np.array([names.index(name) for name in source.class_names], np.int32)
-    return names, number[source.labels]
+    names = tuple(dict.fromkeys((*old, *source.class_names)))
+    number = {name: k for k, name in enumerate(names)}
+    return names, np.array([number[name] for name in source.class_names], np.int32)[source.labels]
 
 
 def _say_growth(account: Account, old: Index, count: int, names: tuple[str, ...]) -> None:

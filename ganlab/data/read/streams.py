@@ -6,10 +6,10 @@ from contextlib import closing
 from torch import Tensor
 
 from ganlab.data.read.loader import BatchLoader
+from ganlab.types import IN_ORDER
 
-FIRST = ("real", "labels", "vectors")
 OTHER = ("other", "other_labels")
-"""Names of what a loader yields. Vectors of the other stream are not passed on."""
+"""Names of what the second loader yields. Its vectors are not passed on."""
 
 
 class Streams:
@@ -27,4 +27,4 @@ class Streams:
         """Decode ahead and yield, endlessly."""
         with closing(iter(self.first)) as first, closing(iter(self.other)) as other:  # type: ignore[type-var]
             for ours, theirs in zip(first, other, strict=True):
-                yield {**dict(zip(FIRST, ours, strict=False)), **dict(zip(OTHER, theirs, strict=False))}
+                yield {**dict(zip(IN_ORDER, ours, strict=False)), **dict(zip(OTHER, theirs, strict=False))}

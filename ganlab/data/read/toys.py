@@ -74,8 +74,25 @@ class Gaussian(Toy):
         return points(values / self.extent), np.full(len(values), -1)
 
 
+class Mixture(Toy):
+    """Gaussians of one size in the plane; the classes are the modes."""
+
+    std: float
+    extent: float
+
+    @abstractmethod
+    def centres(self, modes: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return x and y of the centre of each mode [n]."""
+
+    def draw(self, uniform: Uniform) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Draw points."""
+        labels = below(self.image.classes, uniform("mode"))
+        drawn = [centre + self.std * noise for centre, noise in zip(self.centres(labels), normal(uniform), strict=True)]
+        return points(*(each / self.extent for each in drawn)), labels
+
+
 @dataclass(frozen=True, kw_only=True)
-class Ring(Toy):
+class Ring(Mixture):
     """Gaussians with centres on a circle (Metz et al. 2017: 8, radius 2, standard deviation 0.02)."""
 
     modes: int = 8
@@ -88,16 +105,14 @@ class Ring(Toy):
         """Two coordinates; the classes count from the x axis on."""
         return ImageSpec(1, 1, 2, self.modes)
 
-    def draw(self, uniform: Uniform) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Draw points."""
-        labels = below(self.modes, uniform("mode"))
-        angle, (x, y) = 2 * np.pi * labels / self.modes, normal(uniform)
-        drawn = self.radius * np.cos(angle) + self.std * x, self.radius * np.sin(angle) + self.std * y
-        return points(*(each / self.extent for each in drawn)), labels
+    def centres(self, modes: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Place them on the circle."""
+        angle = 2 * np.pi * modes / self.modes
+        return self.radius * np.cos(angle), self.radius * np.sin(angle)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid(Toy):
+class Grid(Mixture):
     """Gaussians with centres on a square grid around 0 (Srivastava et al. 2017: 5 x 5, 2 apart, deviation 0.05)."""
 
     side: int = 5
@@ -110,12 +125,10 @@ class Grid(Toy):
         """Two coordinates; the classes count row by row."""
         return ImageSpec(1, 1, 2, self.side**2)
 
-    def draw(self, uniform: Uniform) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Draw points."""
-        labels = below(self.side**2, uniform("mode"))
-        centres = [self.spacing * (at - (self.side - 1) / 2) for at in (labels % self.side, labels // self.side)]
-        drawn = [centre + self.std * noise for centre, noise in zip(centres, normal(uniform), strict=True)]
-        return points(*(each / self.extent for each in drawn)), labels
+    def centres(self, modes: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Place them row by row."""
+        middle = (self.side - 1) / 2
+        return self.spacing * (modes % self.side - middle), self.spacing * (modes // self.side - middle)
 
 
 @dataclass(frozen=True, kw_only=True)
