@@ -1,0 +1,6 @@
+"""The literature of the game against its closed forms and published values: `python benchmarks/literature.py [NAMES]`."""
+
+from rows import table
+
+if __name__ == "__main__":
+    table("closed_forms")()

@@ -1,0 +1,1 @@
+"""A module per system, each with `rows(seed)`."""
