@@ -1,4 +1,4 @@
-"""The literature of the game against its closed forms and published values: `python benchmarks/literature.py [NAMES]`."""
+"""The literature of the game against closed forms and published values: `python benchmarks/literature.py [NAMES]`."""
 
 from rows import table
 
