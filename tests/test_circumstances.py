@@ -255,7 +255,7 @@ SOURCES: dict[str, tuple[dict[str, bytes], tuple[Any, ...], ...]] = {
     ),
     "a class missing": (
         {"a.tar": tar(("0.png", PNG), ("0.cls", b"0"), ("1.png", PNG))},
-        ("data pack a.tar d --size 8", 2, "1.png has no class"),
+        ("data pack a.tar d --size 8", 0, "note: without a class: 1.png"),
         ("data index a.tar --out i --size 8", 0, "1 without a class"),
     ),
     "a field of .json": (

@@ -10,7 +10,10 @@ from made import arrays, encoded, idx, jpeg_bomb, png_bomb, write_tar
 from PIL import Image
 from torchvision import datasets
 
+from ganlab.data.format.shards import Index
+from ganlab.data.make.foreign import index
 from ganlab.data.make.pack import pack
+from ganlab.data.make.repair import repair
 from ganlab.data.make.sources import open_source
 from ganlab.types import UserError
 
@@ -51,10 +54,6 @@ def test_a_webdataset_without_classes(tmp_path, pixels):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        (
-            [("0.png", b"x"), ("1.png", b"x"), ("1.cls", b"1")],
-            r"0\.png has no class \(\.cls\); label all of the images or none",
-        ),
         ([("0.png", b"x"), ("0.jpg", b"x")], r"member 0.jpg: a second image for key 0"),
         ([("0.png", b"x"), ("0.cls", b" ")], "member 0.cls: b' ' where one class"),
         ([("/0.png", b"x")], "member /0.png: not an ordinary file"),
@@ -64,6 +63,33 @@ def test_a_webdataset_without_classes(tmp_path, pixels):
 def test_a_webdataset_that_does_not_fit(tmp_path, members, message):
     with pytest.raises(UserError, match=message):
         open_source(write_tar(tmp_path / "d.tar", *members))
+
+
+def test_images_without_a_class_are_unlabelled_packed_or_indexed(tmp_path, pixels):
+    """As few labels among many images are brought; a repaired index has the same."""
+    pngs = [(f"{i}.png", encoded(pixels[i])) for i in range(4)]
+    (tmp_path / "d").mkdir()
+    write_tar(tmp_path / "d" / "d.tar", *pngs, ("1.cls", b"cat"), ("3.cls", b"dog"))
+    made = pack(tmp_path / "d", tmp_path / "packed", size=16)
+    found = index(str(tmp_path / "d"), tmp_path / "index", size=16)
+    for each in (made, found):
+        assert sorted(each.samples["label"]) == [-1, -1, 0, 1] and each.class_names == ("cat", "dog")
+        assert "without a class: 0.png, 2.png" in each.account["notes"]
+    (tmp_path / "packed" / "index.json").unlink()
+    repair(tmp_path / "packed")
+    assert Index.open(tmp_path / "packed").samples.tolist() == made.samples.tolist()
+
+
+def test_the_same_pack_again_reads_no_image(tmp_path, pixels):
+    """A picture of the same size and time, but coloured, stands for those that are not looked at again."""
+    (tmp_path / "d").mkdir()
+    grey, coloured = encoded(pixels[0].mean(-1).astype("uint8")), encoded(pixels[0])
+    file, size = tmp_path / "d" / "0.png", max(len(grey), len(coloured))
+    file.write_bytes(grey.ljust(size, b" "))
+    first, before = pack(tmp_path / "d", tmp_path / "packed", size=16), file.stat()
+    file.write_bytes(coloured.ljust(size, b" "))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert pack(tmp_path / "d", tmp_path / "packed", size=16).image.channels == first.image.channels == 1
 
 
 def test_a_missing_part_of_a_webdataset(tmp_path, pixels):

@@ -97,10 +97,11 @@ def pack(
     images = open_source(source, labels, without=dest) if partners is None else open_pairs(source, partners, labels)
     high = 1 if partners is None else 2
     copies = tuple(high * height for height in heights(size)) if pyramid else ()
-    channels = channels or images.channels or _look(images)
+    facts = images.facts(workers)
+    channels = channels or images.channels or _known(dest, facts) or _look(images)
     recipe = Recipe(sides(size), channels, image_format, quality, copies, crop, high == 2)
     with_name = None if partners is None else Path(partners).resolve().name
-    job = Job(images, dest, recipe, shard_samples, seed, workers, skip_bad, images.facts(workers), labels, with_name)
+    job = Job(images, dest, recipe, shard_samples, seed, workers, skip_bad, facts, labels, with_name)
     arguments = job.arguments()
     try:
         if not (dest / "index.json").exists():
@@ -122,6 +123,14 @@ def pack(
             "then run the same command: whole shards are kept"
         ) from error
     return index
+
+
+def _known(dest: Path, facts: Facts) -> int | None:
+    """Return the channels of a finished pack of this very source; None if there is none."""
+    if not (dest / "index.json").exists() or (dest / "pack.json").exists():
+        return None
+    index = Index.open(dest)
+    return index.image.channels if index.pack.get("state") == facts.state else None
 
 
 def _look(source: Source) -> int:

@@ -46,7 +46,7 @@ def repair(folder: Path) -> list[str]:
     cause = cause or _difference(folder, shards, samples, members)
     if not cause:
         return [f"{folder}: the index fits the shards; nothing was changed"]
-    names = _names(folder, samples["label"], old.get("class_names"))
+    names = _names(samples["label"], old.get("class_names"))
     spec = ImageSpec(image.height, image.width, image.channels, len(names))
     more = {name: old[name] for name in ("account", "earlier") if name in old}
     write_index(folder, spec, names, shards, samples, old.get("pack", {}), pyramid, members, more)
@@ -122,9 +122,7 @@ def _image_of(paths: list[Path], contents: list[Contents]) -> ImageSpec:
     return image
 
 
-def _names(folder: Path, labels: Any, old: Any) -> tuple[str, ...]:
+def _names(labels: Any, old: Any) -> tuple[str, ...]:
     """Name the classes, as in the old index if there is one."""
     classes = int(labels.max()) + 1
-    if classes and labels.min() < 0:
-        raise UserError(f"{folder}: image {int(labels.argmin())} has no class, others have; {REMEDY}")
     return tuple(old) if old and len(old) >= classes else tuple(map(str, range(classes)))

@@ -113,7 +113,7 @@ def _write_shard(
                 if len(bad) == 1:
                     progress.print(f"{str(made).removesuffix(MEND)}; going on to find all such")
             elif skip_bad or not bad:
-                label = {} if labels is None else {"cls": str(labels[i]).encode()}
+                label = {} if labels is None or labels[i] < 0 else {"cls": str(labels[i]).encode()}
                 tar.write({"__key__": f"{key:09d}", **made, **label})
         if bad and (not skip_bad or len(bad) == len(part.chosen)):
             raise Broken

@@ -4,6 +4,7 @@ import os
 import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -21,10 +22,11 @@ from ganlab.types import UserError
 
 LIST = "dataset.json"
 """Name of a list of labels, as StyleGAN's data has it."""
-SEVERAL = (".gif", ".apng", ".tif", ".tiff", ".webp")
-"""Suffixes of files that may hold several pictures."""
 ENCRYPTED = 1
 """Flag of a file in a zip."""
+AT_ONCE = 16
+"""Folders that are listed at once."""
+MADE = "made by ganlab: a dataset, or a run"
 OURS = ({"index.json", "samples.npy"}, {"pack.json", "shard-000000.tar"}, {"config.yaml", "checkpoints"})
 """What a folder holds that was made here: a dataset, a part of one, a run."""
 
@@ -66,9 +68,7 @@ class Files(Source):
             raise UserError(f"{self.describe(i)}: cannot be decoded ({error}){MEND}") from error
 
     def has_more(self, i: int) -> bool:
-        """Read the header of a file whose name allows for several frames."""
-        if not self.names[i].lower().endswith(SEVERAL):
-            return False
+        """Read the header of a file, which tells frames and pages whatever its name."""
         try:
             with self.open(i) as file, open_picture(file) as picture:
                 return has_more(picture)
@@ -121,32 +121,50 @@ def _head(path: Path) -> bytes:
 
 
 def _walk(root: Path, without: Path | None, account: Account, folders: set[str]) -> Iterator[str]:
-    """Yield the files below a folder, links followed, and add the names of all folders to `folders`."""
+    """Yield the files below a folder, links followed, and add the names of all folders to `folders`.
+
+    Threads list several folders at once: a file system over a network answers each after a while.
+    """
     waiting = [""]
-    for folder in waiting:
-        with os.scandir(root / folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-        if folder and any(names <= {entry.name for entry in entries} for names in OURS):
-            account.leave("made by ganlab: a dataset, or a run", folder)
-            folders.discard(folder)
-            continue
-        for entry in entries:
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir():
-                here = Path(entry.path).resolve()
-                if entry.name.startswith("."):
-                    account.leave(HIDDEN, name)
-                elif here == without:
-                    account.leave("made by ganlab: a dataset, or a run", name)
-                elif entry.is_symlink() and (root / folder).resolve().is_relative_to(here):
-                    account.leave("a link back to a folder that it is in", name)
-                else:
-                    folders.add(name)
-                    waiting.append(name)
-            elif entry.is_file():
-                yield name
-            else:
-                account.leave("a broken link" if entry.is_symlink() else "not an ordinary file", name)
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="listing") as pool:
+        while waiting:
+            level, waiting = waiting, []
+            for first in range(0, len(level), AT_ONCE):  # not all at once: entries are larger than names
+                here = level[first : first + AT_ONCE]
+                for folder, entries in zip(here, pool.map(_list, [root / folder for folder in here]), strict=True):
+                    if folder and any(names <= {entry.name for entry in entries} for names in OURS):
+                        account.leave(MADE, folder)
+                        folders.discard(folder)
+                        continue
+                    for entry in entries:
+                        name = f"{folder}/{entry.name}" if folder else entry.name
+                        if entry.is_dir():
+                            if why := _why_not_entered(entry, root / folder, without):
+                                account.leave(why, name)
+                            else:
+                                folders.add(name)
+                                waiting.append(name)
+                        elif entry.is_file():
+                            yield name
+                        else:
+                            account.leave("a broken link" if entry.is_symlink() else "not an ordinary file", name)
+
+
+def _list(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
+
+
+def _why_not_entered(entry: os.DirEntry[str], parent: Path, without: Path | None) -> str:
+    """Say why a folder is not looked into; nothing if it is."""
+    here = Path(entry.path).resolve()
+    if entry.name.startswith("."):
+        return HIDDEN
+    if here == without:
+        return MADE
+    if entry.is_symlink() and parent.resolve().is_relative_to(here):
+        return "a link back to a folder that it is in"
+    return ""
 
 
 def _classes(

@@ -51,24 +51,16 @@ class Tars(Files):
 
 
 def open_tars(path: Path, tars: list[Path], labels: str | None) -> Tars:
-    """List the images in tars; all have a class, or none."""
+    """List the images in tars; those without a class have label -1."""
     account, names, places, values = Account(), Names(), list[NDArray[np.int64]](), list[int | str | None]()
     for number, tar in enumerate(tars):
         with tar.open("rb") as file:
             found = images_of(file, tar, None if labels == NONE else labels, lambda *_: 0)
-        given = [value is not None for value in found.values]
-        if labels != NONE and any(given) and not all(given):
-            bare = found.names[given.index(False)]
-            raise UserError(
-                f"{tar}: {printable(bare)} has no class ({labels or '.cls'}); label all of the images or none"
-            )
         names.extend(found.names)
         places.append(np.insert(found.places[:, :2], 0, number, axis=1))
         values += found.values
         account.add(found.account)
     classes = classes_in(str(path), values, names, labels, account, _names_in(path))
-    if classes.labels is not None and (classes.labels < 0).any():
-        raise UserError(f"{path}: the images of some tars have classes, those of others none; label all or none")
     return Tars(path, classes, account, names, tars, np.concatenate(places))
 
 
@@ -92,6 +84,7 @@ def classes_in(
             account.labels = "none: no .cls beside the images, no sub-folder for each class"
         return classes
     account.labels = f"the field {labels} of each .json" if labels else "the .cls beside each image"
+    account.note("without a class", [name for name, value in zip(names, values, strict=True) if value is None])
     return numbered(place, values, account, class_names)
 
 
