@@ -21,7 +21,7 @@ class Progress:
     ) -> None:
         self.what, self.total, self.done, self.unit = what, total, done, unit
         self.seconds_between_lines = seconds_between_lines
-        self.first, self.start = done, time.monotonic()
+        self.first, self.start, self.begun = done, time.monotonic(), False
         self.next_line = self.start + FIRST_LINE
         self.facts = ""
         self.bar = tqdm(bar_format="{desc}", leave=True) if sys.stderr.isatty() else None
@@ -31,8 +31,10 @@ class Progress:
         self.done += images
         self.facts = self.facts if facts is None else facts
         now = time.monotonic()
-        if self.bar is not None:
-            if tell or now >= self.next_line or self.done >= self.total or self.done == self.first + images:
+        if not self.begun and not tell and self.done < self.total:
+            self.begun, self.first, self.start, self.next_line = True, self.done, now, now + FIRST_LINE
+        elif self.bar is not None:
+            if tell or now >= self.next_line or self.done >= self.total:
                 self.next_line = now + 0.2
                 self.bar.set_description_str(self.fitting(os.get_terminal_size(sys.stderr.fileno()).columns or 80))
         elif tell or now >= self.next_line or self.done >= self.total:
@@ -41,7 +43,7 @@ class Progress:
             self.print(f"{line}, {self.facts}" if self.facts else line)
 
     def rate(self) -> float:
-        """Images per second since the start."""
+        """Images per second since the first update: what comes before it, such as starting workers, comes once."""
         return (self.done - self.first) / max(time.monotonic() - self.start, 1e-9)
 
     def fitting(self, width: int) -> str:

@@ -378,19 +378,29 @@ def test_a_line_on_a_terminal_fits_and_never_passes_100_percent(done):
     assert ("█" in lines[200]) == (share > 3) and "|" in lines[200]
 
 
+def test_the_speed_is_that_since_the_first_images(monkeypatch, capsys):
+    """Workers that take ten seconds to start are not told as hours that are left."""
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    counted = Progress("packing", 1000)
+    for now in (10.0, 11.0, 14.0, 20.0):
+        counted.update(10)
+    assert capsys.readouterr().err == "packing: 30 of 1,000 images (3%), 5 images/s, 3:14 left\n"
+
+
 def test_the_first_line_the_first_grid_and_the_first_checkpoint_do_not_wait_for_their_images(
     tmp_path, config, finished, monkeypatch
 ):
     monkeypatch.setattr(signals, "EARLY", 0.0)
     monkeypatch.setattr(progress, "FIRST_LINE", 0.0)
     run, rare = tmp_path / "run", [f"train.{name}=10_000" for name in CADENCES]
-    said = runs.ganlab("train", config, f"run={run}", *rare, "train.keep_checkpoints=9", "train.total_nimg=96")
-    assert re.search(r"^training: 48 of 96 images \(50%\), [\d,]+ images/s, \d+:\d\d left$", said.stderr, re.MULTILINE)
-    assert [path.name for path in found(run / "checkpoints")] == ["nimg-000000000048.ckpt", "nimg-000000000096.ckpt"]
-    (run / "checkpoints" / "nimg-000000000096.ckpt").unlink()
+    said = runs.ganlab("train", config, f"run={run}", *rare, "train.keep_checkpoints=9", "train.total_nimg=144")
+    assert re.search(r"^training: 96 of 144 images \(66%\), [\d,]+ images/s, \d+:\d\d left$", said.stderr, re.MULTILINE)
+    assert [path.name for path in found(run / "checkpoints")] == ["nimg-000000000048.ckpt", "nimg-000000000144.ckpt"]
+    (run / "checkpoints" / "nimg-000000000144.ckpt").unlink()
     assert "resuming from nimg-000000000048.ckpt" in runs.done(config, f"run={run}", *rare, "train.keep_checkpoints=9")
     grids = sorted(path.stem for path in (run / "samples").iterdir())
-    assert grids == ["nimg-000000000048", "nimg-000000000096", "nimg-000000000480"]  # once, by a new run only
+    assert grids == ["nimg-000000000048", "nimg-000000000144", "nimg-000000000480"]  # once, by a new run only
     assert_same_weights(run, finished)
 
 
