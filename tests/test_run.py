@@ -380,10 +380,10 @@ def test_a_line_on_a_terminal_fits_and_never_passes_100_percent(done):
 
 def test_the_speed_is_that_since_the_first_images(monkeypatch, capsys):
     """Workers that take ten seconds to start are not told as hours that are left."""
-    now = 0.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    times = iter((0.0, 10.0, 11.0, 14.0, 14.0, 20.0))  # the speed is asked for at 14 s, too
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
     counted = Progress("packing", 1000)
-    for now in (10.0, 11.0, 14.0, 20.0):
+    for _ in range(4):
         counted.update(10)
     assert capsys.readouterr().err == "packing: 30 of 1,000 images (3%), 5 images/s, 3:14 left\n"
 

@@ -270,8 +270,11 @@ class Game(Sampling):
 
     # --- for losses
 
-    def call(self, network: nn.Module, *inputs: Tensor, full: bool = False) -> Any:
-        """Run a network in the run's precision, or in full for penalties; floating-point outputs are cast to full."""
+    def call(self, network: Callable[..., Any], *inputs: Tensor, full: bool = False) -> Any:
+        """Run a network, or a method of one, in the run's precision, or in full for penalties.
+
+        Floating-point outputs are cast to full.
+        """
         if not full:
             with autocast(inputs[0].device, self.runtime.precision):
                 return widened(network(*inputs), self.real_dtype)
