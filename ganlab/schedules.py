@@ -66,7 +66,8 @@ class Exponential(Schedule):
 
     def __call__(self, nimg: int) -> float:
         """Return the value at `nimg`."""
-        return max(self.start * self.factor ** (nimg / self.every_nimg), self.least)
+        value: float = self.start * self.factor ** (nimg / self.every_nimg)
+        return max(value, self.least)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -379,9 +379,7 @@ class Game(Sampling):
             raise UserError(f"{', '.join(wrong)}: must be more than 0")
         for name, network in self.networks.items():
             if group % (coupled := group_of(network)):
-                raise UserError(
-                    f"train.group: {group} is no multiple of {coupled}, the samples that the {name} couples"
-                )
+                raise UserError(f"train.group: {group} is no multiple of {coupled}, the group that the {name} couples")
         if micro_batch is not None and micro_batch % group:
             raise UserError(f"train.micro_batch: {micro_batch} is no multiple of train.group, {group}")
         if taken := {*self.RECORDS, "not_finite", "skipped"} & {name for name, _ in penalties}:

@@ -24,7 +24,7 @@ class MinibatchStd(nn.Module):
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Append how near each sample is to the others of its group, by learned kernels (Salimans et al. 2016, section 3.2).
+    """Append how near each sample is to those of its group, by learned kernels (Salimans et al. 2016, section 3.2).
 
     With M_i = f(x_i) T, [kernels, dims], sample i gets o_b = sum_j exp(-|M_ib - M_jb|_1) for each kernel b. The sum is
     over all j as in the paper; without i itself, as in its code, it would be smaller by 1, a matter of the next bias.

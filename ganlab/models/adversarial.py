@@ -31,8 +31,8 @@ class GANModule(Game):
 
     Args:
         generator: `network(latents [n, network.latent], labels [n]) -> images [n, c, h, w]` in [-1, 1].
-        discriminator: `network(images, labels) -> logits [n]`. Both networks have `classes`: 0 ignores the labels. If it
-            has an attribute `noise`, it also takes so many standard normal numbers per sample [n, noise].
+        discriminator: `network(images, labels) -> logits [n]`. Both networks have `classes`: 0 ignores the labels. One
+            with an attribute `noise` also takes that many standard normal numbers for each sample [n, noise].
         optimizers: by "generator" and "discriminator"; `lr_schedule` is a factor on both learning rates.
         regularizers, generator_regularizers: penalties of the discriminator and of the generator, by name.
         constraints: on the discriminator's weights, by name.
@@ -108,8 +108,8 @@ class GANModule(Game):
         points = {"real": (real, batch.labels), "fake": (fake, batch.fake_labels)}
         if any(penalty.at == "interpolates" for penalty in batch.due.values()):  # Gulrajani et al. 2017, algorithm 1
             points["interpolates"] = real.lerp(fake, batch["interpolates"]), batch.labels
-        points = {at: (*inputs, *self.noise_at(batch, at)) for at, inputs in points.items()}
-        penalties, logits = judge(self.score, points, batch)
+        noisy = {at: (*inputs, *self.noise_at(batch, at)) for at, inputs in points.items()}
+        penalties, logits = judge(self.score, noisy, batch)
         loss = self.objective.discriminator(logits["real"], logits["fake"])
         return {"loss": loss, **penalties}, {f"{at}_logit": logits[at] for at in ("real", "fake")}
 
@@ -142,7 +142,7 @@ class GANModule(Game):
         return augmented(self.augment, images, batch.tensors, kind)
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
-        """Draw latents and labels of the fakes, the discriminator's noise, augmentation, and mixing weights [n, 1, 1, 1]."""
+        """Draw latents and labels of the fakes, noise and augmentation of the discriminator, and mixing weights."""
         found = super().draw(player, n, noise, labels)
         if self.fake_labels == "data":  # repeated in place: sample i has the same label on any number of ranks
             found["fake_labels"] = labels.repeat_interleave(n // len(labels))

@@ -7,6 +7,7 @@ from torch.optim import SGD
 
 from ganlab.engine.averages import Decay
 from ganlab.engine.dynamics import Simultaneous
+from ganlab.engine.optimizers import MakeOptimizer
 from ganlab.engine.runtime import Runtime
 from ganlab.models.adversarial import GANModule
 from ganlab.networks import maxout
@@ -17,8 +18,9 @@ from ganlab.types import ImageSpec, Labels
 
 MOMENTUM = Linear(start=0.5, end=0.7, from_nimg=50_000, until_nimg=12_500_000)
 """From the first to the 250th epoch of 50,000 images."""
-DECAY = partial(Exponential, factor=1 / 1.000004, every_nimg=100)
-"""Divided at each batch of 100."""
+GENERATOR_LR = Exponential(start=0.1, factor=1 / 1.000004, every_nimg=100, least=1e-6)
+DISCRIMINATOR_LR = Exponential(start=0.05, factor=1 / 1.000004, every_nimg=100, least=5e-7)
+"""Divided at each batch of 100; half the generator's, see `GAN`."""
 
 
 class GAN(GANModule):
@@ -47,8 +49,8 @@ class GAN(GANModule):
         latent: int = 100,
         keep_image: float = 0.8,
         keep_hidden: float = 0.5,
-        generator_lr: float | Schedule = DECAY(start=0.1, least=1e-6),
-        discriminator_lr: float | Schedule = DECAY(start=0.05, least=5e-7),
+        generator_lr: float | Schedule = GENERATOR_LR,
+        discriminator_lr: float | Schedule = DISCRIMINATOR_LR,
         momentum: float | Schedule = MOMENTUM,
         runtime: Runtime = Runtime(),
     ) -> None:
@@ -60,8 +62,8 @@ class GAN(GANModule):
             ),
             objective=NonSaturating(),
             optimizers={
-                "generator": partial(SGD, lr=generator_lr, momentum=momentum),
-                "discriminator": partial(SGD, lr=discriminator_lr, momentum=momentum),
+                "generator": sgd(lr=generator_lr, momentum=momentum),
+                "discriminator": sgd(lr=discriminator_lr, momentum=momentum),
             },
             ema=Decay(0.0),
             dynamics=Simultaneous(),
@@ -71,3 +73,8 @@ class GAN(GANModule):
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the same for both losses."""
         return super().draw("discriminator", n, noise, labels)
+
+
+def sgd(**scalars: float | Schedule) -> MakeOptimizer:
+    """Return stochastic gradient descent with scheduled scalars, for which torch has no types."""
+    return partial(SGD, **scalars)  # type: ignore[arg-type]

@@ -4,8 +4,10 @@ They begin as those of Metz et al. 2017: weights are orthogonal times 0.8, biase
 """
 
 import math
+from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import nn
 
 from ganlab.layers.minibatch import MinibatchDiscrimination
@@ -18,7 +20,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "softplus": nn.Softp
 def dense(inputs: int, width: int, layers: int, activation: Activation) -> nn.Sequential:
     """Make hidden layers of one width."""
     widths = [inputs] + [width] * layers
-    made = [(nn.Linear(*pair), ACTIVATIONS[activation]()) for pair in zip(widths, widths[1:], strict=False)]
+    made = [(nn.Linear(*pair), ACTIVATIONS[activation]()) for pair in pairwise(widths)]
     return nn.Sequential(*(layer for pair in made for layer in pair))
 
 
@@ -61,6 +63,27 @@ class Generator(nn.Module):
     def forward(self, latents: Latents, labels: Labels) -> Images:
         """Return one point per latent; labels are ignored."""
         points: Images = self.out(self.layers(latents)).unflatten(1, self.shape)
+        return points
+
+
+class Line(nn.Module):
+    """A line beside the toy's: points (theta, u) with u uniform in [0, 1) and one weight, theta, which begins at 1.
+
+    Arjovsky et al. 2017, example 1; `image` is of one pixel with two coordinates.
+    """
+
+    latent, classes = 1, 0
+
+    def __init__(self, *, image: ImageSpec) -> None:
+        super().__init__()
+        if (image.height, image.width, image.channels) != (1, 1, 2):
+            raise UserError(f"model.generator: a line has points of two coordinates, not {image}; write toy:lines")
+        self.theta = nn.Parameter(torch.ones(1))
+
+    def forward(self, latents: Latents, labels: Labels) -> Images:
+        """Return one point per latent; labels are ignored."""
+        uniform = torch.special.ndtr(latents)
+        points: Images = torch.cat([self.theta.expand_as(uniform), uniform], 1)[:, :, None, None]
         return points
 
 
