@@ -1,4 +1,4 @@
-"""Schedules: scalars as pure functions of the images shown."""
+"""Schedules: scalars as pure functions of the images shown, and numbers of steps as functions of those made."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -53,6 +53,38 @@ class Linear(Schedule):
             raise UserError("until_nimg: null, and the length of the run is not known; write until_nimg")
         share = (nimg - self.from_nimg) / (self.last - self.from_nimg)
         return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponential(Schedule):
+    """`start`, multiplied by `factor` for each `every_nimg` images shown, continuously; never below `least`."""
+
+    factor: float
+    every_nimg: int
+    start: float = 1.0
+    least: float = 0.0
+
+    def __call__(self, nimg: int) -> float:
+        """Return the value at `nimg`."""
+        value: float = self.start * self.factor ** (nimg / self.every_nimg)
+        return max(value, self.least)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticSteps:
+    """A critic's steps before each step of the generator: many while it is new, and again now and then.
+
+    Arjovsky et al. 2017, whose code has these numbers: 5; 100 before the first 25 steps and before every 500th.
+    """
+
+    usual: int = 5
+    many: int = 100
+    first: int = 25
+    every: int = 500
+
+    def __call__(self, steps: int) -> int:
+        """Return the critic's steps between the generator's `steps`-th step and its next one."""
+        return self.many if steps < self.first or steps % self.every == 0 else self.usual
 
 
 def ending(schedule: Schedule | None, total_nimg: int | None) -> Schedule | None:

@@ -238,6 +238,6 @@ def test_labels_of_the_data_want_a_whole_number_of_fakes_for_each_real():
 
 
 def test_a_group_holds_whole_groups_of_a_batch_norm():
-    with pytest.raises(UserError, match=r"train\.group: 4 is no multiple of 8, the group of a batch norm"):
+    with pytest.raises(UserError, match=r"train\.group: 4 is no multiple of 8, the group that the generator couples"):
         game(SNGAN, batch_norm_group=8)
     assert game(SNGAN, batch_norm_group=8, group=16).runtime.group == 16

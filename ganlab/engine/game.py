@@ -27,7 +27,8 @@ from ganlab.engine.runtime import Runtime
 from ganlab.engine.samples import Sampling
 from ganlab.engine.statistics import Statistics
 from ganlab.engine.stopwatch import Stopwatch
-from ganlab.layers.batchnorm import Standardization, gather_statistics
+from ganlab.layers.batchnorm import gather_statistics
+from ganlab.layers.groups import group_of
 from ganlab.layers.recompute import keeping
 from ganlab.layers.spectral import iterate_power
 from ganlab.schedules import ending
@@ -379,9 +380,9 @@ class Game(Sampling):
         least += [(f"model.regularizers.{name}.every", penalty.every) for name, penalty in penalties]
         if wrong := [f"{name}: {value}" for name, value in least if not callable(value) and value <= 0]:
             raise UserError(f"{', '.join(wrong)}: must be more than 0")
-        norms = [m for n in self.networks.values() for m in n.modules() if isinstance(m, Standardization)]
-        if wrong_groups := [norm.group for norm in norms if norm.group is not None and group % norm.group]:
-            raise UserError(f"train.group: {group} is no multiple of {wrong_groups[0]}, the group of a batch norm")
+        for name, network in self.networks.items():
+            if group % (coupled := group_of(network)):
+                raise UserError(f"train.group: {group} is no multiple of {coupled}, the group that the {name} couples")
         if micro_batch is not None and micro_batch % group:
             raise UserError(f"train.micro_batch: {micro_batch} is no multiple of train.group, {group}")
         if taken := {*self.RECORDS, "not_finite", "skipped"} & {name for name, _ in penalties}:

@@ -16,7 +16,7 @@ from typing import Any
 from beartype.door import is_bearable
 from torch.optim import Optimizer
 
-from ganlab.experiment.targets import inside, resolve
+from ganlab.experiment.targets import inside, made_by, resolve
 from ganlab.experiment.words import FRAMES, did_you_mean, instead, is_mapping, name_of, options_of, shown
 from ganlab.schedules import Schedule
 from ganlab.types import UserError
@@ -259,8 +259,9 @@ def coerce(value: Any, hint: Any) -> Any:
 def build(part: Any, hint: Any, trust: Sequence[str] = (), **supplied: Any) -> Any:
     """Make the object of a checked part, and of the parts inside it, innermost first.
 
-    `supplied` holds what the run supplies; each part gets those that its signature names. An optimizer becomes a
-    `functools.partial` that takes the parameters. In a mapping of named parts, null removes one.
+    `supplied` holds what the run supplies; each part gets those that its signature names. In the place of a function
+    that makes it (of an optimizer, or of a network inside another), a part becomes a `functools.partial`. In a mapping
+    of named parts, null removes one.
     """
     make: Callable[..., Any] = partial(build, trust=trust, **supplied)
     if isinstance(part, list):
@@ -277,4 +278,5 @@ def build(part: Any, hint: Any, trust: Sequence[str] = (), **supplied: Any) -> A
         if name != "_target_":
             assert name not in arguments, f"{name} is supplied by the run"
             arguments[name] = make(value, hints[name])
-    return partial(target, **arguments) if issubclass(target, Optimizer) else target(**arguments)
+    makes = issubclass(target, Optimizer) or any(map(made_by, options_of(hint)))
+    return partial(target, **arguments) if makes else target(**arguments)

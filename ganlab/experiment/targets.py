@@ -67,7 +67,8 @@ def rooms_of(option: Any) -> tuple[str, ...]:
 
     A type of ganlab takes classes of the package that defines it: a regularizer comes from `ganlab.regularizers`.
     """
-    if is_optimizer(option):
+    option = made_by(option) or option
+    if option is Optimizer:
         return OPTIMIZERS
     if option is nn.Module:
         return NETWORKS
@@ -77,15 +78,16 @@ def rooms_of(option: Any) -> tuple[str, ...]:
     return GAMES if package in GAMES else (package,)
 
 
-def is_optimizer(option: Any) -> bool:
-    """Tell whether a place takes an optimizer's factory."""
-    return typing.get_origin(option) is Callable and typing.get_args(option)[-1] is Optimizer
+def made_by(option: Any) -> type | None:
+    """Return what a place's function makes: of optimizers, and networks inside another, a config names the class."""
+    made = typing.get_args(option)[-1] if typing.get_origin(option) is Callable else None
+    return made if made in (Optimizer, nn.Module) else None
 
 
 def _fills(target: type, option: Any, trust: Sequence[str]) -> bool:
     """Tell whether a class is of a place's type, and from a package that the type takes."""
     homes = [HOMES.get(room, room) for room in rooms_of(option)]
-    wanted = Optimizer if is_optimizer(option) else option
+    wanted = made_by(option) or option
     if not inside(target.__module__, (*homes, *trust)):
         return False
     try:

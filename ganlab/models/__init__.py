@@ -2,9 +2,10 @@
 
 from ganlab.models.adversarial import GANModule
 from ganlab.models.dcgan import DCGAN
+from ganlab.models.gan import GAN
 from ganlab.models.likelihood import MaximumLikelihood
 from ganlab.models.progressive import ProgressiveGAN
 from ganlab.models.projection import ProjectionGAN
 from ganlab.models.sngan import SNGAN
 
-__all__ = ["DCGAN", "SNGAN", "GANModule", "MaximumLikelihood", "ProgressiveGAN", "ProjectionGAN"]
+__all__ = ["DCGAN", "GAN", "SNGAN", "GANModule", "MaximumLikelihood", "ProgressiveGAN", "ProjectionGAN"]

@@ -19,7 +19,7 @@ from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
 from ganlab.objectives import Objective
 from ganlab.regularizers import Regularizer
-from ganlab.schedules import Schedule
+from ganlab.schedules import CriticSteps, Schedule
 from ganlab.seeding import Noise
 from ganlab.types import Images, ImageSpec, Labels, Logits, UserError
 
@@ -31,7 +31,8 @@ class GANModule(Game):
 
     Args:
         generator: `network(latents [n, network.latent], labels [n]) -> images [n, c, h, w]` in [-1, 1].
-        discriminator: `network(images, labels) -> logits [n]`. Both networks have `classes`: 0 ignores the labels.
+        discriminator: `network(images, labels) -> logits [n]`. Both networks have `classes`: 0 ignores the labels. One
+            with an attribute `noise` also takes that many standard normal numbers for each sample [n, noise].
         optimizers: by "generator" and "discriminator"; `lr_schedule` is a factor on both learning rates.
         regularizers, generator_regularizers: penalties of the discriminator and of the generator, by name.
         constraints: on the discriminator's weights, by name.
@@ -61,7 +62,7 @@ class GANModule(Game):
         constraints: Mapping[str, Constraint] | None = None,
         augment: Augment | None = None,
         lr_schedule: Schedule | None = None,
-        discriminator_steps: int | Callable[[int], int] = 1,
+        discriminator_steps: int | Callable[[int], int] | CriticSteps = 1,
         generator_batch: float = 1.0,
         ema_half_life: float | Schedule = RAMPED,
         ema: Average | None = None,
@@ -107,38 +108,49 @@ class GANModule(Game):
         points = {"real": (real, batch.labels), "fake": (fake, batch.fake_labels)}
         if any(penalty.at == "interpolates" for penalty in batch.due.values()):  # Gulrajani et al. 2017, algorithm 1
             points["interpolates"] = real.lerp(fake, batch["interpolates"]), batch.labels
-        penalties, logits = judge(self.score, points, batch)
+        noisy = {at: (*inputs, *self.noise_at(batch, at)) for at, inputs in points.items()}
+        penalties, logits = judge(self.score, noisy, batch)
         loss = self.objective.discriminator(logits["real"], logits["fake"])
         return {"loss": loss, **penalties}, {f"{at}_logit": logits[at] for at in ("real", "fake")}
 
     def generator_loss(self, batch: Batch) -> Loss:
         """L_G(D(G(z))) of the objective, or L_G(D(G(z)), D(x)) if it sees reals, and the due penalties."""
         penalties, made = judge(self.generate, {"latents": (batch.latents, batch.fake_labels)}, batch)
-        fake = self.score(self.augmented(batch, "fake", made["latents"]), batch.fake_labels)
+        fake = self.augmented(batch, "fake", made["latents"])
+        fake = self.score(fake, batch.fake_labels, *self.noise_at(batch, "fake"))
         if not self.objective.sees_reals:
             return {"loss": self.objective.generator(fake), **penalties}
-        real = self.score(self.augmented(batch, "real", batch.real), batch.labels)
+        real = self.augmented(batch, "real", batch.real)
+        real = self.score(real, batch.labels, *self.noise_at(batch, "real"))
         return {"loss": self.objective.generator(fake, real), **penalties}
 
     def generate(self, latents: Tensor, labels: Tensor, full: bool = False) -> Images:
         """Run the live generator."""
         return self.call(self.generator, latents, labels, full=full)  # type: ignore[no-any-return]
 
-    def score(self, images: Tensor, labels: Tensor, full: bool = False) -> Logits:
+    def score(self, images: Tensor, labels: Tensor, *noise: Tensor, full: bool = False) -> Logits:
         """Run the discriminator."""
-        return self.call(self.discriminator, images, labels, full=full)  # type: ignore[no-any-return]
+        return self.call(self.discriminator, images, labels, *noise, full=full)  # type: ignore[no-any-return]
+
+    def noise_at(self, batch: Batch, at: str) -> tuple[Tensor, ...]:
+        """Return the discriminator's noise at a point, if it takes some: interpolates share that of their reals."""
+        name = f"{at} noise" if at == "fake" else "real noise"
+        return (batch[name],) if name in batch else ()
 
     def augmented(self, batch: Batch, kind: str, images: Images) -> Images:
         """Augment images with what was drawn for `kind`, "real" or "fake"."""
         return augmented(self.augment, images, batch.tensors, kind)
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
-        """Draw latents and labels of the fakes, augmentation, and mixing weights of interpolates [n, 1, 1, 1]."""
+        """Draw latents and labels of the fakes, noise and augmentation of the discriminator, and mixing weights."""
         found = super().draw(player, n, noise, labels)
         if self.fake_labels == "data":  # repeated in place: sample i has the same label on any number of ranks
             found["fake_labels"] = labels.repeat_interleave(n // len(labels))
         if any(penalty.at == "interpolates" for penalty in self.players[player].regularizers.values()):
             found["interpolates"] = noise.uniform("between", n, 1, 1, 1)
+        if dims := getattr(self.discriminator, "noise", 0):
+            for at in ("real", "fake"):
+                found[f"{at} noise"] = noise.normal(f"{player} {at} noise", n, dims)
         return found | drawn(self.augment, n, noise, player)
 
 

@@ -132,6 +132,21 @@ class Grid(Mixture):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lines(Toy):
+    """Points (0, u) with u uniform in [0, 1), to be met by a line beside them (Arjovsky et al. 2017, example 1)."""
+
+    @property
+    def image(self) -> ImageSpec:
+        """Two coordinates, no classes."""
+        return ImageSpec(1, 1, 2)
+
+    def draw(self, uniform: Uniform) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Draw points."""
+        height = uniform("height")
+        return points(np.zeros_like(height), height), np.full(len(height), -1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Digits(Toy):
     """Pictures of one digit in each channel, of varying size, place and brightness (like stacked MNIST).
 
@@ -166,7 +181,7 @@ class Digits(Toy):
         return np.stack(layers, -1), labels
 
 
-KINDS: dict[str, type[Toy]] = {"gaussian": Gaussian, "ring": Ring, "grid": Grid, "digits": Digits}
+KINDS: dict[str, type[Toy]] = {"gaussian": Gaussian, "ring": Ring, "grid": Grid, "lines": Lines, "digits": Digits}
 
 
 class Drawn(NamedTuple):
