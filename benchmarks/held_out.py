@@ -27,12 +27,12 @@ def digits() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     return (floats[HELD_OUT:], classes[HELD_OUT:]), (floats[:HELD_OUT], classes[:HELD_OUT])
 
 
-def model_of(config: str, seed: int, *changes: str) -> tuple[Game, int]:
-    """The untrained model of a shipped config, and the number of its rounds."""
+def model_of(config: str, seed: int, *changes: str) -> tuple[Game, int, int]:
+    """The untrained model of a shipped config, the number of its rounds, and their batch."""
     values = load(REPOSITORY / "configs" / config, [f"seed={seed}", *changes])
     model = build_model(values)
     batch = values.train.batch or model.BATCH
-    return model, values.train.total_nimg // batch
+    return model, values.train.total_nimg // batch, batch
 
 
 def train(model: Game, rounds: int, images: Tensor, labels: Tensor, batch: int) -> Game:
