@@ -13,7 +13,11 @@ from rows import Row
 from ganlab.metrics.neighbours import two_sample_accuracy
 from ganlab.seeding import Noise
 
-CONFIGS = {"normal": "digits/aae.yaml", "mixture": "digits/aae_mixture.yaml", "swiss roll": "digits/aae_swiss_roll.yaml"}
+CONFIGS = {
+    "normal": "digits/aae.yaml",
+    "mixture": "digits/aae_mixture.yaml",
+    "swiss roll": "digits/aae_swiss_roll.yaml",
+}
 
 
 def rows(seed: int) -> Iterator[Row]:

@@ -2,7 +2,6 @@
 
 import math
 
-
 from ganlab.types import Images
 
 

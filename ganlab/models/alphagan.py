@@ -9,15 +9,16 @@ from torch.optim import Adam
 
 from ganlab.engine.averages import HalfLife
 from ganlab.engine.batch import Batch
-from ganlab.engine.game import Game, Loss
+from ganlab.engine.game import Loss
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
+from ganlab.models.autoencoding import Autoencoding
 from ganlab.networks import alphagan, dcgan
 from ganlab.schedules import Schedule
 from ganlab.types import Images, ImageSpec, Latents, Logits, PerSample
 
 
-class AlphaGAN(Game):
+class AlphaGAN(Autoencoding):
     """An autoencoder with a critic of its codes and a discriminator of its images (algorithm 1, as corrected).
 
     A round is a step of each of the four players. `weight` is that of the reconstruction, lambda in the paper. Encoder

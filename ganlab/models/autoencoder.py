@@ -11,10 +11,11 @@ from torch.optim import SGD
 
 from ganlab.engine.averages import HalfLife
 from ganlab.engine.batch import Batch
-from ganlab.engine.game import Game, Loss
+from ganlab.engine.game import Loss
 from ganlab.engine.optimizers import MakeOptimizer
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
+from ganlab.models.autoencoding import Autoencoding
 from ganlab.networks import autoencoder
 from ganlab.priors import Normal, Prior
 from ganlab.schedules import Schedule
@@ -22,7 +23,7 @@ from ganlab.seeding import Noise
 from ganlab.types import ImageSpec, Labels, Latents, PerSample
 
 
-class AdversarialAutoencoder(Game):
+class AdversarialAutoencoder(Autoencoding):
     """An autoencoder whose codes a critic compares with those of a prior (section 2, the deterministic encoder).
 
     A round is a step of the encoder and the decoder together, which reconstruct; one of the critic; and one of the

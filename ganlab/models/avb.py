@@ -9,16 +9,17 @@ from torch.optim import Adam
 
 from ganlab.engine.averages import HalfLife
 from ganlab.engine.batch import Batch
-from ganlab.engine.game import Game, Loss
+from ganlab.engine.game import Loss
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
+from ganlab.models.autoencoding import Autoencoding
 from ganlab.networks import avb
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents, PerSample
 
 
-class AVB(Game):
+class AVB(Autoencoding):
     """An autoencoder with any distribution of codes, and a critic T(x, z) whose optimum is log q(z | x) - log p(z).
 
     A round is a step of the critic, and in every `critic_steps`-th one of encoder and decoder together. The encoder
@@ -88,10 +89,9 @@ class AVB(Game):
         mean, variance = mean.detach(), variance.detach()
         standard = (codes - mean) * variance.rsqrt()
         known = (codes.square() - standard.square() - variance.log()).sum(1) / 2  # log r(z | x) - log p(z)
-        return {
-            "reconstruction": cross_entropy(self.call(self.decoder, codes), batch.real),
-            "divergence": self.call(self.critic, batch.real, standard) + known,
-        }
+        divergence = self.call(self.critic, batch.real, standard) + known
+        reconstruction = cross_entropy(self.call(self.decoder, codes), batch.real)
+        return {"loss": reconstruction + divergence}, {"reconstruction": reconstruction, "divergence": divergence}
 
     @property
     def dims(self) -> int:
@@ -107,9 +107,9 @@ class AVB(Game):
         return torch.tanh(self.ema(latents) / 2)
 
     def encoded(self, images: Images) -> Latents:
-        """One draw for each image, the same every time."""
-        noise = Noise(0, 0, dtype=images.dtype).normal("encode", len(images), self.dims)
-        codes: Latents = self.encoder_ema.codes(images, noise.to(images.device))  # type: ignore[operator]
+        """One draw for each image, with the same noise for all."""
+        noise = Noise(0, 0, dtype=images.dtype).normal("encode", 1, self.dims).to(images.device)
+        codes: Latents = self.encoder_ema.codes(images, noise.expand(len(images), -1))  # type: ignore[operator]
         return codes
 
 

@@ -12,10 +12,11 @@ from torch.optim import Adam
 from ganlab.engine.averages import HalfLife
 from ganlab.engine.batch import Batch
 from ganlab.engine.dynamics import Simultaneous
-from ganlab.engine.game import Game, Loss
+from ganlab.engine.game import Loss
 from ganlab.engine.penalties import judge
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
+from ganlab.models.autoencoding import Autoencoding
 from ganlab.networks import bigan
 from ganlab.priors import Prior, Uniform
 from ganlab.regularizers import Regularizer
@@ -24,7 +25,7 @@ from ganlab.seeding import Noise
 from ganlab.types import ImageSpec, Labels, Latents, Logits
 
 
-class BiGAN(Game):
+class BiGAN(Autoencoding):
     """The discriminator judges pairs: a real image and its code, or a code and its image (eq. 3 and 4).
 
     Both players step at once, from one batch of reals and codes. Their losses are those of the paper's code: the

@@ -7,16 +7,17 @@ from torch.optim import Adam
 
 from ganlab.engine.averages import HalfLife
 from ganlab.engine.batch import Batch
-from ganlab.engine.game import Game, Loss
+from ganlab.engine.game import Loss
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
+from ganlab.models.autoencoding import Autoencoding
 from ganlab.networks import vaegan
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents, PerSample
 
 
-class VAE(Game):
+class VAE(Autoencoding):
     """The encoder gives a normal distribution of codes, the decoder the mean of one of images, of variance 1.
 
     Its networks are those of VAE/GAN, which it is there to be compared with.
@@ -25,7 +26,7 @@ class VAE(Game):
     encoder: nn.Module
     decoder: nn.Module
     BATCH = 64
-    RECORDS = ("reconstruction", "divergence")
+    RECORDS = ("loss", "reconstruction", "divergence")
 
     def __init__(
         self,
@@ -57,10 +58,9 @@ class VAE(Game):
         """-log p(x | z) with one z of q(z | x), up to a constant, and KL(q(z | x) || N(0, 1)) (eq. 10)."""
         mean, log_variance = self.call(self.encoder, batch.real)
         decoded = self.call(self.decoder, reparametrized(mean, log_variance, batch["noise"]))
-        return {
-            "reconstruction": (decoded - batch.real).square().flatten(1).sum(1) / 2,
-            "divergence": divergence(mean, log_variance),
-        }
+        reconstruction = (decoded - batch.real).square().flatten(1).sum(1) / 2
+        prior = divergence(mean, log_variance)
+        return {"loss": reconstruction + prior}, {"reconstruction": reconstruction, "divergence": prior}
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the noise of the codes."""

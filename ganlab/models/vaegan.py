@@ -12,9 +12,10 @@ from ganlab import distributed
 from ganlab.engine.averages import HalfLife
 from ganlab.engine.batch import Batch
 from ganlab.engine.dynamics import Simultaneous
-from ganlab.engine.game import Game, Loss
+from ganlab.engine.game import Loss
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
+from ganlab.models.autoencoding import Autoencoding
 from ganlab.models.vae import divergence, reparametrized
 from ganlab.networks import vaegan
 from ganlab.schedules import Schedule
@@ -22,7 +23,7 @@ from ganlab.seeding import Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents, PerSample
 
 
-class VAEGAN(Game):
+class VAEGAN(Autoencoding):
     """A variational autoencoder that compares images by features of the discriminator (algorithm 1).
 
     All three players step at once, from one batch. `gamma` weighs the reconstruction of the decoder against its
@@ -35,7 +36,7 @@ class VAEGAN(Game):
     decoder: nn.Module
     discriminator: nn.Module
     BATCH = 64
-    RECORDS = ("reconstruction", "divergence", "adversarial", "real_cost", "fake_cost")
+    RECORDS = ("loss", "reconstruction", "divergence", "real_cost", "fake_cost")
 
     def __init__(
         self,
@@ -85,7 +86,8 @@ class VAEGAN(Game):
         with torch.no_grad():
             real = self.call(self.discriminator, batch.real)[1]
         again = self.call(self.discriminator, decoded)[1]
-        return {"reconstruction": self.dissimilarity(again, real), "divergence": prior}
+        reconstruction = self.dissimilarity(again, real)
+        return {"loss": reconstruction + prior}, {"reconstruction": reconstruction, "divergence": prior}
 
     def decoder_loss(self, batch: Batch) -> Loss:
         """Gamma times the dissimilarity, minus 1 - gamma times the discriminator's loss on both kinds of fakes."""
@@ -95,10 +97,7 @@ class VAEGAN(Game):
         fake_logits, _ = self.call(self.discriminator, self.call(self.decoder, batch.latents))
         costs = {"real_cost": softplus(-real_logits), "fake_cost": softplus(fake_logits)}
         adversarial = costs["fake_cost"] + softplus(again_logits)
-        return {
-            "reconstruction": self.gamma * self.dissimilarity(again, real),
-            "adversarial": (self.gamma - 1) * adversarial,
-        }, costs
+        return {"loss": self.gamma * self.dissimilarity(again, real) - (1 - self.gamma) * adversarial}, costs
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         """-log D(x) - log(1 - D(G(z))) - log(1 - D(G(E(x)))) (eq. 8)."""
