@@ -98,7 +98,7 @@ def test_every_precision_plays(name, precision):
     found = game.statistics.read()
     assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in game.parameters())
     assert {at for at in found if at.endswith("/loss")} == {f"{player}/loss" for player in game.players}
-    full = play(PAPERS[name].made(), PAPERS[name].batches(6)).statistics.read()
+    full = play(PAPERS[name].made(precision="fp32"), PAPERS[name].batches(6, dtype=torch.float32)).statistics.read()
     for at in found:
         if at.endswith("/loss"):
             assert found[at] == pytest.approx(full[at], abs=0.05, rel=0.02), at

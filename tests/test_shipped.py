@@ -44,7 +44,7 @@ def test_there_is_something_to_test():
 def test_a_shipped_config_is_shown_without_data(path, tmp_path):
     result = runs.ganlab("show", path, f"data.url={tmp_path / 'none'}")
     assert result.exit_code == 0, result.output
-    for words in ("_target_:", "generator  ", "discriminator  ", "as declared: no data found", "run folder"):
+    for words in ("_target_:", "  layer", "  total", "as declared: no data found", "run folder"):
         assert words in result.output
 
 
@@ -66,7 +66,9 @@ def test_a_shipped_config_makes_two_steps(path):
             images = torch.randint(256, (n, image.channels, size, size), dtype=torch.uint8, generator=draw)
             labels = torch.arange(n) % image.classes if image.classes else torch.full((n,), -1)
             model.training_step((images, labels), number)
-    assert model.clock.steps["generator"] == 2 * len(model.phases)
+    rounds = 2 * len(model.phases) * model.cycle()
+    periods = {name: player.mean_period() for name, player in model.players.items()}
+    assert model.clock.steps == {name: rounds // period for name, period in periods.items()}
     for key, tensor in model.state_dict().items():
         assert tensor.isfinite().all(), key
         if tensor.is_floating_point() and key.endswith("weight"):

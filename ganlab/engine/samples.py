@@ -29,6 +29,7 @@ class Sampling(pl.LightningModule):
     """
 
     ema: nn.Module
+    encoder_ema: nn.Module
 
     def __init__(self, image: ImageSpec, dtype: torch.dtype) -> None:
         super().__init__()
@@ -83,6 +84,27 @@ class Sampling(pl.LightningModule):
     def averaged(self, latents: Latents, labels: Labels) -> Images:
         """Run the averaged network; images have the full size, even while training is at a smaller one."""
         return self.ema(latents, labels)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Latents:
+        """Return the codes [n, latent] of uint8 images [n, c, h, w], or of floats in [-1, 1].
+
+        Only for games that average a network named `encoder`, which is used in evaluation mode.
+        """
+        if not hasattr(self, "encoder_ema"):
+            raise UserError(
+                f"encode: a {type(self).__name__} has no encoder; `ganlab invert` searches for codes instead"
+            )
+        if images.dtype == torch.uint8:
+            images = images.to(self.real_dtype) / 127.5 - 1
+        sharding.gather(self.encoder_ema)
+        codes = self.encoded(images.to(self.device, self.real_dtype))
+        sharding.release(self.encoder_ema)
+        return codes
+
+    def encoded(self, images: Images) -> Latents:
+        """Run the averaged encoder; where codes are random, their mean."""
+        return self.encoder_ema(images)  # type: ignore[no-any-return]
 
     def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
         """Draw latents, and labels uniformly (-1 where the network takes none)."""

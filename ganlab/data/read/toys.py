@@ -147,6 +147,23 @@ class Lines(Toy):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Corners(Toy):
+    """Points on the axes, one at 1 in each coordinate and -1 in the others (Mescheder et al. 2017, section 4.1: 4)."""
+
+    count: int = 4
+
+    @property
+    def image(self) -> ImageSpec:
+        """A coordinate and a class for each point."""
+        return ImageSpec(1, 1, self.count, self.count)
+
+    def draw(self, uniform: Uniform) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Draw points."""
+        labels = below(self.count, uniform("point"))
+        return points(*(2.0 * (labels == each) - 1 for each in range(self.count))), labels
+
+
+@dataclass(frozen=True, kw_only=True)
 class Digits(Toy):
     """Pictures of one digit in each channel, of varying size, place and brightness (like stacked MNIST).
 
@@ -181,7 +198,14 @@ class Digits(Toy):
         return np.stack(layers, -1), labels
 
 
-KINDS: dict[str, type[Toy]] = {"gaussian": Gaussian, "ring": Ring, "grid": Grid, "lines": Lines, "digits": Digits}
+KINDS: dict[str, type[Toy]] = {
+    "gaussian": Gaussian,
+    "ring": Ring,
+    "grid": Grid,
+    "lines": Lines,
+    "corners": Corners,
+    "digits": Digits,
+}
 
 
 class Drawn(NamedTuple):

@@ -1,0 +1,82 @@
+"""Variational autoencoder: Kingma & Welling 2014, "Auto-encoding variational Bayes"; a game of one player."""
+
+from functools import partial
+
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from ganlab.engine.averages import HalfLife
+from ganlab.engine.batch import Batch
+from ganlab.engine.game import Loss
+from ganlab.engine.player import Player
+from ganlab.engine.runtime import Runtime
+from ganlab.models.autoencoding import Autoencoding
+from ganlab.networks import vaegan
+from ganlab.schedules import Schedule
+from ganlab.seeding import Noise
+from ganlab.types import Images, ImageSpec, Labels, Latents, PerSample
+
+
+class VAE(Autoencoding):
+    """The encoder gives a normal distribution of codes, the decoder the mean of one of images, of variance 1.
+
+    Its networks are those of VAE/GAN, which it is there to be compared with.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    BATCH = 64
+    RECORDS = ("loss", "reconstruction", "divergence")
+
+    def __init__(
+        self,
+        *,
+        image: ImageSpec,
+        width: int = 64,
+        latent: int = 128,
+        batch_norm_group: int | None = None,
+        lr: float = 1e-3,
+        lr_schedule: Schedule | None = None,
+        ema_half_life: float | Schedule = 10_000.0,
+        runtime: Runtime = Runtime(),
+    ) -> None:
+        average = HalfLife(ema_half_life)
+        super().__init__(
+            image=image,
+            networks={
+                "encoder": vaegan.Encoder(image=image, width=width, latent=latent, norm_group=batch_norm_group),
+                "decoder": vaegan.Decoder(image=image, width=width, latent=latent, norm_group=batch_norm_group),
+            },
+            players={
+                "autoencoder": Player("encoder", "decoder", optimizer=partial(Adam, lr=lr), lr_schedule=lr_schedule)
+            },
+            averages={"decoder": average, "encoder": average},
+            runtime=runtime,
+        )
+
+    def autoencoder_loss(self, batch: Batch) -> Loss:
+        """-log p(x | z) with one z of q(z | x), up to a constant, and KL(q(z | x) || N(0, 1)) (eq. 10)."""
+        mean, log_variance = self.call(self.encoder, batch.real)
+        decoded = self.call(self.decoder, reparametrized(mean, log_variance, batch["noise"]))
+        reconstruction = (decoded - batch.real).square().flatten(1).sum(1) / 2
+        prior = divergence(mean, log_variance)
+        return {"loss": reconstruction + prior}, {"reconstruction": reconstruction, "divergence": prior}
+
+    def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
+        """Draw the noise of the codes."""
+        return {"noise": noise.normal(f"{player} noise", n, self.latent)}
+
+    def encoded(self, images: Images) -> Latents:
+        """The mean."""
+        mean: Latents = self.encoder_ema(images)[0]
+        return mean
+
+
+def reparametrized(mean: Latents, log_variance: Latents, noise: Latents) -> Latents:
+    """Return codes of the normal distribution that standard normal noise makes."""
+    return mean + (log_variance / 2).exp() * noise
+
+
+def divergence(mean: Latents, log_variance: Latents) -> PerSample:
+    """Return the divergence KL(N(mean, variance) || N(0, 1)) of each sample (appendix B)."""
+    return (mean.square() + log_variance.exp() - log_variance - 1).sum(1) / 2

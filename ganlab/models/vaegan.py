@@ -1,0 +1,128 @@
+"""VAE/GAN: Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity metric"."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+from torch.optim import RMSprop
+
+from ganlab import distributed
+from ganlab.engine.averages import HalfLife
+from ganlab.engine.batch import Batch
+from ganlab.engine.dynamics import Simultaneous
+from ganlab.engine.game import Loss
+from ganlab.engine.player import Player
+from ganlab.engine.runtime import Runtime
+from ganlab.models.autoencoding import Autoencoding
+from ganlab.models.vae import divergence, reparametrized
+from ganlab.networks import vaegan
+from ganlab.schedules import Schedule
+from ganlab.seeding import Noise
+from ganlab.types import Images, ImageSpec, Labels, Latents, PerSample
+
+
+class VAEGAN(Autoencoding):
+    """A variational autoencoder that compares images by features of the discriminator (algorithm 1).
+
+    All three players step at once, from one batch. `gamma` weighs the reconstruction of the decoder against its
+    adversarial loss. A gate holds the discriminator back where it is too good and the decoder where it is too bad:
+    where -log D(x) or -log(1 - D(G(z))) leaves `equilibrium` +- `margin`. It is decided on the device. `lr` is that of
+    the paper's code, divided by its batch, whose losses are sums.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    discriminator: nn.Module
+    BATCH = 64
+    RECORDS = ("loss", "reconstruction", "divergence", "real_cost", "fake_cost")
+
+    def __init__(
+        self,
+        *,
+        image: ImageSpec,
+        width: int = 64,
+        latent: int = 128,
+        batch_norm_group: int | None = None,
+        gamma: float = 1e-6,
+        equilibrium: float = 0.68,
+        margin: float = 0.35,
+        lr: float = 0.025 / 64,
+        weight_decay: float = 1e-5,
+        lr_schedule: Schedule | None = None,
+        ema_half_life: float | Schedule = 10_000.0,
+        runtime: Runtime = Runtime(),
+    ) -> None:
+        self.gamma, self.equilibrium, self.margin = gamma, equilibrium, margin
+        optimizer, average = partial(RMSprop, lr=lr, weight_decay=weight_decay), HalfLife(ema_half_life)
+        names = ("encoder", "decoder", "discriminator")
+        super().__init__(
+            image=image,
+            networks={
+                "encoder": vaegan.Encoder(image=image, width=width, latent=latent, norm_group=batch_norm_group),
+                "decoder": vaegan.Decoder(image=image, width=width, latent=latent, norm_group=batch_norm_group),
+                "discriminator": vaegan.Discriminator(image=image, width=width, norm_group=batch_norm_group),
+            },
+            players={name: Player(name, optimizer=optimizer, lr_schedule=lr_schedule) for name in names},
+            averages={"decoder": average, "encoder": average},
+            dynamics=Simultaneous(),
+            runtime=runtime,
+        )
+
+    def encode_and_decode(self, batch: Batch) -> tuple[Images, PerSample]:
+        """Return reconstructions, and the divergence of their codes from the prior."""
+        mean, log_variance = self.call(self.encoder, batch.real)
+        codes = reparametrized(mean, log_variance, batch["noise"])
+        return self.call(self.decoder, codes), divergence(mean, log_variance)
+
+    def dissimilarity(self, features: Tensor, others: Tensor) -> PerSample:
+        """-log p(D_l(x) | z), up to a constant: half the squared distance of features (eq. 7)."""
+        return (features - others).square().sum(1) / 2
+
+    def encoder_loss(self, batch: Batch) -> Loss:
+        """The divergence of the codes, and the dissimilarity of the reconstructions."""
+        decoded, prior = self.encode_and_decode(batch)
+        with torch.no_grad():
+            real = self.call(self.discriminator, batch.real)[1]
+        again = self.call(self.discriminator, decoded)[1]
+        reconstruction = self.dissimilarity(again, real)
+        return {"loss": reconstruction + prior}, {"reconstruction": reconstruction, "divergence": prior}
+
+    def decoder_loss(self, batch: Batch) -> Loss:
+        """Gamma times the dissimilarity, minus 1 - gamma times the discriminator's loss on both kinds of fakes."""
+        with torch.no_grad():
+            real_logits, real = self.call(self.discriminator, batch.real)
+        again_logits, again = self.call(self.discriminator, self.encode_and_decode(batch)[0])
+        fake_logits, _ = self.call(self.discriminator, self.call(self.decoder, batch.latents))
+        costs = {"real_cost": softplus(-real_logits), "fake_cost": softplus(fake_logits)}
+        adversarial = costs["fake_cost"] + softplus(again_logits)
+        return {"loss": self.gamma * self.dissimilarity(again, real) - (1 - self.gamma) * adversarial}, costs
+
+    def discriminator_loss(self, batch: Batch) -> Loss:
+        """-log D(x) - log(1 - D(G(z))) - log(1 - D(G(E(x)))) (eq. 8)."""
+        with torch.no_grad():
+            fakes = self.call(self.decoder, batch.latents), self.encode_and_decode(batch)[0]
+        real, fake, again = (self.call(self.discriminator, images)[0] for images in (batch.real, *fakes))
+        costs = {"real_cost": softplus(-real), "fake_cost": softplus(fake)}
+        return {"loss": costs["real_cost"] + costs["fake_cost"] + softplus(again)}, costs
+
+    def skips(self, player: str, found: Mapping[str, Tensor]) -> Tensor | None:
+        """Close the gate, as the paper's code does; never to both players at once."""
+        if player == "encoder":
+            return None
+        costs = distributed.average(torch.stack([found["real_cost"].mean(), found["fake_cost"].mean()]))
+        gates = {
+            "discriminator": (costs < self.equilibrium - self.margin).any(),
+            "decoder": (costs > self.equilibrium + self.margin).any(),
+        }
+        return gates[player] & ~(gates["discriminator"] & gates["decoder"])
+
+    def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
+        """Draw the same latents and noise of codes for all players."""
+        return super().draw("all", n, noise, labels) | {"noise": noise.normal("all noise", n, self.latent)}
+
+    def encoded(self, images: Images) -> Latents:
+        """The mean."""
+        mean: Latents = self.encoder_ema(images)[0]
+        return mean

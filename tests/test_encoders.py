@@ -1,0 +1,201 @@
+"""Games with encoders: their networks' sizes, the terms of their losses against closed forms, and codes of images."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+from ganlab.engine.batch import Batch
+from ganlab.engine.runtime import Runtime
+from ganlab.models import AVB, DCGAN, VAEGAN, AdversarialAutoencoder, BiGAN
+from ganlab.models.avb import cross_entropy
+from ganlab.models.vae import VAE, divergence, reparametrized
+from ganlab.networks.avb import SHARP, AdaptiveEncoder
+from ganlab.priors import Mixture, SwissRoll, Uniform
+from ganlab.priors import Normal as NormalPrior
+from ganlab.seeding import Noise, seed_everything
+from ganlab.types import ImageSpec, UserError
+
+MNIST, CELEBA, SMALL = ImageSpec(28, 28, 1), ImageSpec(64, 64, 3), ImageSpec(16, 16, 1)
+
+
+@pytest.mark.parametrize(
+    ("game", "image", "counts"),
+    [
+        (BiGAN, MNIST, {"generator": 1_953_792, "encoder": 1_902_592, "discriminator": 1_903_616}),
+        (AdversarialAutoencoder, MNIST, {"encoder": 1_794_008, "decoder": 1_794_784, "critic": 1_011_001}),
+        (VAEGAN, CELEBA, {"encoder": 18_071_360, "decoder": 4_693_155, "discriminator": 10_953_857}),
+    ],
+)
+def test_the_networks_have_the_papers_sizes(game, image, counts):
+    with torch.device("meta"):
+        networks = game(image=image).networks
+    assert {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()} == counts
+
+
+# --- priors
+
+
+@pytest.mark.parametrize(
+    ("prior", "mean_square"),
+    [
+        (NormalPrior(dims=3, std=2.0), 4.0 * 3),
+        (Uniform(dims=3), 3 / 3),
+        (Mixture(radius=2.0), 2.0**2 + 0.5**2 + 0.1**2),
+        (SwissRoll(radius=3.0), 3.0**2 / 2),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_prior_has_its_second_moment_and_no_blocks(prior, mean_square):
+    codes = prior.draw("codes", 20_000, Noise(3, 0, group=4))
+    assert codes.shape == (20_000, prior.dims)
+    assert codes.square().sum(1).mean().item() == pytest.approx(mean_square, rel=0.03)
+    assert torch.equal(codes[400:404], prior.draw("codes", 4, Noise(3, 0, 400, group=4)))
+
+
+def test_the_components_of_a_mixture_lie_on_rays():
+    codes = Mixture(modes=10, std=(0.3, 1e-6)).draw("codes", 4000, Noise(3, 0)).double()
+    ray = torch.atan2(codes[:, 1], codes[:, 0]) * 10 / (2 * math.pi)
+    assert (ray - ray.round()).abs().max() < 1e-4
+    assert ray.round().long().remainder(10).bincount().min() > 300
+
+
+def test_a_swiss_roll_turns_twice_and_is_uniform_in_its_area():
+    codes = SwissRoll(turns=2.0, radius=1.0).draw("codes", 4000, Noise(3, 0)).double()
+    radius = codes.norm(dim=1)
+    turn = torch.stack([radius * (4 * math.pi * radius).cos(), radius * (4 * math.pi * radius).sin()], 1)
+    assert torch.allclose(codes, turn, atol=1e-5)
+    assert (radius < 0.5).double().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+# --- terms of losses
+
+
+def test_the_terms_of_a_vae_are_those_of_its_distributions():
+    draw = torch.Generator().manual_seed(0)
+    mean, log_variance, noise = torch.randn(3, 5, 4, generator=draw, dtype=torch.float64)
+    q = Normal(mean, (log_variance / 2).exp())
+    expected = kl_divergence(q, Normal(torch.zeros_like(mean), torch.ones_like(mean))).sum(1)
+    assert torch.allclose(divergence(mean, log_variance), expected, atol=1e-12)
+    codes = reparametrized(mean, log_variance, noise)
+    assert torch.allclose(q.log_prob(codes), Normal(0.0, 1.0).log_prob(noise) - log_variance / 2, atol=1e-12)
+
+
+def test_a_cross_entropy_is_minus_the_log_likelihood_of_the_pixels():
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 2, 3, 3, generator=draw, dtype=torch.float64)
+    pixels = torch.randint(2, logits.shape, generator=draw).double()
+    expected = -Bernoulli(logits=logits).log_prob(pixels).sum((1, 2, 3))
+    assert torch.allclose(cross_entropy(logits, 2 * pixels - 1), expected, atol=1e-12)
+
+
+class NormalEncoder(nn.Module):
+    """q(z | x) = N(mean(x), variance), which is also the r(z | x) that it gives."""
+
+    noise = 3
+
+    def __init__(self):
+        super().__init__()
+        self.mean = nn.Linear(16, 3)
+        self.log_variance = nn.Parameter(torch.tensor([-1.0, 0.5, 0.2]))
+
+    def forward(self, images, noise):
+        mean, variance = self.mean(images.flatten(1)), self.log_variance.exp()
+        return mean + variance.sqrt() * noise, mean, variance.expand_as(mean)
+
+
+class Zero(nn.Module):
+    """The optimal critic where q and r are the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, images, codes):
+        return self.weight * codes.sum(1)
+
+
+def test_with_an_adaptive_contrast_that_is_the_posterior_the_divergence_is_exact():
+    seed_everything(1)
+    image = ImageSpec(4, 4, 1)
+    game = AVB(
+        image=image, latent=3, encoder=NormalEncoder(), critic=Zero(), runtime=Runtime(precision="fp64", group=4)
+    )
+    images = torch.rand(1, 1, 4, 4, dtype=torch.float64).expand(40_000, -1, -1, -1)
+    noise = torch.randn(40_000, 3, dtype=torch.float64)
+    _, terms = game.autoencoder_loss(Batch({"real": images, "noise": noise}))
+    mean, log_variance = game.encoder.mean(images[:1].flatten(1)), game.encoder.log_variance[None]
+    found, error = terms["divergence"].mean().item(), terms["divergence"].std().item() / 200
+    assert abs(found - divergence(mean, log_variance).item()) < 4 * error < 0.1
+
+
+def test_adaptive_moments_are_those_of_a_group():
+    seed_everything(1)
+    encoder = AdaptiveEncoder(image=SMALL, width=8, latent=3, noise=12, bases=4, group=5).double()
+    images, noise = torch.rand(10, 1, 16, 16).double(), torch.randn(10, 12).double()
+    codes, mean, variance = encoder(images, noise)
+    for sample in range(10):
+        first = sample // 5 * 5  # the codes of this image with the noise of each sample of its group
+        here = encoder.codes(images[sample].expand(5, 1, 16, 16), noise[first : first + 5])
+        assert torch.allclose(here[sample - first], codes[sample], atol=1e-12)
+        assert torch.allclose(here.mean(0), mean[sample], atol=1e-12)
+    _, scales, vectors = encoder.parts(images, noise)
+    expected = torch.zeros(10, 3).double()  # the bases are independent: their variances add up
+    for sample, base in product(range(10), range(4)):
+        group = vectors[sample // 5 * 5 :][:5, base]
+        expected[sample] += scales[sample, base] ** 2 * (group - group.mean(0)).square().mean(0)
+    assert torch.allclose(variance, expected + SHARP, atol=1e-12)
+
+
+# --- VAE/GAN's gate
+
+
+@pytest.mark.parametrize(
+    ("real_cost", "fake_cost", "discriminator", "decoder"),
+    [
+        (0.7, 0.7, False, False),
+        (0.2, 0.7, True, False),
+        (0.7, 0.2, True, False),
+        (0.7, 1.2, False, True),
+        (0.2, 1.2, False, False),  # both gates would close: then neither does
+    ],
+)
+def test_the_gate_holds_back_who_is_too_far_ahead(real_cost, fake_cost, discriminator, decoder):
+    game = VAEGAN(image=SMALL, width=8)
+    found = {"real_cost": torch.full((4,), real_cost), "fake_cost": torch.full((4,), fake_cost)}
+    skipped = {name: game.skips(name, found) for name in game.players}
+    assert skipped["encoder"] is None
+    assert [bool(skipped[name]) for name in ("discriminator", "decoder")] == [discriminator, decoder]
+
+
+# --- codes
+
+
+@pytest.mark.parametrize("game", [BiGAN, VAE])
+def test_codes_are_the_averaged_encoders_for_bytes_and_floats(game):
+    seed_everything(0)
+    model = game(image=SMALL, width=8).eval()
+    pixels = torch.randint(256, (6, 1, 16, 16), dtype=torch.uint8)
+    codes = model.encode(pixels)
+    assert codes.shape == (6, model.latent) and not codes.requires_grad
+    assert torch.equal(codes, model.encode(pixels / 127.5 - 1))
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.zero_()
+    assert torch.equal(codes, model.encode(pixels))
+
+
+def test_a_code_of_avb_is_one_draw_and_the_same_every_time():
+    seed_everything(0)
+    model = AVB(image=SMALL).eval()
+    pixels = torch.randint(256, (6, 1, 16, 16), dtype=torch.uint8)
+    assert torch.equal(model.encode(pixels), model.encode(pixels))
+    assert model.sample(3).shape == (3, 1, 16, 16)
+
+
+def test_a_game_without_an_encoder_says_so():
+    with pytest.raises(UserError, match="a DCGAN has no encoder"):
+        DCGAN(image=SMALL, width=8).encode(torch.zeros(1, 1, 16, 16))
