@@ -36,7 +36,7 @@ class DANN(Game):
 
     BATCH = 64
     LEARNS_CLASSES: ClassVar[tuple[str, ...]] = ("real",)
-    RECORDS = ("class", "domain")
+    RECORDS = ("loss", "domain")
     classifier: nn.Module
     domains: nn.Module
 
@@ -84,7 +84,7 @@ class DANN(Game):
             self.call(self.domains, reversed_gradient(features, batch["reversal"])) for features in (source, target)
         )
         classes = cross_entropy(logits, batch.labels, reduction="none", ignore_index=-1)
-        return {"class": classes, "domain": softplus(-source) + softplus(target)}
+        return {"loss": classes, "domain": softplus(-source) + softplus(target)}
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw nothing; give each sample the current factor of its reversed gradient."""
