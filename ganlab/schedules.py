@@ -1,5 +1,6 @@
 """Schedules: scalars as pure functions of the images shown, and numbers of steps as functions of those made."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -87,8 +88,45 @@ class CriticSteps:
         return self.many if steps < self.first or steps % self.every == 0 else self.usual
 
 
+@dataclass(frozen=True, kw_only=True)
+class OfTheRun(Schedule):
+    """Base of schedules that depend on the share of the run that is over."""
+
+    total_nimg: int | None = None
+    """Length of the whole run in images, supplied by the run."""
+
+    def share(self, nimg: int) -> float:
+        """Return the share of the run, in [0, 1]."""
+        if self.total_nimg is None:
+            raise UserError("total_nimg: null, and the length of the run is not known; write total_nimg")
+        return min(nimg / self.total_nimg, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseDecay(OfTheRun):
+    """(1 + rate p) ** -power, at the share p of the run (Ganin et al. 2016, section 5.2.2)."""
+
+    rate: float = 10.0
+    power: float = 0.75
+
+    def __call__(self, nimg: int) -> float:
+        """Return the value at `nimg`."""
+        return (1 + self.rate * self.share(nimg)) ** -self.power
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saturating(OfTheRun):
+    """2 / (1 + exp(-rate p)) - 1, at the share p of the run: from 0 to nearly 1 (Ganin et al. 2016, section 5.2.2)."""
+
+    rate: float = 10.0
+
+    def __call__(self, nimg: int) -> float:
+        """Return the value at `nimg`."""
+        return math.tanh(self.rate * self.share(nimg) / 2)
+
+
 def ending(schedule: Schedule | None, total_nimg: int | None) -> Schedule | None:
-    """Set the length of the run in a `Linear` that has no end yet; return other schedules unchanged."""
-    if isinstance(schedule, Linear) and schedule.last is None:
+    """Set the length of the run in a schedule that has no end yet; return other schedules unchanged."""
+    if isinstance(schedule, Linear | OfTheRun) and schedule.total_nimg is None:
         return replace(schedule, total_nimg=total_nimg)
     return schedule

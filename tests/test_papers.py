@@ -32,7 +32,7 @@ def test_the_rounds_equal_a_loop_written_by_hand(name):
         game.training_step(batch, number)
     ours, theirs = dict(game.named_parameters()), loop.weights()
     assert ours.keys() == theirs.keys() and game.clock.nimg == loop.nimg == paper.rounds * N
-    far = {at: (ours[at] - theirs[at]).abs().max().item() for at in ours}
+    far = {at: (ours[at] - theirs[at]).abs().max().item() for at in ours if not at.endswith(paper.idle)}
     assert max(far.values()) < 1e-10, max(far, key=far.get)
     assert not [at for at in ours if torch.equal(before[at], ours[at])]  # every network moves
     if name == "toy remembering":
@@ -62,7 +62,10 @@ def test_a_killed_game_goes_on_as_if_nothing_had_been(name):
 @pytest.mark.parametrize("name", [name for name, paper in PAPERS.items() if not paper.coupled])
 def test_micro_batches_change_nothing(name):
     whole, cut = (play(PAPERS[name].made(micro_batch=size), PAPERS[name].batches(6)) for size in (None, 4))
-    assert tiny.distance(*(dict(game.named_parameters()) for game in (whole, cut))) < 1e-12
+    ours, theirs = (
+        {at: p for at, p in game.named_parameters() if not at.endswith(PAPERS[name].idle)} for game in (whole, cut)
+    )
+    assert tiny.distance(ours, theirs) < 1e-12
     assert whole.statistics.read() == pytest.approx(cut.statistics.read(), rel=1e-12)
 
 
@@ -101,7 +104,7 @@ def test_every_precision_plays(name, precision):
     full = play(PAPERS[name].made(precision="fp32"), PAPERS[name].batches(6, dtype=torch.float32)).statistics.read()
     for at in found:
         if at.endswith("/loss"):
-            assert found[at] == pytest.approx(full[at], abs=0.05, rel=0.02), at
+            assert found[at] == pytest.approx(full[at], abs=PAPERS[name].spread, rel=0.02), at
 
 
 @pytest.mark.parametrize("name", [name for name in PAPERS if name.startswith("toy ")])

@@ -39,16 +39,19 @@ class SampleGrids(EveryImages):
 
     def fire(self, module: Game) -> None:
         """Write the grid, on rank 0; other ranks take part only if the generator is sharded."""
+        if not module.latent:
+            return
         if not (distributed.rank() == 0 or sharding.is_sharded(module.ema)):
             return
         classes = min(module.classes, SIDE)
-        images = module.sample((classes or SIDE) * SIDE, self.seed, list(range(classes)) or None)
+        columns = module.columns or SIDE
+        images = module.sample((classes or SIDE) * columns, self.seed, list(range(classes)) or None)
         if distributed.rank():
             return
         self._wait()
         path = self.folder / f"nimg-{module.clock.nimg:012d}.png"
         captions = captions_of(module.image.class_names, range(classes))
-        self.writing = self.pool.submit(write, images.cpu(), classes, captions, path)
+        self.writing = self.pool.submit(write, images.cpu(), columns, classes, captions, path)
         if self.tracker is not None:
             self.tracker.log(module.clock.nimg, {"samples": self.writing})
 
@@ -62,7 +65,7 @@ class SampleGrids(EveryImages):
         self.writing = None
 
 
-def write(images: Tensor, classes: int, captions: Sequence[str], path: Path) -> Path:
+def write(images: Tensor, columns: int, classes: int, captions: Sequence[str], path: Path) -> Path:
     """Write uint8 images as a grid, and return its path."""
-    save_png(grid_by_class(images, classes, captions) if classes else grid(images, SIDE), path)
+    save_png(grid_by_class(images, classes, captions) if classes else grid(images, columns), path)
     return path

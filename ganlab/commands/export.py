@@ -46,7 +46,7 @@ def export(run: Path, out: Path, trust: Sequence[str]) -> None:
     config, model = from_saved(checkpoint["config"], str(run), trust), restored(checkpoint, run, trust)
     labels = list(range(min(model.classes, ROWS)))
     numbers = range(SHOWN // max(len(labels), 1) * max(len(labels), 1))
-    sheet, where = drawn(model.sample(numbers, labels=labels or None), numbers, labels, model.image)
+    sheet, where = drawn(model.sample(numbers, labels=labels or None), numbers, labels, model)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with atomic_write(out / GENERATOR) as file:

@@ -7,11 +7,12 @@ from PIL import Image
 from torch import Tensor
 
 from ganlab.classes import named, numbers_of
+from ganlab.engine.game import Game
 from ganlab.experiment.load import load
 from ganlab.pictures.captions import captions_of
 from ganlab.pictures.grids import grid, grid_by_class, to_pil
 from ganlab.pictures.tiles import save_png
-from ganlab.types import ImageSpec, UserError
+from ganlab.types import UserError
 
 COLUMNS = 8
 LARGEST = 10**9
@@ -39,24 +40,23 @@ def sample(
                 save_png(to_pil(image), out / f"{number:06d}.png")
             return out, f"of seed {seed}: images {text_of(numbers)}, each in a file of its number"
         out.parent.mkdir(parents=True, exist_ok=True)
-        sheet, where = drawn(images, numbers, labels or (), model.image)
+        sheet, where = drawn(images, numbers, labels or (), model)
         save_png(sheet, out)
     except OSError as error:
         raise UserError(f"{out}: cannot write there: {error.strerror}; choose another place with --out") from None
     return out, f"of seed {seed}: {where}"
 
 
-def drawn(
-    images: Tensor, numbers: Sequence[int], labels: Sequence[int | str], spec: ImageSpec
-) -> tuple[Image.Image, str]:
+def drawn(images: Tensor, numbers: Sequence[int], labels: Sequence[int | str], model: Game) -> tuple[Image.Image, str]:
     """Draw a grid, one row per label where the first images are asked for; return it, and which image is where."""
     rows = len(labels)
     if rows > 1 and numbers == range(len(numbers)):
-        classes = numbers_of(labels, spec)
-        names = ", ".join(named(number, spec.class_names) for number in classes)
-        sheet = grid_by_class(images, rows, captions_of(spec.class_names, classes))
+        classes = numbers_of(labels, model.image)
+        names = ", ".join(named(number, model.image.class_names) for number in classes)
+        sheet = grid_by_class(images, rows, captions_of(model.image.class_names, classes))
         return sheet, f"row r, column c, counted from 0, is image r + {rows}c; rows: {names}"
-    return grid(images, COLUMNS), f"images {text_of(numbers)}, row by row, {min(COLUMNS, len(numbers))} in each"
+    columns = model.columns or COLUMNS
+    return grid(images, columns), f"images {text_of(numbers)}, row by row, {min(columns, len(numbers))} in each"
 
 
 def numbers_in(text: str) -> list[int]:

@@ -45,6 +45,7 @@ from ganlab.experiment.checks import (
     check_resume,
     check_shapes,
     check_shard,
+    count_labels,
     with_facts,
 )
 from ganlab.experiment.folder import as_begun, fill, locked
@@ -111,11 +112,14 @@ def train_on(dataset: Dataset, other: Dataset | None, config: Config, allow_chan
     check_compile(config, model)
     check_cuda_graphs(config, model)
     check_labels(config, model, dataset)
+    labels_found = list(count_labels(config, model, dataset, other))
     judge = open_judge(config)
     works = try_to_count(config, model)
     set_arithmetic(config.machine)
     # All mistakes of a config are found before the processes wait for each other.
     device = open_group(config.machine)
+    for line in labels_found:
+        announce(line)
     with Heartbeat(float(config.machine.timeout_seconds)):
         events = Events(Path(config.run) / "events.jsonl")
         run = Run(config, data, judge, works, device, events, allow_change)

@@ -68,6 +68,8 @@ class Game(Sampling):
     """Arguments that replace others, which have no effect then: a config may not give both."""
     RECORDS: ClassVar[tuple[str, ...]] = ("loss",)
     """Names of what the losses return, penalties aside: no penalty may have one of these names."""
+    LEARNS_CLASSES: ClassVar[tuple[str, ...]] = ()
+    """The streams, `real` or `other`, from whose classes it learns; images without one (-1) are allowed there."""
 
     def __init__(
         self,

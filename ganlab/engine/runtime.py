@@ -1,10 +1,10 @@
 """The settings that a run gives to every game, whatever the paper."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from ganlab.types import ImageSpec, Precision
+from ganlab.types import ImageSpec, Precision, UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,19 @@ class Runtime:
     """Shape and classes of the data's other stream, for models that read `batch.other`; None if there is none."""
     vectors: int = 0
     """Dimensions of `batch.vectors`; 0 if the data have none."""
+
+    def need_other(self, use: str, like: ImageSpec) -> ImageSpec:
+        """Return the shape of the data's other stream; UserError if there is none, or its images are not `like` these.
+
+        `use` says what the model takes from there.
+        """
+        if self.other is None:
+            raise UserError(f"data.other: none, but this model takes {use} from there; write data.other: {{url: ...}}")
+        if replace(self.other, classes=0) != replace(like, classes=0):
+            raise UserError(
+                f"data.other: its images, {use}, are {self.other}, but those of data are {like}; pack both alike"
+            )
+        return self.other
 
     @property
     def dtype(self) -> torch.dtype:

@@ -30,6 +30,8 @@ class Sampling(pl.LightningModule):
 
     ema: nn.Module
     encoder_ema: nn.Module
+    columns: int | None = None
+    """Samples in a row of a grid, where their order has a meaning."""
 
     def __init__(self, image: ImageSpec, dtype: torch.dtype) -> None:
         super().__init__()
@@ -37,13 +39,13 @@ class Sampling(pl.LightningModule):
 
     @property
     def latent(self) -> int:
-        """Dimensions of the latent."""
-        return int(self.ema.latent)  # type: ignore[arg-type]
+        """Dimensions of the latent; 0 for a game that makes no images of latents."""
+        return int(getattr(self.ema, "latent", 0))
 
     @property
     def classes(self) -> int:
         """Number of classes that samples can be conditioned on; 0 for none."""
-        return int(self.ema.classes)  # type: ignore[arg-type]
+        return int(getattr(self.ema, "classes", 0))
 
     @torch.no_grad()
     def sample(self, n: int | Sequence[int], seed: int = 0, labels: Sequence[int | str] | None = None) -> Tensor:
@@ -53,6 +55,8 @@ class Sampling(pl.LightningModule):
         are repeated as often as needed; None draws them uniformly.
         """
         numbers = range(n) if isinstance(n, int) else n
+        if not self.latent:
+            raise UserError(f"{type(self).__name__}: makes no images")
         if not numbers or min(numbers) < 0:
             raise UserError(f"n: {n} images; ask for at least 1, or for numbers from 0")
         if labels is not None:

@@ -1,6 +1,6 @@
 """Checks of a run that need its objects, all made before anything is written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,26 @@ def check_freeze(model: Game) -> None:
 
 
 def check_labels(config: Config, model: Game, dataset: Dataset) -> None:
-    """Refuse samples without a class if the model is conditional."""
-    if model.conditional and (missing := dataset.unlabelled):
+    """Refuse samples without a class if the model is conditional, unless it learns from those that have one."""
+    if model.conditional and "real" not in model.LEARNS_CLASSES and (missing := dataset.unlabelled):
         raise UserError(
             f"{config.data.url}: {missing:,} of {len(dataset):,} samples have no class, but the model is conditional; "
             "label all of them, or set model.conditional=false"
         )
+
+
+def count_labels(config: Config, model: Game, dataset: Dataset, other: Dataset | None) -> Iterator[str]:
+    """Say how many images have a class in each stream from whose classes the model learns; refuse none."""
+    streams = {"real": (config.data, dataset), "other": (config.data.other, other)}
+    for name in model.LEARNS_CLASSES:
+        data, images = streams[name]
+        assert data is not None and images is not None  # the model was built with this stream
+        if not (found := len(images) - images.unlabelled):
+            raise UserError(
+                f"{data.url}: none of its {len(images):,} images has a class, but {type(model).__name__} learns from "
+                "them; pack the data from class folders or with a dataset.json"
+            )
+        yield f"{data.url}: {found:,} of {len(images):,} images have a class"
 
 
 def check_batch(config: Config, model: Game) -> None:

@@ -1,21 +1,27 @@
 """The Lightning modules: the game, and one file for each paper."""
 
+from ganlab.models.acgan import ACGAN
 from ganlab.models.adversarial import GANModule
 from ganlab.models.alphagan import AlphaGAN
 from ganlab.models.autoencoder import AdversarialAutoencoder
 from ganlab.models.avb import AVB
 from ganlab.models.bigan import BiGAN
+from ganlab.models.dann import DANN
 from ganlab.models.dcgan import DCGAN
 from ganlab.models.gan import GAN
+from ganlab.models.infogan import InfoGAN
 from ganlab.models.likelihood import MaximumLikelihood
 from ganlab.models.progressive import ProgressiveGAN
 from ganlab.models.projection import ProjectionGAN
+from ganlab.models.semisupervised import SemiSupervisedGAN
 from ganlab.models.sngan import SNGAN
 from ganlab.models.vae import VAE
 from ganlab.models.vaegan import VAEGAN
 
 __all__ = [
+    "ACGAN",
     "AVB",
+    "DANN",
     "DCGAN",
     "GAN",
     "SNGAN",
@@ -25,7 +31,9 @@ __all__ = [
     "AlphaGAN",
     "BiGAN",
     "GANModule",
+    "InfoGAN",
     "MaximumLikelihood",
     "ProgressiveGAN",
     "ProjectionGAN",
+    "SemiSupervisedGAN",
 ]

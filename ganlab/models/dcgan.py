@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch.optim import Adam
 
@@ -21,9 +21,8 @@ from ganlab.types import ImageSpec
 class DCGAN(GANModule):
     """Convolutions, batch norm, Adam: the defaults are those of the paper and of PyTorch's 64 px reference.
 
-    Reals and fakes are normalised in separate batches. Unlike the reference, each step draws fresh latents; average,
-    penalties and schedule are ours. `width`: channels next to the image, 128 in the paper, 64 in the reference;
-    `batch_norm_group`: consecutive images per batch norm, None for the batch of all processes; others: `GANModule`.
+    Reals and fakes are normalised apart; unlike the reference, each step draws fresh latents. `width`: channels next to
+    the image, 128 in the paper; `conditioning`: how D gets the class; `batch_norm_group`: None is all images.
     """
 
     BATCH = 128
@@ -35,6 +34,7 @@ class DCGAN(GANModule):
         width: int = 64,
         latent: int = 100,
         conditional: bool = False,
+        conditioning: Literal["projection", "concat"] = "projection",
         batch_norm_group: int | None = None,
         lr: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.999),
@@ -49,7 +49,7 @@ class DCGAN(GANModule):
         super().__init__(
             image=image,
             generator=dcgan.Generator(**common, latent=latent, norm_group=batch_norm_group),
-            discriminator=dcgan.Discriminator(**common, norm_group=batch_norm_group),
+            discriminator=dcgan.Discriminator(**common, conditioning=conditioning, norm_group=batch_norm_group),
             objective=NonSaturating(),
             optimizers=optimizers or dict.fromkeys(("generator", "discriminator"), partial(Adam, lr=lr, betas=betas)),
             regularizers=regularizers,

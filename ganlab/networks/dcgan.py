@@ -5,14 +5,15 @@ generator's first layer, are `width=128`.
 """
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ganlab.layers.batchnorm import BatchNorm
 from ganlab.layers.leaky import LeakyReLU
-from ganlab.networks.conditioning import classes_of
+from ganlab.networks.conditioning import classes_of, with_planes
 from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
 
 WIDEST = 8
@@ -42,12 +43,14 @@ def initialize(network: nn.Module) -> None:
 
     | layer | weight | bias |
     |---|---|---|
-    | convolution | N(0, 0.02) | none |
+    | convolution | N(0, 0.02) | none, or 0 |
     | batch norm | N(1, 0.02) | 0 |
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, BatchNorm):
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)
@@ -99,18 +102,26 @@ class Discriminator(nn.Module):
     """Images to logits: strided convolutions, batch norm (not in the first), leaky ReLU, then all of the smallest map.
 
     Batch norm keeps no running statistics, since nothing reads them. With `conditional`, the last convolution has one
-    filter per class besides the common one (a projection discriminator, Miyato & Koyama 2018, eq. 5).
+    filter per class besides the common one (a projection discriminator, Miyato & Koyama 2018, eq. 5), or with
+    `conditioning="concat"` the first one sees a plane per class beside the image (Mirza & Osindero 2014).
     """
 
     def __init__(
-        self, *, image: ImageSpec, width: int = 64, conditional: bool = False, norm_group: int | None = None
+        self,
+        *,
+        image: ImageSpec,
+        width: int = 64,
+        conditional: bool = False,
+        conditioning: Literal["projection", "concat"] = "projection",
+        norm_group: int | None = None,
     ) -> None:
         super().__init__()
         self.classes = classes_of(image, conditional)
+        self.planes = self.classes if conditioning == "concat" else 0
         smallest, doublings = smallest_map(image)
         widths = stage_widths(doublings, width)[::-1]
         layers: list[nn.Module] = [
-            nn.Conv2d(image.channels, widths[0], 4, stride=2, padding=1, bias=False),
+            nn.Conv2d(image.channels + self.planes, widths[0], 4, stride=2, padding=1, bias=False),
             LeakyReLU(),
         ]
         for before, after in pairwise(widths):
@@ -119,13 +130,27 @@ class Discriminator(nn.Module):
                 BatchNorm(after, group=norm_group, running=False),
                 LeakyReLU(),
             ]
-        layers += [nn.Conv2d(widths[-1], 1 + self.classes, smallest, bias=False), nn.Flatten()]
+        layers += [nn.Conv2d(widths[-1], 1 + self.classes - self.planes, smallest, bias=False), nn.Flatten()]
         self.layers = nn.Sequential(*layers)
         initialize(self)
 
     def forward(self, images: Images, labels: Labels) -> Logits:
         """Return one logit per image; labels are ignored unless the network is conditional."""
-        logits = self.layers(images)  # b 1+classes
-        if not self.classes:
+        if self.planes:
+            images = with_planes(images, labels, self.planes)
+        logits = self.layers(images)  # b 1, or b 1+classes
+        if logits.shape[1] == 1:
             return logits[:, 0]  # type: ignore[no-any-return]
         return logits[:, 0] + logits.gather(1, 1 + labels[:, None])[:, 0]  # type: ignore[no-any-return]
+
+
+class ClassifyingDiscriminator(Discriminator):
+    """A discriminator that is not told the class: its filters per class guess it (Odena et al. 2017)."""
+
+    def __init__(self, *, image: ImageSpec, width: int = 64, norm_group: int | None = None) -> None:
+        super().__init__(image=image, width=width, conditional=True, norm_group=norm_group)
+
+    def forward(self, images: Images) -> tuple[Logits, Tensor]:  # type: ignore[override]
+        """[n, c, h, w] to logits [n], and logits of the classes [n, classes]."""
+        outputs = self.layers(images)  # b 1+classes
+        return outputs[:, 0], outputs[:, 1:]

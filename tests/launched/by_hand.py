@@ -97,6 +97,10 @@ class Paper:
     """Graphs that compiling it whole makes in a few rounds: of each player, one per set of due penalties."""
     rounds: int = 10
     """Rounds that are compared with the loop."""
+    idle: tuple[str, ...] = ()
+    """Ends of the names of biases that a batch norm cancels: rounding alone moves them, and they are not compared."""
+    spread: float = 0.05
+    """How far mean losses in another precision, which draws other noise, may be from those in float64."""
 
     def made(self, **runtime: Any) -> Game:
         """The game in float64, with the same weights every time, whose players are seated."""

@@ -172,6 +172,8 @@ class Digits(Toy):
 
     size: int = 28
     channels: int = 3
+    texture: float = 0.0
+    """Contrast, up to 1, of a random texture: a picture is the difference of digit and texture (like MNIST-M)."""
 
     @property
     def image(self) -> ImageSpec:
@@ -193,7 +195,10 @@ class Digits(Toy):
             inside = ((rows >= 0) & (rows < 5))[:, :, None] & ((columns >= 0) & (columns < 3))[:, None]
             glyph = FONT[digits[:, None, None], rows.clip(0, 4)[:, :, None], columns.clip(0, 2)[:, None]]
             bright = 128 + below(128, uniform(f"brightness {channel}"))
-            layers.append((glyph * inside * bright[:, None, None]).astype(np.uint8))
+            picture = glyph * inside * bright[:, None, None]
+            if self.texture:
+                picture = np.abs(picture - 255 * self.texture * texture(self.size, channel, uniform))
+            layers.append(picture.astype(np.uint8))
             labels = 10 * labels + digits
         return np.stack(layers, -1), labels
 
@@ -304,6 +309,18 @@ def parse(url: str) -> Toy:
     if toy.image.height > 1 and (toy.image.height < 5 or toy.image.channels not in (1, 3)):
         raise UserError(f"data.url: {url}: write a size of at least 5, and 1 or 3 channels")
     return toy
+
+
+def texture(size: int, channel: int, uniform: Uniform) -> NDArray[np.float64]:
+    """Return smooth random fields [n, size, size] in [0, 1]: means of three plane waves."""
+    y, x = np.mgrid[:size, :size] * (2 * np.pi / size)
+    waves = []
+    for wave in range(3):
+        across, down, phase = (
+            uniform(f"{name} {channel} {wave}")[:, None, None] for name in ("across", "down", "phase")
+        )
+        waves.append(np.cos((8 * across - 4) * x + (8 * down - 4) * y + 2 * np.pi * phase))
+    return 0.5 + 0.5 * np.mean(waves, 0)
 
 
 def points(*coordinates: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -1,0 +1,127 @@
+"""Few labels: Salimans et al. 2016, "Improved techniques for training GANs", section 5, with feature matching."""
+
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, softplus
+from torch.optim import Adam
+
+from ganlab import distributed
+from ganlab.engine.averages import Decay
+from ganlab.engine.batch import Batch
+from ganlab.engine.game import Game, Loss
+from ganlab.engine.player import Player
+from ganlab.engine.runtime import Runtime
+from ganlab.layers.batchnorm import gather_over_ranks
+from ganlab.networks import semisupervised
+from ganlab.networks.conditioning import learned_classes
+from ganlab.seeding import Noise
+from ganlab.types import ImageSpec, Labels, Latents, PerSample, UserError
+
+
+class SemiSupervisedGAN(Game):
+    """A classifier of K classes learns from few labelled images and many unlabelled ones: fakes are class K + 1.
+
+    The labelled images are the other stream (`data.other: {url: ..., labelled: 10}`), and the reals are unlabelled. The
+    values are those for MNIST. `classify` uses the average of the discriminator, whose accuracy is the aim: with
+    feature matching, samples are poor. Deviations: averages start at the initial weights, not at 0; the generator sees
+    the discriminator's reals; initial gains do not depend on the data.
+
+    Args:
+        width: units of the discriminator's first layer; the generator has half as many.
+        latent: dimensions of the latent, uniform in [0, 1).
+        lr, betas: Adam's, for both players.
+        decay: of both averages, per step.
+        batch_norm_group: consecutive images per batch norm, None for the batch of all processes.
+        image, runtime: see `GANModule`.
+    """
+
+    BATCH = 100
+    LEARNS_CLASSES: ClassVar[tuple[str, ...]] = ("other",)
+    RECORDS = ("loss", "class", "real_logit", "fake_logit")
+    generator: nn.Module
+    discriminator: semisupervised.Classifier
+    discriminator_ema: semisupervised.Classifier
+
+    def __init__(
+        self,
+        *,
+        image: ImageSpec,
+        width: int = 1000,
+        latent: int = 100,
+        lr: float = 3e-3,
+        betas: tuple[float, float] = (0.5, 0.999),
+        decay: float = 0.9999,
+        batch_norm_group: int | None = None,
+        runtime: Runtime = Runtime(),
+    ) -> None:
+        labelled = runtime.need_other("the labelled images", image)
+        if runtime.micro_batch is not None:
+            raise UserError(
+                f"train.micro_batch: {runtime.micro_batch}, but feature matching compares means over the whole batch; "
+                "leave it out"
+            )
+        adam = partial(Adam, lr=lr, betas=betas)
+        super().__init__(
+            image=image,
+            networks={
+                "generator": semisupervised.Generator(
+                    image=image, latent=latent, width=width // 2, norm_group=batch_norm_group
+                ),
+                "discriminator": semisupervised.Classifier(
+                    image=image, classes=learned_classes(labelled, "data.other"), width=width
+                ),
+            },
+            players={
+                "discriminator": Player("discriminator", optimizer=adam),
+                "generator": Player("generator", optimizer=adam),
+            },
+            averages={"generator": Decay(decay), "discriminator": Decay(decay)},
+            runtime=runtime,
+        )
+
+    def discriminator_loss(self, batch: Batch) -> Loss:
+        """-log p(y|x, y <= K) - (log p(y <= K|x) + log p(K + 1|G(z))) / 2, with a logit of 0 for class K + 1."""
+        with torch.no_grad():
+            fake = self.call(self.generator, batch.latents, batch.fake_labels)
+        labelled, _ = self.call(self.discriminator, batch.other, batch["labelled noise"])
+        real, _ = self.call(self.discriminator, batch.real, batch["real noise"])
+        made, _ = self.call(self.discriminator, fake, batch["fake noise"])
+        real_logit, fake_logit = real.logsumexp(1), made.logsumexp(1)  # log p(y <= K|x) = -softplus(-logit)
+        classes = cross_entropy(labelled, batch.other_labels, reduction="none", ignore_index=-1)
+        loss = (softplus(-real_logit) + softplus(fake_logit)) / 2
+        return {"loss": loss, "class": classes}, {"real_logit": real_logit, "fake_logit": fake_logit}
+
+    def generator_loss(self, batch: Batch) -> Loss:
+        """|E f(x) - E f(G(z))|^2 by feature, with the features of the last hidden layer (section 3.1)."""
+        fake = self.call(self.generator, batch.latents, batch.fake_labels)
+        _, made = self.call(self.discriminator, fake, batch["fake noise"])
+        _, real = self.call(self.discriminator, batch.real, batch["real noise"])
+        return {"loss": squared_mean(real - made) / real.shape[1]}
+
+    def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
+        """Draw latents uniform in [0, 1)."""
+        latents = noise.uniform(f"{name} latents", n, self.latent)
+        return latents, torch.full((n,), -1, device=latents.device)
+
+    def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
+        """Draw the noise in the discriminator too, for each of its passes."""
+        kinds = ("labelled noise", "real noise", "fake noise")
+        total = sum(self.discriminator.widths)
+        return super().draw(player, n, noise, labels) | {
+            kind: noise.normal(f"{player} {kind}", n, total) for kind in kinds
+        }
+
+    @torch.no_grad()
+    def classify(self, images: Tensor) -> Tensor:
+        """Return the probabilities of the classes [n, classes] of images, uint8 or in [-1, 1], by the average."""
+        logits, _ = self.discriminator_ema(self._as_floats("real", images.to(self.device)))
+        return logits.softmax(1)  # type: ignore[no-any-return]
+
+
+def squared_mean(values: Tensor) -> PerSample:
+    """Return each sample's share [n] of |E v|^2 over the batch of all ranks: v_i times the mean; `values` is [n, k]."""
+    everyone = values if distributed.world_size() == 1 else gather_over_ranks(values).flatten(0, 1)
+    return (values * everyone.mean(0)).sum(1)
