@@ -195,17 +195,34 @@ def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: 
     "--labels",
     help='Classes by name or number, repeated as often as needed: cat,"big, red",2. Default: drawn at random.',
 )
+@click.option(
+    "--from", "source", type=PLACE, help="Make them of these real images: a folder or zip of images, or shards."
+)
+@click.option("--other", is_flag=True, help="The images of --from are of the domain of data.other.")
 @TRUST
-def sample(run: Path, n: int, images: str | None, labels: str | None, **options: Any) -> None:
+def sample(
+    run: Path,
+    n: int,
+    images: str | None,
+    labels: str | None,
+    source: str | None,
+    other: bool,
+    seed: int,
+    **options: Any,
+) -> None:
     """Generate images with the averaged generator of RUN, a run's folder or an exported one.
 
-    It says which image is where: seed 0, image 37 is named by --seed 0 --images 37 everywhere.
+    It says which image is where: seed 0, image 37 is named by --seed 0 --images 37 everywhere. With --from, a picture
+    shows real images and what RUN makes of them; --each writes only what is made.
     """
     from ganlab.classes import split
-    from ganlab.commands.sample import numbers_in, sample
+    from ganlab.commands.sample import numbers_in, remake, sample
 
     numbers = range(n) if images is None else numbers_in(images)
-    out, where = sample(run, numbers, labels=None if labels is None else split(labels), **options)
+    if source is None:
+        out, where = sample(run, numbers, seed=seed, labels=None if labels is None else split(labels), **options)
+    else:
+        out, where = remake(run, source, numbers, other=other, **options)
     click.echo(out)
     click.echo(where, err=True)
 
@@ -250,7 +267,7 @@ def compare(runs: tuple[Path, ...]) -> None:
 @click.option("--out", type=FOLDER, required=True, help="Folder to write.")
 @TRUST
 def export(run: Path, out: Path, trust: tuple[str, ...]) -> None:
-    """Write the averaged generator of RUN as safetensors, with the config that builds it."""
+    """Write the averaged networks of RUN as safetensors, with the config that builds them."""
     from ganlab.commands.export import export
 
     export(run, out, trust)

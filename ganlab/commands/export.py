@@ -1,4 +1,4 @@
-"""The verb `export`: the averaged generator of a run, with what a stranger needs to use it."""
+"""The verb `export`: the averaged networks of a run, with what a stranger needs to use them."""
 
 import shlex
 from collections.abc import Sequence
@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from ganlab.classes import named
 from ganlab.commands.sample import drawn
@@ -33,25 +34,20 @@ COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
 def export(run: Path, out: Path, trust: Sequence[str]) -> None:
-    """Write the averaged generator as safetensors, the config that builds it, a picture and a README.
+    """Write the averaged networks as safetensors, the config that builds them, a picture and a README.
 
-    None of them can run code, and none says where the run and its data lay.
+    None of them can run code, and none says where the run and its data lay. A game that makes images of real ones gets
+    no picture: it would hold some of them.
     """
     checkpoint = newest_checkpoint(run)
-    weights = {
-        name.removeprefix("ema."): tensor.contiguous()
-        for name, tensor in checkpoint["state_dict"].items()
-        if name.startswith("ema.")
-    }
     config, model = from_saved(checkpoint["config"], str(run), trust), restored(checkpoint, run, trust)
-    labels = list(range(min(model.classes, ROWS)))
-    numbers = range(SHOWN // max(len(labels), 1) * max(len(labels), 1))
-    sheet, where = drawn(model.sample(numbers, labels=labels or None), numbers, labels, model)
+    sheet, where = of_seed(model) if model.latent else (None, "")
     try:
         out.mkdir(parents=True, exist_ok=True)
         with atomic_write(out / GENERATOR) as file:
-            file.write(save(weights, {"nimg": str(model.clock.nimg)}))
-        save_png(sheet, out / "samples.png")
+            file.write(save(averages(model), {"nimg": str(model.clock.nimg)}))
+        if sheet is not None:
+            save_png(sheet, out / "samples.png")
         with atomic_write(out / "config.yaml") as file:
             file.write(to_yaml(kept(config)).encode())
         if not (out / "README.md").exists():  # its author may have written in it
@@ -59,6 +55,22 @@ def export(run: Path, out: Path, trust: Sequence[str]) -> None:
                 file.write(card(model, out.name, where, trust).encode())
     except OSError as error:
         raise UserError(f"{out}: cannot write there: {error.strerror}; choose another folder with --out") from None
+
+
+def averages(model: Game) -> dict[str, Tensor]:
+    """Return the weights of all averages, those of the first one by the names that they have in its network."""
+    return {
+        f"{at}.{name}" if number else name: tensor.contiguous()
+        for number, at in enumerate(model.average_names.values())
+        for name, tensor in getattr(model, at).state_dict().items()
+    }
+
+
+def of_seed(model: Game) -> tuple[Image.Image, str]:
+    """Draw the first images of seed 0, one row per class; return the grid, and which image is where."""
+    labels = list(range(min(model.classes, ROWS)))
+    numbers = range(SHOWN // max(len(labels), 1) * max(len(labels), 1))
+    return drawn(model.sample(numbers, labels=labels or None), numbers, labels, model)
 
 
 def kept(config: Config) -> dict[str, Any]:
@@ -79,35 +91,47 @@ def kept(config: Config) -> dict[str, Any]:
 
 
 def card(model: Game, name: str, where: str, trust: Sequence[str]) -> str:
-    """Return the README of an exported generator."""
+    """Return the README of an exported model; `where` says which image is where in its picture, if it has one."""
     image = model.image
     needs = f", but it needs classes of {', '.join(trust)}" if trust else ""
-    command = shlex.join(["ganlab", "sample", name, *(word for prefix in trust for word in ("--trust", prefix))])
-    commands = [f"{command} -n 64 --seed 1 --out grid.png", f"{command} --images 5,10-12 --each --out pictures"]
-    if model.classes:
-        some = ",".join(named(k, image.class_names) for k in range(min(model.classes, 2)))
-        commands.append(f"{command} --labels {shlex.quote(some)} --out classes.png")
+    of = "" if model.latent else " of other images"
     lines = [
         f"# {name}",
         f"The averaged generator of a {type(model).__name__} after {model.clock.nimg:,} training images. It makes "
-        f"images of {image.height}x{image.width} px (height x width), {COLOURS[image.channels]}. To use it, install "
-        f"ganlab; nothing in this folder can run code{needs}.",
+        f"images{of} of {image.height}x{image.width} px (height x width), {COLOURS[image.channels]}. To use it, "
+        f"install ganlab; nothing in this folder can run code{needs}.",
         "What it was trained on, and under which licence it may be used, is for its author to say here.",
-        f"![samples](samples.png)\n\nOf seed 0: {where}.",
-        "```sh\n" + "\n".join(commands) + "\n```",
+        *[f"![samples](samples.png)\n\nOf seed 0: {where}."] * bool(where),
+        "```sh\n" + "\n".join(commands(model, name, trust)) + "\n```",
         code(model, name, trust),
         *classes(model),
     ]
     return "\n\n".join(lines) + "\n"
 
 
+def commands(model: Game, name: str, trust: Sequence[str]) -> list[str]:
+    """Return examples of the command line."""
+    command = shlex.join(["ganlab", "sample", name, *(word for prefix in trust for word in ("--trust", prefix))])
+    examples = list[str]()
+    if model.latent:
+        examples += [f"{command} -n 64 --seed 1 --out grid.png", f"{command} --images 5,10-12 --each --out pictures"]
+    if model.latent and model.classes:
+        some = ",".join(named(k, model.image.class_names) for k in range(min(model.classes, 2)))
+        examples.append(f"{command} --labels {shlex.quote(some)} --out classes.png")
+    if model.remakes():
+        examples.append(f"{command} --from IMAGES -n 8 --out made.png")
+    return examples
+
+
 def code(model: Game, name: str, trust: Sequence[str]) -> str:
     """Return the example in Python."""
-    image = model.image
+    image, trusted = model.image, f", trust={list(trust)!r}" if trust else ""
+    loaded = f"ganlab.load({name!r}{trusted})"
     labels = f", labels=[{image.class_names[0]!r}]" if model.classes and image.class_names else ""
-    trusted = f", trust={list(trust)!r}" if trust else ""
     shape = f"[16, {image.channels}, {image.height}, {image.width}]"
-    made = f"images = ganlab.load({name!r}{trusted}).sample(16, seed=0{labels})  # uint8 {shape}"
+    made = f"images = {loaded}.sample(16, seed=0{labels})  # uint8 {shape}"
+    if not model.latent:
+        made = f"parts = {loaded}.remake(images)  # uint8 {shape} to such images by title"
     return f"```python\nimport ganlab\n\n{made}\n```"
 
 

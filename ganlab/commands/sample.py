@@ -1,18 +1,24 @@
-"""The verb `sample`: images from a run, finished or not."""
+"""The verb `sample`: images from a run, finished or not; of a seed, or of real images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from ganlab.classes import named, numbers_of
+from ganlab.commands.evaluate import config_of
 from ganlab.engine.game import Game
+from ganlab.engine.samples import told
+from ganlab.evaluation.images import open_images
 from ganlab.experiment.load import load
 from ganlab.pictures.captions import captions_of
-from ganlab.pictures.grids import grid, grid_by_class, to_pil
+from ganlab.pictures.grids import grid, grid_by_class, grid_by_title, to_pil
 from ganlab.pictures.tiles import save_png
-from ganlab.types import UserError
+from ganlab.types import ImageSpec, UserError, px
 
 COLUMNS = 8
 LARGEST = 10**9
@@ -33,18 +39,78 @@ def sample(
     model = load(run, trust)
     out = out or run / (f"samples-seed-{seed}" if each else f"samples-seed-{seed}.png")
     images = model.sample(numbers, seed, labels)
-    try:
-        if each:
-            out.mkdir(parents=True, exist_ok=True)
-            for number, image in zip(numbers, images, strict=True):
-                save_png(to_pil(image), out / f"{number:06d}.png")
-            return out, f"of seed {seed}: images {text_of(numbers)}, each in a file of its number"
+    if each:
+        save_each(images, numbers, out)
+        return out, f"of seed {seed}: images {text_of(numbers)}, each in a file of its number"
+    sheet, where = drawn(images, numbers, labels or (), model)
+    save_sheet(sheet, out)
+    return out, f"of seed {seed}: {where}"
+
+
+def remake(
+    run: Path, place: str, numbers: Sequence[int], *, other: bool, out: Path | None, each: bool, trust: Sequence[str]
+) -> tuple[Path, str]:
+    """Write what a run makes of real images: beside them in one grid, or with `each` alone as a folder of PNGs.
+
+    Args:
+        place: folder or zip of images, or shards; all of a size that the model takes.
+        numbers: of the images there; those past the last one are left out.
+        other: the images are of the data's other stream.
+
+    Returns its path, and what is where.
+    """
+    model = load(run, trust)
+    images = open_images(place, data=config_of(run, trust).data)
+    first, _ = images.read(0)
+    height, width, channels = first.shape
+    if ImageSpec(height, width, channels) not in map(plain, model.inputs):
+        wanted = model.inputs[-1]
+        raise UserError(
+            f"--from {place}: its images are {told((channels, height, width))}, and this {type(model).__name__} takes "
+            f"{model.inputs_in_words}; bring them there with `ganlab data pack {place} DEST --size "
+            f"{px(wanted.height, wanted.width)} --channels {wanted.channels}`"
+        )
+    if not (numbers := [number for number in numbers if number < len(images)]):
+        raise UserError(f"--images: {place} has the images 0 to {len(images) - 1:,}")
+    read = [images.read(number) for number in numbers]
+    pixels = torch.from_numpy(np.stack([each for each, _ in read])).permute(0, 3, 1, 2)
+    parts = model.remake(pixels, torch.tensor([label for _, label in read]), other=other)
+    _, output, *_ = parts
+    out = out or run / (f"made-from-{images.name}" if each else f"made-from-{images.name}.png")
+    if each:
+        save_each(parts[output], numbers, out)
+        return out, f"of {place}: {output} of images {text_of(numbers)}, each in a file of its number"
+    save_sheet(grid_by_title(parts, COLUMNS), out)
+    return out, f"of {place}: images {text_of(numbers)}, {min(COLUMNS, len(numbers))} in each row: {', '.join(parts)}"
+
+
+def plain(image: ImageSpec) -> ImageSpec:
+    """Return a shape without classes."""
+    return ImageSpec(image.height, image.width, image.channels)
+
+
+def save_each(images: Tensor, numbers: Sequence[int], out: Path) -> None:
+    """Write each image to a PNG of its number in a folder."""
+    with written(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for number, image in zip(numbers, images, strict=True):
+            save_png(to_pil(image), out / f"{number:06d}.png")
+
+
+def save_sheet(sheet: Image.Image, out: Path) -> None:
+    """Write a grid."""
+    with written(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        sheet, where = drawn(images, numbers, labels or (), model)
         save_png(sheet, out)
+
+
+@contextmanager
+def written(out: Path) -> Iterator[None]:
+    """Say what to do if nothing can be written at a place."""
+    try:
+        yield
     except OSError as error:
         raise UserError(f"{out}: cannot write there: {error.strerror}; choose another place with --out") from None
-    return out, f"of seed {seed}: {where}"
 
 
 def drawn(images: Tensor, numbers: Sequence[int], labels: Sequence[int | str], model: Game) -> tuple[Image.Image, str]:

@@ -259,7 +259,12 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
             )
         )
     showing = SampleGrids(
-        folder / "samples", every=every.sample_every_nimg, signals=signals, seed=config.seed, tracker=tracker
+        folder / "samples",
+        every=every.sample_every_nimg,
+        signals=signals,
+        seed=config.seed,
+        tracker=tracker,
+        streams=[dataset for dataset in (run.data.dataset, run.data.other) if dataset is not None],
     )
     return [*measuring, saving, *judging, showing], saving
 

@@ -24,7 +24,7 @@ from ganlab.engine.optimizers import value_at
 from ganlab.engine.player import Player, Seat
 from ganlab.engine.precision import LossScale, autocast, widened
 from ganlab.engine.runtime import Runtime
-from ganlab.engine.samples import Sampling
+from ganlab.engine.samples import AVERAGE, Sampling
 from ganlab.engine.statistics import Statistics
 from ganlab.engine.stopwatch import Stopwatch
 from ganlab.layers.batchnorm import gather_statistics
@@ -88,7 +88,7 @@ class Game(Sampling):
         self.network_names = tuple(networks)
         for name, network in networks.items():
             self.add_module(name, network)
-        self.average_names = {name: f"{name}_ema" if number else "ema" for number, name in enumerate(self.averages)}
+        self.average_names = {name: name + AVERAGE if number else "ema" for number, name in enumerate(self.averages)}
         for name, at in self.average_names.items():
             self.add_module(at, copy.deepcopy(networks[name]).eval().requires_grad_(False))
         self.loss: dict[str, Callable[[Batch], Loss]] = {name: getattr(self, f"{name}_loss") for name in players}
@@ -356,12 +356,10 @@ class Game(Sampling):
     def _as_floats(self, stream: str, pixels: Tensor) -> Tensor:
         if pixels.ndim < 4:
             return pixels.to(self.real_dtype) if pixels.is_floating_point() else pixels
-        images = pixels.to(self.real_dtype, memory_format=torch.channels_last)
-        if pixels.dtype != torch.uint8:
-            return images
-        if not self.dequantize:
-            return images.div(127.5).sub(1.0)
+        if pixels.dtype != torch.uint8 or not self.dequantize:
+            return self.as_floats(pixels)
         n, c, h, w = pixels.shape
+        images = pixels.to(self.real_dtype, memory_format=torch.channels_last)
         name = "dequantization" if stream == "real" else f"{stream} dequantization"
         noise = self.noise(distributed.rank() * n).uniform(name, n, h, w, c)
         return images.add(noise.permute(0, 3, 1, 2)).div(128.0).sub(1.0)

@@ -1,4 +1,4 @@
-"""Sampling with a game's averaged network: image i of a seed is always the same."""
+"""Sampling with a game's averaged networks: from a seed, of which image i is always the same, or from real images."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -11,7 +11,10 @@ from ganlab.classes import numbers_of
 from ganlab.engine import sharding
 from ganlab.pictures.grids import to_uint8
 from ganlab.seeding import SAMPLE_BATCH, Noise
-from ganlab.types import Images, ImageSpec, Labels, Latents, UserError
+from ganlab.types import Images, ImageSpec, Labels, Latents, Pixels, UserError, px
+
+AVERAGE = "_ema"
+"""End of the names of all averages but the first, which is `ema`, after the names of their networks."""
 
 
 def blocks(numbers: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
@@ -21,7 +24,7 @@ def blocks(numbers: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
 
 
 class Sampling(pl.LightningModule):
-    """A module whose average `ema` maps latents and labels to images.
+    """A module whose average `ema` maps latents and labels to images, or whose averages make images of real ones.
 
     Args:
         image: shape of its images.
@@ -30,6 +33,8 @@ class Sampling(pl.LightningModule):
 
     ema: nn.Module
     encoder_ema: nn.Module
+    average_names: dict[str, str]
+    """Attributes that hold the averages, by the names of their networks; the first one is `ema`."""
     columns: int | None = None
     """Samples in a row of a grid, where their order has a meaning."""
 
@@ -56,7 +61,8 @@ class Sampling(pl.LightningModule):
         """
         numbers = range(n) if isinstance(n, int) else n
         if not self.latent:
-            raise UserError(f"{type(self).__name__}: makes no images")
+            of_reals = "; it makes some of real images: --from IMAGES" if self.remakes() else ""
+            raise UserError(f"{type(self).__name__}: makes no images of a seed{of_reals}")
         if not numbers or min(numbers) < 0:
             raise UserError(f"n: {n} images; ask for at least 1, or for numbers from 0")
         if labels is not None:
@@ -99,10 +105,8 @@ class Sampling(pl.LightningModule):
             raise UserError(
                 f"encode: a {type(self).__name__} has no encoder; `ganlab invert` searches for codes instead"
             )
-        if images.dtype == torch.uint8:
-            images = images.to(self.real_dtype) / 127.5 - 1
         sharding.gather(self.encoder_ema)
-        codes = self.encoded(images.to(self.device, self.real_dtype))
+        codes = self.encoded(self.as_floats(images.to(self.device)))
         sharding.release(self.encoder_ema)
         return codes
 
@@ -116,3 +120,72 @@ class Sampling(pl.LightningModule):
         if not self.classes:
             return latents, torch.full((n,), -1, device=latents.device)
         return latents, noise.classes(f"{name} labels", n, self.classes)
+
+    # --- from real images
+
+    @property
+    def inputs(self) -> tuple[ImageSpec, ...]:
+        """Shapes of the images that `made_from` takes, those of the data first."""
+        return (self.image,)
+
+    def made_from(self, images: Images, labels: Labels) -> dict[str, Tensor]:
+        """Return what the averaged networks make of real images, by title; empty for a game that makes nothing of them.
+
+        For a game to override. It is a function of each image: the same in every call. The first title is the output.
+        A picture shows the images themselves before it, or in their place what is given the title "input".
+        """
+        return {}
+
+    def made_from_other(self, images: Images, labels: Labels) -> dict[str, Tensor]:
+        """Return the same for images of the data's other stream."""
+        return {}
+
+    def remakes(self, other: bool = False) -> bool:
+        """Tell whether the game makes something of real images, or of those of the other stream."""
+        name = "made_from_other" if other else "made_from"
+        return getattr(type(self), name) is not getattr(Sampling, name)
+
+    @torch.no_grad()
+    def remake(self, images: Tensor, labels: Labels | None = None, *, other: bool = False) -> dict[str, Pixels]:
+        """Return real images and what the averaged networks make of them, as uint8 [n, c, h, w], by title.
+
+        The input is first, then the output.
+
+        Args:
+            images: uint8, or floats in [-1, 1], of one of the shapes of `inputs`.
+            labels: their classes [n]; None for none.
+            other: they are of the data's other stream.
+        """
+        if not self.remakes(other):
+            stream = "the data's other stream" if other else "the data"
+            raise UserError(f"{type(self).__name__}: makes nothing of images of {stream}; leave --from out")
+        make = self.made_from_other if other else self.made_from
+        shape = tuple(images.shape[1:])
+        if shape not in [(image.channels, image.height, image.width) for image in self.inputs]:
+            raise UserError(f"images: {told(shape)}; {type(self).__name__} takes {self.inputs_in_words}")
+        labels = torch.full((len(images),), -1) if labels is None else labels
+        averages = [getattr(self, at) for at in self.average_names.values()]
+        sharding.gather(*averages)
+        made = list[dict[str, Pixels]]()
+        for block, of in zip(images.split(SAMPLE_BATCH), labels.split(SAMPLE_BATCH), strict=True):
+            real = self.as_floats(block.to(self.device))
+            found = {"input": real} | make(real, of.to(self.device))
+            made.append({title: to_uint8(part) for title, part in found.items()})
+        sharding.release(*averages)
+        return {title: torch.cat([part[title] for part in made]) for title in made[0]}
+
+    def as_floats(self, images: Tensor) -> Images:
+        """Map uint8 images to [-1, 1]; floats stay."""
+        floats = images.to(self.real_dtype, memory_format=torch.channels_last)
+        return floats.div(127.5).sub(1.0) if images.dtype == torch.uint8 else floats
+
+    @property
+    def inputs_in_words(self) -> str:
+        """Name the shapes of `inputs`."""
+        return " or ".join(told((image.channels, image.height, image.width)) for image in self.inputs)
+
+
+def told(shape: Sequence[int]) -> str:
+    """Write a shape [c, h, w] as a person does."""
+    channels, height, width = shape
+    return f"{px(height, width)} px in {channels} channel{'s' * (channels > 1)}"

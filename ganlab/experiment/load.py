@@ -8,6 +8,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ganlab.engine.game import Game
+from ganlab.engine.samples import AVERAGE
 from ganlab.experiment import checkpoints
 from ganlab.experiment.build import build_model
 from ganlab.experiment.checkpoints import GENERATOR
@@ -16,7 +17,7 @@ from ganlab.types import UserError
 
 
 def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
-    """Load a run's newest checkpoint, or an exported generator, onto the CPU, ready to `sample`.
+    """Load a run's newest checkpoint, or an exported one, onto the CPU, ready to `sample` and to `remake` images.
 
     `ganlab.load("runs/digits-dcgan").sample(16, seed=0)` gives uint8 images [16, c, h, w], and `sample([37], seed=0)`
     image 37 of that seed; `labels=["cat", 3]` names classes.
@@ -30,17 +31,26 @@ def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
     run = Path(run).expanduser()
     if (run / GENERATOR).exists():
         model = build_model(from_yaml(run / "config.yaml", trust))
-        model.clock.nimg, weights = read_exported(run / GENERATOR)  # a growing generator runs at the size of that time
-        model.ema.load_state_dict(weights)
+        model.clock.nimg, averages = read_exported(run / GENERATOR, next(iter(model.averages)))
+        for network, at in model.average_names.items():  # a growing generator runs at the size of that time
+            getattr(model, at).load_state_dict(averages[network])
         return model.eval()
     return restored(newest_checkpoint(run), run, trust)
 
 
-def read_exported(file: Path) -> tuple[int, dict[str, Tensor]]:
-    """Read the images that an exported generator was shown, and its weights by name."""
+def read_exported(file: Path, first: str) -> tuple[int, dict[str, dict[str, Tensor]]]:
+    """Read the images that exported averages were shown, and their weights by the names of their networks.
+
+    `first` is the network whose average has no name in the file: a generator, most often alone.
+    """
+    averages: dict[str, dict[str, Tensor]] = {first: {}}
     with safe_open(file, "pt") as opened:
-        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no dict)
-        return int(opened.metadata()["nimg"]), weights
+        for name in opened.keys():  # noqa: SIM118 (no dict)
+            average, _, rest = name.partition(".")
+            named = average.endswith(AVERAGE)
+            network, key = (average.removesuffix(AVERAGE), rest) if named else (first, name)
+            averages.setdefault(network, {})[key] = opened.get_tensor(name)
+        return int(opened.metadata()["nimg"]), averages
 
 
 def restored(checkpoint: dict[str, Any], run: Path, trust: Sequence[str]) -> Game:

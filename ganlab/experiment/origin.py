@@ -76,8 +76,9 @@ def take_weights(model: Game, run: Path) -> Origin:
 def _read(run: Path, first: str) -> tuple[Path, str, int, dict[str, Tensor]]:
     """Return the file of a run's weights, its sha256, the images shown, and the weights by name."""
     if (path := run / GENERATOR).exists():
-        nimg, weights = read_exported(path)
-        return path, sha256_of(path), nimg, {f"{first}.{name}": tensor for name, tensor in weights.items()}
+        nimg, averages = read_exported(path, first)
+        weights = {f"{at}.{name}": tensor for at, average in averages.items() for name, tensor in average.items()}
+        return path, sha256_of(path), nimg, weights
     if (found := checkpoints.newest(run / "checkpoints")) is None:
         raise UserError(f"{run}: holds no checkpoint to start from; give --from the folder of a run that has saved one")
     path, saved = found

@@ -1,6 +1,6 @@
 """Image tensors as bytes and as grids."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from PIL import Image
@@ -34,6 +34,20 @@ def grid_by_class(images: Tensor, classes: int, captions: Sequence[str] = ()) ->
     full = pad(images, (0, 0) * 3 + (0, -len(images) % classes), value=255)
     by_class = full.unflatten(0, (-1, classes)).transpose(0, 1).flatten(0, 1)
     return beside(grid(by_class, len(full) // classes), captions)
+
+
+def grid_by_title(parts: Mapping[str, Tensor], columns: int) -> Image.Image:
+    """Tile uint8 images [n, c, height, width] of one size by their titles: image i of each part in one column.
+
+    Each part is a row with its title at the left; a band of these rows holds `columns` images. Grey parts are drawn as
+    RGB beside parts of colour.
+    """
+    coloured = any(images.shape[1] > 1 for images in parts.values())
+    full = [images.expand(-1, 3, -1, -1) if coloured and images.shape[1] == 1 else images for images in parts.values()]
+    columns = min(columns, len(full[0]))
+    bands = torch.stack([pad(images, (0, 0) * 3 + (0, -len(images) % columns), value=255) for images in full])
+    rows = bands.unflatten(1, (-1, columns)).transpose(0, 1)  # bands titles columns c h w
+    return beside(grid(rows.flatten(0, 2), columns), [*parts] * len(rows))
 
 
 def to_pil(image: Tensor) -> Image.Image:
