@@ -214,7 +214,9 @@ def sample(run: Path, n: int, images: str | None, labels: str | None, **options:
 @click.argument("target", metavar="RUN_OR_IMAGES", type=PLACE)
 @click.argument("images", required=False, type=PLACE)
 @click.option(
-    "--metrics", help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe. Default: the run's, or fid."
+    "--metrics",
+    help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe, conditioning, and for points "
+    "modes,moments,mmd,parzen. Default: the run's, or what fits the reals.",
 )
 @click.option("--data", type=PLACE, help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")
 @click.option("--extractor", type=FOLDER, help="TorchScript file: bytes [n, c, h, w] to features [n, d].")

@@ -30,6 +30,7 @@ from ganlab.engine.state import seat, with_own_scales
 from ganlab.evaluation.evaluate import check_names, make_extractor
 from ganlab.evaluation.images import open_reals
 from ganlab.evaluation.measures import check_best, higher_is_better
+from ganlab.evaluation.points import fitting
 from ganlab.experiment import checkpoints
 from ganlab.experiment.build import build_model, count_work, open_dataset, open_other, set_arithmetic, speed_up
 from ganlab.experiment.checkpoints import Choice
@@ -272,14 +273,16 @@ def open_judge(config: Config) -> Judge | None:
     if evaluation.every_nimg is None:
         check_best(config.train.keep_best, ())
         return None
-    check_names(evaluation.metrics)
-    check_best(config.train.keep_best, evaluation.metrics)
     if evaluation.every_nimg % every:
         raise UserError(
             f"evaluation.every_nimg: {evaluation.every_nimg} is no multiple of train.checkpoint_every_nimg, {every}; "
             "each evaluation needs a checkpoint at the same time"
         )
-    return Judge(open_reals(config), make_extractor(evaluation.extractor, config.trust))
+    reals = open_reals(config)
+    metrics = evaluation.metrics or fitting(reals)
+    check_names(metrics)
+    check_best(config.train.keep_best, metrics)
+    return Judge(reals, metrics, make_extractor(evaluation.extractor, config.trust))
 
 
 def try_to_count(config: Config, model: Game) -> Mapping[int, Work] | Exception:

@@ -29,5 +29,5 @@ def log_condition_numbers(generate: Callable[[Latents], Tensor], latents: Latent
     Infinite where one cannot.
     """
     with torch.no_grad():
-        singular = torch.linalg.svdvals(jacobians(generate, latents).double())  # n min(outputs, latent)
+        singular: Tensor = torch.linalg.svdvals(jacobians(generate, latents).double())  # n min(outputs, latent)
     return 2 * (singular[:, 0] / singular[:, -1]).log()

@@ -45,9 +45,9 @@ def two_sample_test(
 def squared_mmd(x: Features, y: Features, bandwidths: Sequence[float] | Tensor) -> float:
     """Return the unbiased squared MMD under `gaussian_kernel` (Gretton et al. 2012, eq. 3)."""
     x, y = x.double(), y.double()
-    (n, m), within = (len(x), len(y)), [gaussian_kernel(side, side, bandwidths) for side in (x, y)]
-    sums = [gram.sum() - gram.trace() for gram in within]
-    return float(unbiased(*sums, gaussian_kernel(x, y, bandwidths).sum(), n, m))
+    within_x, within_y, between = (gaussian_kernel(a, b, bandwidths) for a, b in ((x, x), (y, y), (x, y)))
+    sums = within_x.sum() - within_x.trace(), within_y.sum() - within_y.trace(), between.sum()
+    return float(unbiased(*sums, len(x), len(y)))
 
 
 def gaussian_kernel(x: Features, y: Features, bandwidths: Sequence[float] | Tensor) -> Tensor:
@@ -56,9 +56,12 @@ def gaussian_kernel(x: Features, y: Features, bandwidths: Sequence[float] | Tens
     return torch.stack([(squares / (-2 * float(s) ** 2)).exp_() for s in bandwidths]).mean(0)
 
 
-def octaves_below_median(x: Features, y: Features, ratios: Sequence[float]) -> Tensor:
-    """Return bandwidths: the median distance of all points of both (Gretton et al. 2012, section 8), times `ratios`.
+def median_distance(x: Features, y: Features) -> float:
+    """Return the median distance between different points of both sets, the usual bandwidth (Gretton et al. 2012).
 
-    With the median alone the test hardly sees what is smaller than the whole, such as the width of one mode of many.
+    With that alone the test hardly sees what is smaller than the whole, such as the width of one mode of many: give
+    fractions of it too. 1 if all points are the same.
     """
-    return torch.pdist(torch.cat([x, y]).double()).median() * torch.tensor(ratios, dtype=torch.float64)
+    distances = torch.pdist(torch.cat([x, y]).double())
+    apart = distances[distances > 0]
+    return float(apart.median()) if len(apart) else 1.0

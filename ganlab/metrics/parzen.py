@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganlab.metrics.prdc import ELEMENTS
+from ganlab.metrics.prdc import distances_in_rows
 from ganlab.types import Features
 
 
@@ -21,9 +21,7 @@ class Parzen(NamedTuple):
     """The window's width that the validation data chose."""
 
 
-def parzen_log_likelihood(
-    samples: Features, validation: Features, test: Features, sigmas: Sequence[float]
-) -> Parzen:
+def parzen_log_likelihood(samples: Features, validation: Features, test: Features, sigmas: Sequence[float]) -> Parzen:
     """Fit a Gaussian window of width sigma around each sample; sigma maximises the likelihood of the validation data.
 
     The protocol of Goodfellow et al. 2014 (section 5): 10,000 samples, 1,000 validation images, the whole test set,
@@ -32,17 +30,16 @@ def parzen_log_likelihood(
     The value misleads: in more than a few dimensions no number of samples brings it near the true likelihood, it jumps
     with sigma, and the centroids of k-means score higher than real images do (Theis et al. 2016, section 3.2).
     """
-    chosen = float(max(sigmas, key=lambda sigma: window(samples, validation, sigma).mean()))
-    found = window(samples, test, chosen)
+    chosen = sigmas[int(windows(samples, validation, sigmas).mean(1).argmax())]
+    (found,) = windows(samples, test, [chosen])
     return Parzen(float(found.mean()), float(found.std() / math.sqrt(len(found))), chosen)
 
 
-def window(samples: Features, points: Features, sigma: float) -> Tensor:
-    """Return the log-density of each point [n] under the mean of N(m, sigma^2 I) over the samples m."""
-    samples, (n, d) = samples.double(), points.shape
-    rows = max(1, ELEMENTS // len(samples))
-    sums = [
-        (torch.cdist(points[start : start + rows].double(), samples).square() / (-2 * sigma**2)).logsumexp(1)
-        for start in range(0, n, rows)
+def windows(samples: Features, points: Features, sigmas: Sequence[float]) -> Tensor:
+    """Return the log-density of each point under the mean of N(m, sigma^2 I) over the samples m [sigmas, n]."""
+    found = [
+        torch.stack([(distances.square() / (-2 * sigma**2)).logsumexp(1) for sigma in sigmas])
+        for _, distances in distances_in_rows(points, samples)
     ]
-    return torch.cat(sums) - math.log(len(samples)) - d * math.log(sigma * math.sqrt(2 * math.pi))
+    scale = torch.tensor(sigmas, dtype=torch.float64, device=points.device) * math.sqrt(2 * math.pi)
+    return torch.cat(found, 1) - math.log(len(samples)) - points.shape[1] * scale.log()[:, None]
