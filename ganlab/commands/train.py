@@ -15,7 +15,7 @@ from ganlab.callbacks import (
     Evaluations,
     Heartbeat,
     NotFiniteError,
-    SampleGrids,
+    SamplePictures,
     SelfCheck,
     Ticks,
     Tracker,
@@ -255,8 +255,13 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
                 signals=signals,
             )
         )
-    showing = SampleGrids(
-        folder / "samples", every=every.sample_every_nimg, signals=signals, seed=config.seed, tracker=tracker
+    showing = SamplePictures(
+        folder / "samples",
+        every=every.sample_every_nimg,
+        signals=signals,
+        seed=config.seed,
+        tracker=tracker,
+        url=config.data.url,
     )
     return [*measuring, saving, *judging, showing], saving
 

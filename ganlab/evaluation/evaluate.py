@@ -68,8 +68,8 @@ def evaluate(
     with ExitStack() as sides:
         counts = [(metric.fakes or 0, metric.reals or 0) for metric in chosen.values()]
         kept, real_kept = map(max, zip(*counts, strict=True))
-        fake = sides.enter_context(Side(fakes, extractor, device, patch_images, kept, isinstance(fakes, Samples)))
-        real = sides.enter_context(Side(reals, extractor, device, patch_images, real_kept))
+        fake = sides.enter_context(Side(fakes, extractor, device, patch_images, isinstance(fakes, Samples), kept))
+        real = sides.enter_context(Side(reals, extractor, device, patch_images, values=real_kept))
         fake.prepare(needs_of(chosen.values(), "both", "fakes", "mixture"))
         real.prepare(needs_of(chosen.values(), "both"))
         judges = {"both": real, "fakes": real, "mixture": real}

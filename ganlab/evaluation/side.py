@@ -27,8 +27,8 @@ class Side:
         extractor: None if no metric needs features.
         device: where features are used.
         patch_images: number of images for patches, the first ones.
-        values: number of images whose pixels or coordinates are kept as they are, the first ones.
         passing: nothing of it will be needed again.
+        values: number of images whose pixels or coordinates are kept as they are, the first ones.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class Side:
         extractor: Extractor | None,
         device: torch.device,
         patch_images: int,
-        values: int = 0,
         passing: bool = False,
+        values: int = 0,
     ) -> None:
         self.images, self.extractor, self.device = images, extractor, device
         key = {"images": images.fingerprint}

@@ -128,6 +128,10 @@ class GANModule(Game):
         """Run the discriminator."""
         return self.call(self.discriminator, images, labels, full=full)  # type: ignore[no-any-return]
 
+    def critic(self, images: Images) -> Logits:
+        """Score images, as of class 0."""
+        return self.score(images, torch.zeros(len(images), dtype=torch.int64, device=images.device))
+
     def augmented(self, batch: Batch, kind: str, images: Images) -> Images:
         """Augment images with what was drawn for `kind`, "real" or "fake"."""
         return augmented(self.augment, images, batch.tensors, kind)

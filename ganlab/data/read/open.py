@@ -7,6 +7,7 @@ from ganlab.data.read.base import Dataset
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.location import parse
 from ganlab.data.read.toys import SCHEME, ToyDataset
+from ganlab.types import UserError
 
 
 def open_data(url: str, *, crop: int | None = None, labelled: int | None = None, **reading: Any) -> Dataset:
@@ -25,6 +26,12 @@ def open_data(url: str, *, crop: int | None = None, labelled: int | None = None,
 def is_drawn(url: str) -> bool:
     """Tell whether a URL is a toy's, which has no files."""
     return url.startswith(SCHEME)
+
+
+def refuse_drawn(url: str, what: str) -> None:
+    """Refuse a toy where shards are needed to `what` them."""
+    if is_drawn(url):
+        raise UserError(f"{url}: is drawn, and has no shards to {what}; `ganlab data show` says what it is")
 
 
 def is_dataset(place: str) -> bool:
