@@ -64,6 +64,22 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic only in newer 
         return int(height), int(width or height)
 
 
+class Seeds(click.ParamType):  # type: ignore[type-arg]
+    """Numbers and ranges of seeds: 0..31, or 1,4,10..19."""
+
+    name = "FIRST..LAST"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        """Return the seeds."""
+        seeds = list[int]()
+        for part in str(value).split(","):
+            first, to, last = part.strip().partition("..")
+            if not (first.isdecimal() and (last.isdecimal() or not to) and int(first) <= int(last or first)):
+                self.fail(f"{value!r}; write 0..31, or 1,4,10..19")
+            seeds += range(int(first), int(last or first) + 1)
+        return list(dict.fromkeys(seeds))
+
+
 CROP = click.option(
     "--crop",
     default="center",
@@ -144,6 +160,9 @@ def main() -> None:
 @click.option(
     "--from", "start_from", metavar="RUN", help="Run or exported folder from whose networks a new run starts."
 )
+@click.option(
+    "--seeds", type=Seeds(), help="Train each of these seeds, in a folder of its own in the run's; then a table."
+)
 def train(
     config: Path,
     overrides: tuple[str, ...],
@@ -151,6 +170,7 @@ def train(
     trust: tuple[str, ...],
     allow_change: tuple[str, ...],
     start_from: str | None,
+    seeds: list[int] | None,
 ) -> None:
     """Train CONFIG, or resume from the newest checkpoint in its run folder.
 
@@ -164,7 +184,11 @@ def train(
         loaded = load(config, overrides, machine, trust)
         if start_from is not None:
             loaded = replace(loaded, train=replace(loaded.train, start_from=start_from))
-        sys.exit(train(loaded, allow_change))
+        if seeds is None:
+            sys.exit(train(loaded, allow_change))
+        from ganlab.commands.seeds import train_seeds
+
+        sys.exit(train_seeds(loaded, seeds, allow_change))
 
 
 @main.command()
@@ -231,7 +255,9 @@ def sample(
 @click.argument("target", metavar="RUN_OR_IMAGES", type=PLACE)
 @click.argument("images", required=False, type=PLACE)
 @click.option(
-    "--metrics", help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe. Default: the run's, or fid."
+    "--metrics",
+    help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe, conditioning, and for points "
+    "modes,moments,mmd,parzen. Default: the run's, or what fits the reals.",
 )
 @click.option("--data", type=PLACE, help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")
 @click.option("--extractor", type=FOLDER, help="TorchScript file: bytes [n, c, h, w] to features [n, d].")

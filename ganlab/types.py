@@ -51,6 +51,11 @@ class ImageSpec:
     class_names: tuple[str, ...] = field(default=(), compare=False)
     """Names of the classes in order; empty if they only have numbers."""
 
+    @property
+    def is_point(self) -> bool:
+        """Whether an image is one pixel: a point, whose channels are its coordinates."""
+        return self.height == self.width == 1
+
     def scaled(self, height: int, of: int) -> "ImageSpec":
         """Return the spec of these images at the size that makes `of` rows `height`."""
         return replace(self, height=self.height * height // of, width=self.width * height // of)

@@ -31,7 +31,7 @@ from ganlab.experiment.build import build_model, open_dataset, open_other
 from ganlab.experiment.checks import with_facts
 from ganlab.experiment.config import load
 from ganlab.experiment.frame import FREE_ON_RESUME
-from ganlab.types import ImageSpec, Latents, UserError
+from ganlab.types import ImageSpec, Latents
 
 ADAM = partial(Adam, lr=1e-2, betas=(0.5, 0.99))
 
@@ -159,9 +159,8 @@ def test_a_run_in_two_parts_equals_the_run_in_one(config):
 @pytest.mark.parametrize("config", ["points"], indirect=True)
 def test_points_are_shown_and_sampled(config, tmp_path):
     runs.done(config, *TRUST, f"run={tmp_path / 'run'}", "train.total_nimg=16")
-    with Image.open(tmp_path / "run" / "samples" / "nimg-000000000016.png") as grid:
-        assert grid.size == (256, 256)
-        assert 9 < (np.array(grid.convert("L")) == 0).sum() <= 9 * 100  # a hundred points of 3 x 3 px
+    with Image.open(tmp_path / "run" / "samples" / "nimg-000000000016.png") as picture:
+        assert picture.size == (512, 512) and len(picture.getcolors(2**18)) > 50
     assert ganlab.load(tmp_path / "run", TRUST[1:]).sample(5).shape == (5, 2, 1, 1)
 
 
@@ -195,12 +194,12 @@ def test_other_data_are_another_run(config, tmp_path, url):
 
 @pytest.mark.parametrize("config", ["beside"], indirect=True)
 def test_reals_of_an_evaluation_are_those_that_the_game_sees(config, url):
-    """Crops of the run's own data, whole images of others; toys, but not points."""
+    """Crops of the run's own data, whole images of others; toys."""
     data = load(config, (), None, TRUST[1:]).data
     own, same, others = open_images(data.url, None, data), open_images(data.url, None, data), open_images(str(url), 7)
     assert own.block(0)[0].shape == (40, 1, 12, 12) and torch.equal(own.block(0)[0], same.block(0)[0])
     assert others.block(0)[0].shape == (7, 1, 16, 16) and own.fingerprint != others.fingerprint
     digits = open_images("toy:digits?size=10&channels=1", 3, data)
     assert digits.block(0)[0].shape == (3, 1, 10, 10) and digits.classes == 10
-    with pytest.raises(UserError, match="holds points, which these metrics do not measure"):
-        open_images("toy:ring", 3, data).block(0)
+    points, labels = open_images("toy:ring", 3, data).block(0)
+    assert points.shape == (3, 2, 1, 1) and points.dtype == torch.float32 and labels.shape == (3,)

@@ -4,7 +4,7 @@ from ganlab.callbacks.bad_samples import BadSamples
 from ganlab.callbacks.checkpoint import Checkpoints
 from ganlab.callbacks.evaluate import Evaluations
 from ganlab.callbacks.heartbeat import Heartbeat
-from ganlab.callbacks.samples import SampleGrids
+from ganlab.callbacks.samples import SamplePictures
 from ganlab.callbacks.selfcheck import SelfCheck
 from ganlab.callbacks.ticks import NotFiniteError, Ticks
 from ganlab.callbacks.tracker import Tracker
@@ -15,7 +15,7 @@ __all__ = [
     "Evaluations",
     "Heartbeat",
     "NotFiniteError",
-    "SampleGrids",
+    "SamplePictures",
     "SelfCheck",
     "Ticks",
     "Tracker",

@@ -29,6 +29,7 @@ class Judge:
     """What the generator is compared with."""
 
     reals: ImageSet
+    metrics: tuple[str, ...]
     extractor: Extractor | None
 
 
@@ -68,14 +69,14 @@ class Evaluations(EveryImages):
         if self.judge.extractor is not None:
             self.judge.extractor.to(module.device)
         samples = Samples(module, self.config.evaluation.samples, SEED)
-        check(self.config.evaluation.metrics, samples, self.judge.reals, self.judge.extractor)
+        check(self.judge.metrics, samples, self.judge.reals, self.judge.extractor)
         if distributed.decide(lambda: is_owed(self.run, self.config, module.clock.nimg)):
             self.fire_now(module)
         super().start(module)
 
     def fire(self, module: Game) -> None:
         """Evaluate on all ranks, and write the rows on rank 0."""
-        nimg, metrics = module.clock.nimg, self.config.evaluation.metrics
+        nimg, metrics = module.clock.nimg, self.judge.metrics
         about = circumstances(module.device, nimg, self.config)
         sharding.gather(module.ema)  # ranks make different images
         try:

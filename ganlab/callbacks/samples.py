@@ -1,4 +1,4 @@
-"""Grids of samples during training, from fixed latents or fixed real images by the averaged networks."""
+"""Pictures of samples during training, from fixed latents or fixed real images; at the end a film of them."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,7 +20,10 @@ from ganlab.data.read.base import Dataset
 from ganlab.engine import sharding
 from ganlab.engine.game import Game
 from ganlab.engine.signals import Signals
+from ganlab.evaluation.images import Points
+from ganlab.evaluation.pictures import picture_of_points
 from ganlab.pictures.captions import captions_of
+from ganlab.pictures.films import write_film
 from ganlab.pictures.grids import grid, grid_by_class, grid_by_title
 from ganlab.pictures.tiles import save_png
 from ganlab.types import Labels, Pixels
@@ -29,17 +32,26 @@ log = logging.getLogger(__name__)
 
 SIDE = 10
 """Rows and columns of a grid; the first classes are shown if there are more."""
+Draw = Callable[[], Image.Image]
 
 
-class SampleGrids(EveryImages):
-    """Writes `nimg-<images>.png`: images 0 to 99 of the run's seed, a row per class for a conditional generator.
+class SamplePictures(EveryImages):
+    """Writes `nimg-<images>.png`, and after the last round `film.gif` of all of them.
 
-    Of a game that makes images of real ones, the first real images and what is made of them stand side by side: in that
-    file, or in `made-<images>.png` if the game makes images of latents too.
+    A picture is the game's own if it has one. Else points are drawn as densities or in the plane, beside reals and
+    over what a discriminator says; of images, numbers 0 to 99 of the run's seed are shown, a row per class for a
+    conditional generator. Of a game that makes images of real ones, the first real images and what is made of them
+    stand side by side: in that file, or in `made-<images>.png` if the game makes images of latents too.
 
-    Training waits for the images, not for the file, which a thread writes.
+    Training waits for the samples, not for the file, which a thread draws and writes.
 
     Args:
+        folder: of the pictures.
+        every: images between two pictures.
+        signals: tells when the first checkpoint is due.
+        seed: of the samples.
+        tracker: gets each picture.
+        url: of the data, for the reals beside points.
         streams: the datasets of the game, the first one and perhaps the other.
     """
 
@@ -53,31 +65,49 @@ class SampleGrids(EveryImages):
         signals: Signals,
         seed: int,
         tracker: Tracker | None,
+        url: str,
         streams: Sequence[Dataset] = (),
     ) -> None:
         super().__init__(every, signals)
-        self.folder, self.seed, self.tracker, self.streams = folder, seed, tracker, streams
+        self.folder, self.seed, self.tracker, self.url, self.streams = folder, seed, tracker, url, streams
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="samples")
         self.writing: list[Future[Path]] = []
 
+    def after_step(self, module: Game, last: bool) -> None:
+        """Draw a picture if it is due, and after the last round the film."""
+        super().after_step(module, last)
+        if last and distributed.rank() == 0:
+            self._wait()
+            if len(pictures := sorted(self.folder.glob("nimg-*.png"))) > 1:
+                self.writing = [self.pool.submit(write_film, pictures, self.folder / "film.gif")]
+
     def fire(self, module: Game) -> None:
-        """Write the grids, on rank 0; other ranks take part only if the networks are sharded."""
+        """Write the pictures, on rank 0; other ranks take part only if the networks are sharded."""
         if not (distributed.rank() == 0 or sharding.is_sharded(module.ema)):
             return
-        draws = {"nimg": self._of_seed(module)} if module.latent else {}
-        if module.remakes():
-            draws["made" if draws else "nimg"] = self._of_reals(module)
+        draws = self.pictures_of(module)
         if distributed.rank():
             return
         self._wait()
         for name, draw in draws.items():
             path = self.folder / f"{name}-{module.clock.nimg:012d}.png"
             self.writing.append(self.pool.submit(write, draw, path))
-        if self.tracker is not None:
+        if self.tracker is not None and self.writing:
             self.tracker.log(module.clock.nimg, {"samples": self.writing[0]})
 
+    def pictures_of(self, module: Game) -> dict[str, Draw]:
+        """Compute what the pictures show; return the functions that draw them, by the first part of their names."""
+        if (own := module.picture()) is not None:
+            return {"nimg": lambda: own}
+        if module.image.is_point:
+            return {"nimg": picture_of_points(module, Points(self.url), self.seed)}
+        draws = {"nimg": self._of_seed(module)} if module.latent else {}
+        if module.remakes():
+            draws["made" if draws else "nimg"] = self._of_reals(module)
+        return draws
+
     def end(self) -> None:
-        """Wait until the last grids are on disk."""
+        """Wait until the last pictures are on disk."""
         self._wait()
 
     @cached_property
@@ -85,14 +115,14 @@ class SampleGrids(EveryImages):
         """The first images of each stream, and their labels."""
         return [first_images(dataset, SIDE) for dataset in self.streams]
 
-    def _of_seed(self, module: Game) -> Callable[[], Image.Image]:
+    def _of_seed(self, module: Game) -> Draw:
         classes, columns = min(module.classes, SIDE), module.columns or SIDE
         images = module.sample((classes or SIDE) * columns, self.seed, list(range(classes)) or None).cpu()
         if not classes:
             return partial(grid, images, columns)
         return partial(grid_by_class, images, classes, captions_of(module.image.class_names, range(classes)))
 
-    def _of_reals(self, module: Game) -> Callable[[], Image.Image]:
+    def _of_reals(self, module: Game) -> Draw:
         parts = dict[str, Pixels]()
         for other, (images, labels) in enumerate(self.reals):
             if module.remakes(bool(other)):
@@ -103,7 +133,7 @@ class SampleGrids(EveryImages):
     def _wait(self) -> None:
         for writing in self.writing:
             if error := writing.exception():
-                log.warning("a grid of samples could not be written: %s", error)
+                log.warning("a picture of samples could not be written: %s", error)
         self.writing = []
 
 
@@ -121,7 +151,7 @@ def first_images(dataset: Dataset, count: int) -> tuple[Tensor, Labels]:
     return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2), torch.tensor(labels)
 
 
-def write(draw: Callable[[], Image.Image], path: Path) -> Path:
-    """Write a picture, and return its path."""
+def write(draw: Draw, path: Path) -> Path:
+    """Draw and write a picture, and return its path."""
     save_png(draw(), path)
     return path

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from ganlab import distributed
 from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
 from ganlab.evaluation.images import ImageSet, Samples, open_images, open_reals
+from ganlab.evaluation.points import fitting
 from ganlab.evaluation.protocol import circumstances
 from ganlab.evaluation.results import best, error, read
 from ganlab.experiment.checkpoints import GENERATOR
@@ -25,7 +26,6 @@ from ganlab.types import UserError
 log = logging.getLogger(__name__)
 
 SAMPLES = 50_000
-METRICS = ("fid",)
 PATIENCE = timedelta(days=1)
 """Timeout of collectives: rank 0 computes distances while the others wait."""
 
@@ -50,7 +50,7 @@ def evaluate_paths(
         named, frame = data or images, config.data if config else None
         reals = opened(named, None, device, trust, frame) if named else reals_of(target, config)
         fakes = opened(target, n, device, trust, frame)
-        chosen = metrics or (config.evaluation.metrics if config else METRICS)
+        chosen = metrics or (config.evaluation.metrics if config else None) or fitting(reals)
         nimg = fakes.model.clock.nimg or None if isinstance(fakes, Samples) else None
         rows = evaluate(fakes, reals, chosen, network, device, about=circumstances(device, nimg, config), pictures=run)
     if not rows or run is None:
@@ -131,7 +131,7 @@ def table(rows: Sequence[dict[str, Any]], history: Sequence[dict[str, Any]]) -> 
     lines = []
     for row in rows:
         floor = "" if row["floor"] is None else f"floor {row['floor']:.4g} ({row['floor_images']:,} a side)"
-        value = f"{row['metric']:<11} {row['value']:>10.4g} {error(row):<10}"
+        value = f"{row['metric']:<12} {row['value']:>10.4g} {error(row):<10}"
         lines.append(f"{value} {floor:<32} {best(history, row):<28} {row['name']}")
     return [line.rstrip() for line in lines]
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +10,7 @@ from torch import Tensor, nn
 from ganlab import distributed
 from ganlab.classes import LISTED
 from ganlab.data.read.base import Dataset
-from ganlab.data.read.location import parse
-from ganlab.data.read.toys import SCHEME
+from ganlab.data.read.open import is_absent
 from ganlab.engine.game import Game
 from ganlab.experiment import limits
 from ganlab.experiment.build import build_model, count_work, on_gpu, open_dataset, open_other, set_arithmetic, speed_up
@@ -54,12 +52,9 @@ def show(config: Config, time: bool = False) -> Iterator[str]:
 
 def found_dataset(config: Config) -> Dataset | None:
     """Open the images; None if they are absent and the config declares `data.image`."""
-    url = config.data.url
-    if url.startswith(SCHEME):
-        return open_dataset(config)
-    place, _ = parse(url)
-    absent = not place.scheme and not Path(place.base).exists()
-    return None if absent and config.data.image is not None else open_dataset(config)
+    if is_absent(config.data.url) and config.data.image is not None:
+        return None
+    return open_dataset(config)
 
 
 def tables(model: Game) -> Iterator[str]:

@@ -15,7 +15,7 @@ from ganlab.callbacks import (
     Evaluations,
     Heartbeat,
     NotFiniteError,
-    SampleGrids,
+    SamplePictures,
     SelfCheck,
     Ticks,
     Tracker,
@@ -30,6 +30,7 @@ from ganlab.engine.state import seat, with_own_scales
 from ganlab.evaluation.evaluate import check_names, make_extractor
 from ganlab.evaluation.images import open_reals
 from ganlab.evaluation.measures import check_best, higher_is_better
+from ganlab.evaluation.points import fitting
 from ganlab.experiment import checkpoints
 from ganlab.experiment.build import build_model, count_work, open_dataset, open_other, set_arithmetic, speed_up
 from ganlab.experiment.checkpoints import Choice
@@ -258,12 +259,13 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
                 signals=signals,
             )
         )
-    showing = SampleGrids(
+    showing = SamplePictures(
         folder / "samples",
         every=every.sample_every_nimg,
         signals=signals,
         seed=config.seed,
         tracker=tracker,
+        url=config.data.url,
         streams=[dataset for dataset in (run.data.dataset, run.data.other) if dataset is not None],
     )
     return [*measuring, saving, *judging, showing], saving
@@ -281,14 +283,16 @@ def open_judge(config: Config) -> Judge | None:
     if evaluation.every_nimg is None:
         check_best(config.train.keep_best, ())
         return None
-    check_names(evaluation.metrics)
-    check_best(config.train.keep_best, evaluation.metrics)
     if evaluation.every_nimg % every:
         raise UserError(
             f"evaluation.every_nimg: {evaluation.every_nimg} is no multiple of train.checkpoint_every_nimg, {every}; "
             "each evaluation needs a checkpoint at the same time"
         )
-    return Judge(open_reals(config), make_extractor(evaluation.extractor, config.trust))
+    reals = open_reals(config)
+    metrics = evaluation.metrics or fitting(reals)
+    check_names(metrics)
+    check_best(config.train.keep_best, metrics)
+    return Judge(reals, metrics, make_extractor(evaluation.extractor, config.trust))
 
 
 def try_to_count(config: Config, model: Game) -> Mapping[int, Work] | Exception:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
+from PIL.Image import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -33,7 +34,7 @@ from ganlab.layers.recompute import keeping
 from ganlab.layers.spectral import iterate_power
 from ganlab.schedules import ending
 from ganlab.seeding import Noise, key
-from ganlab.types import ImageSpec, Labels, PerSample, Phase, UserError
+from ganlab.types import Images, ImageSpec, Labels, Logits, PerSample, Phase, UserError
 
 Loss = Mapping[str, PerSample] | tuple[Mapping[str, PerSample], Mapping[str, Tensor]]
 """Terms of a loss, [n] each, which are summed; optionally with a second mapping of values that are only recorded."""
@@ -307,6 +308,14 @@ class Game(Sampling):
 
     def feed_back(self, player: str, found: Mapping[str, Tensor]) -> None:
         """Update the game's state after a step, from its recorded values of this rank [n] and `not_finite` [1]."""
+
+    def critic(self, images: Images) -> Logits | None:
+        """Return what a network says of single images, for pictures of points; None if no network judges them."""
+        return None
+
+    def picture(self) -> Image | None:
+        """Return a picture of the game, to be shown instead of samples; None if it has none of its own."""
+        return None
 
     @property
     def phases(self) -> Sequence[Phase]:

@@ -13,7 +13,9 @@ from torch import Tensor
 from ganlab import distributed
 from ganlab.evaluation.discriminator import DiscriminatorFeatures
 from ganlab.evaluation.images import BLOCK, ImageSet, Samples
-from ganlab.evaluation.measures import METRICS, Metric
+from ganlab.evaluation.measures import METRICS
+from ganlab.evaluation.metric import Metric
+from ganlab.evaluation.points import refuse_points
 from ganlab.evaluation.protocol import failed_row, name_of, protocol_of, row_of
 from ganlab.evaluation.side import PATCH_IMAGES, Side
 from ganlab.evaluation.store import on_all
@@ -28,7 +30,7 @@ SEED = 0
 """Seed of the samples: the same for every evaluation, so that their noise does not hide a difference."""
 LEAST = 16
 """Least number of images on each side."""
-ALIKE = frozenset({"swd", "neighbours"})
+ALIKE = frozenset({"swd", "neighbours", "modes", "moments", "mmd", "parzen"})
 """Metrics that need fakes and reals of one shape."""
 QUERIES = 10
 NEIGHBOURS = 7
@@ -64,11 +66,13 @@ def evaluate(
     chosen = {name: METRICS[name] for name in metrics}
     patch_images = min(len(fakes), len(reals), PATCH_IMAGES)
     with ExitStack() as sides:
-        fake = sides.enter_context(Side(fakes, extractor, device, patch_images, passing=isinstance(fakes, Samples)))
-        real = sides.enter_context(Side(reals, extractor, device, patch_images))
-        fake.prepare(needs_of(chosen.values(), "both", "fakes"))
+        counts = [(metric.fakes or 0, metric.reals or 0) for metric in chosen.values()]
+        kept, real_kept = map(max, zip(*counts, strict=True))
+        fake = sides.enter_context(Side(fakes, extractor, device, patch_images, isinstance(fakes, Samples), kept))
+        real = sides.enter_context(Side(reals, extractor, device, patch_images, values=real_kept))
+        fake.prepare(needs_of(chosen.values(), "both", "fakes", "mixture"))
         real.prepare(needs_of(chosen.values(), "both"))
-        judges = {"both": real, "fakes": real}
+        judges = {"both": real, "fakes": real, "mixture": real}
         if isinstance(fakes, Samples) and "probe" in chosen:
             probe = DiscriminatorFeatures(fakes.model)
             judges["discriminator"] = sides.enter_context(Side(reals, probe, device, patch_images, passing=True))
@@ -106,7 +110,7 @@ def rows_of(metric: Metric, fakes: Side, reals: Side) -> list[dict[str, Any]]:
     for key, found in metric.measure(fakes, reals).items():
         if not math.isfinite(found.value):
             raise UserError(f"{key}: {found.value}: constant images, or too few of them, have no such distance")
-        rows.append(row_of(name_of(key, found.biased, protocol), key, found, protocol))
+        rows.append(row_of(name_of(key, found.biased, protocol, metric.tag), key, found, protocol))
     return rows
 
 
@@ -136,6 +140,7 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
     check_names(metrics)
     for name in metrics:
         needs, probing = METRICS[name].needs, METRICS[name].of == "discriminator"
+        refuse_points(name, fakes, reals)
         if probing and (not isinstance(fakes, Samples) or distributed.world_size() > 1):
             raise UserError(f"{name}: needs a run, and one process; leave it out of the metrics")
         if probing and isinstance(fakes, Samples) and fakes.exported:

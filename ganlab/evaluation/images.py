@@ -19,14 +19,14 @@ from ganlab.data.make.sources import open_source
 from ganlab.data.make.sources.base import MEND
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.location import redact, refuse_secrets
-from ganlab.data.read.open import open_data
-from ganlab.data.read.toys import SCHEME
+from ganlab.data.read.open import is_dataset, is_drawn, open_data
+from ganlab.data.read.toys import SCHEME, ToyDataset
 from ganlab.experiment.frame import Cache, Config, Data
 from ganlab.files import sha256_of
 from ganlab.metrics.features import full_float32
 from ganlab.pictures.grids import to_uint8
 from ganlab.seeding import SAMPLE_BATCH
-from ganlab.types import Labels, Pixels, UserError
+from ganlab.types import Images, Labels, Pixels, UserError
 
 if TYPE_CHECKING:
     from ganlab.engine.game import Game
@@ -55,13 +55,15 @@ class ImageSet(ABC):
     """Number of images that `n` was chosen from."""
     origin: Mapping[str, Any]
     """How the images were made: part of the protocol."""
+    extent: float = 1.0
+    """What the values of points are divided by."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def block(self, start: int) -> tuple[Pixels, Labels]:
-        """Return the images [start, start + BLOCK), fewer at the end; `start` is a multiple of BLOCK."""
+    def block(self, start: int) -> tuple[Pixels | Images, Labels]:
+        """Return the images [start, start + BLOCK), fewer at the end; points as floats. `start` is a multiple."""
 
 
 class Samples(ImageSet):
@@ -95,22 +97,49 @@ class Samples(ImageSet):
     def __len__(self) -> int:
         return self.n
 
-    def block(self, start: int) -> tuple[Pixels, Labels]:
+    def block(self, start: int) -> tuple[Pixels | Images, Labels]:
         """Generate a block; UserError if images are not finite."""
         with full_float32():
             images, labels = self.model.synthesize(start, self.seed, "evaluation")
         if not images.isfinite().all():
             raise UserError(f"images {start:,} to {start + BLOCK:,} of the generator hold infinities or NaN")
-        return to_uint8(images)[: self.n - start], labels[: self.n - start]
+        if not self.model.image.is_point:
+            images = to_uint8(images)
+        return images[: self.n - start], labels[: self.n - start]
+
+
+class Points(ImageSet):
+    """The first `n` points of a toy, or all, as its games see them: divided by its extent."""
+
+    def __init__(self, url: str, n: int | None = None) -> None:
+        self.dataset, self.name = ToyDataset(url), url.removeprefix(SCHEME)
+        self.n, self.total = count_of(n, len(self.dataset), url), len(self.dataset)
+        self.extent = getattr(self.dataset.toy, "extent", 1.0)
+        self.classes, self.class_names = self.dataset.image.classes, self.dataset.image.class_names
+        self.fingerprint, self.origin = self.dataset.fingerprint, {"files": "toy"}
+
+    def __len__(self) -> int:
+        return self.n
+
+    def block(self, start: int) -> tuple[Images, Labels]:
+        """Draw a block."""
+        drawn = self.dataset.places(np.arange(start, min(start + BLOCK, self.n)), 1)
+        pixels = torch.from_numpy(np.stack([place.pixels for place in drawn])).permute(0, 3, 1, 2)  # n c 1 1
+        return pixels, torch.tensor([place.label for place in drawn])
+
+
+def count_of(n: int | None, total: int, name: str) -> int:
+    """Return how many images of `total` are used; UserError if more are asked for."""
+    if n is not None and n > total:
+        raise UserError(f"{name}: {n:,} images asked for (-n, or evaluation.reals), and it has {total:,}")
+    return n or total
 
 
 class Decoded(ImageSet):
     """Images that threads read, one block ahead."""
 
     def __init__(self, n: int | None, total: int, name: str) -> None:
-        if n is not None and n > total:
-            raise UserError(f"{name}: {n:,} images asked for (-n, or evaluation.reals), and it has {total:,}")
-        self.name, self.n, self.total = name, n or total, total
+        self.name, self.n, self.total = name, count_of(n, total, name), total
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="decode")
         self.ahead: dict[int, list[Future[tuple[np.ndarray, int]]]] = {}
 
@@ -168,8 +197,6 @@ class Shards(Decoded):
     def read(self, i: int) -> tuple[np.ndarray, int]:
         """Decode one image; a bad one is an error, since its replacement would be counted twice."""
         image = self.dataset.image
-        if self.dataset.pixel is not np.uint8:
-            raise UserError(f"{self.name}: holds points, which these metrics do not measure")
         out = np.empty((image.height, image.width, image.channels), np.uint8)
         return out, self.dataset.read(i, out)
 
@@ -242,22 +269,21 @@ def hash_of_weights(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def open_reals(config: Config) -> Decoded:
+def open_reals(config: Config) -> ImageSet:
     """Open the reals of a run: `evaluation.data`, else its training data; the first `evaluation.reals` of them."""
     evaluation, data = config.evaluation, config.data
     return open_images(evaluation.data or data.url, evaluation.reals, data)
 
 
-def open_images(path: str, n: int | None = None, data: Data | None = None) -> Decoded:
-    """Open the first `n` images of a dataset of shards or of image files; UserError if there are fewer, or none.
+def open_images(path: str, n: int | None = None, data: Data | None = None) -> ImageSet:
+    """Open the first `n` images of a dataset or of image files; UserError if there are fewer, or none.
 
     `data` has the cache of shards, the largest size of an image, and the crop of the dataset that it names itself.
     """
-    folder = Path(path).parent if path.endswith(".tar") and not Path(path).is_dir() else Path(path)
-    if not (
-        path.startswith(SCHEME) or "://" in path or (folder / "index.json").is_file() or any(Path(path).glob("*.tar"))
-    ):
+    if not is_dataset(path):
         return ImageFiles(Path(path), n)
+    if is_drawn(path) and ToyDataset(path).image.is_point:
+        return Points(path, n)
     if data is None:
         return Shards(path, n)
     return Shards(path, n, data.cache, data.max_pixels, data.crop if path == data.url else None)

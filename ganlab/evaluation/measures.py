@@ -1,15 +1,15 @@
-"""The metrics: what each needs of the two sides, and the values that it returns."""
+"""The metrics of images: what each needs of the two sides, and the values that it returns."""
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from ganlab.classes import named
+from ganlab.evaluation import points
+from ganlab.evaluation.metric import Metric, Value
 from ganlab.evaluation.results import HIGHER_IS_BETTER, NEITHER
 from ganlab.evaluation.side import Side
 from ganlab.metrics.frechet import frechet_distance
@@ -20,35 +20,6 @@ from ganlab.metrics.prdc import nearest, precision_recall_density_coverage
 from ganlab.metrics.probe import probe_accuracy
 from ganlab.metrics.swd import sliced_wasserstein
 from ganlab.types import UserError
-
-
-@dataclass(frozen=True)
-class Value:
-    """One value of a metric."""
-
-    value: float
-    standard_error: float | None = None
-    """None if it is not cheap to compute."""
-    floor: float | None = None
-    """The same metric between two halves of the reals, the images of even and of odd number."""
-    biased: bool = False
-    """The images are too few for their dimensions."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric that can be chosen by name.
-
-    `needs` are moments, features, logits, patches or pairs of both sides, and labels.
-    """
-
-    measure: Callable[[Side, Side], dict[str, Value]]
-    """Fakes and reals to values by name."""
-    needs: frozenset[str]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters of the metric: part of the protocol."""
-    of: Literal["both", "fakes", "discriminator"] = "both"
-    """What it evaluates: both sides, only the fakes, or the discriminator by its features of reals."""
 
 
 def fid(fakes: Side, reals: Side) -> dict[str, Value]:
@@ -167,9 +138,10 @@ METRICS = {
         {"classifier": "linear probe"},
         of="discriminator",
     ),
+    **points.METRICS,
 }
 
-VALUES = {"prdc": ("precision", "recall", "density", "coverage")}
+VALUES = {"prdc": ("precision", "recall", "density", "coverage"), **points.VALUES}
 """Names of a metric's values, if they differ from its own."""
 
 

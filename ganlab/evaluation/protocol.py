@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from ganlab import distributed
-from ganlab.evaluation.measures import Metric, Value
+from ganlab.evaluation.images import Points
+from ganlab.evaluation.metric import Metric, Value
 from ganlab.evaluation.side import Side
 from ganlab.experiment.frame import Config
 
@@ -23,18 +24,16 @@ PACKAGES = ("ganlab", "torch", "torchvision", "numpy", "pytorch-lightning")
 
 def protocol_of(metric: Metric, fakes: Side, reals: Side) -> dict[str, Any]:
     """Return everything that two values must share to be comparable."""
-    patches = "patches" in metric.needs
-    about: dict[str, Any] = {"pixels": "uint8, clipped and rounded", **metric.parameters}
+    patches, points = "patches" in metric.needs, isinstance(reals.images, Points)
+    about: dict[str, Any] = {"pixels": "floats" if points else "uint8, clipped and rounded", **metric.parameters}
     if metric.of != "discriminator":
-        about["fakes"] = fakes.stores["patches"].count if patches else len(fakes)
+        about["fakes"] = fakes.stores["patches"].count if patches else min(len(fakes), metric.fakes or len(fakes))
         about |= {f"fakes_{name}": value for name, value in fakes.images.origin.items()}
     if metric.of != "fakes":
-        about |= {
-            "reals": reals.images.name,
-            "reals_fingerprint": reals.images.fingerprint,
-            "reals_images": reals.stores["patches"].count if patches else len(reals),
-            "reals_total": reals.images.total,
-        }
+        about |= {"reals": reals.images.name, "reals_fingerprint": reals.images.fingerprint}
+    if metric.of in ("both", "discriminator"):
+        count = reals.stores["patches"].count if patches else min(len(reals), metric.reals or len(reals))
+        about |= {"reals_images": count, "reals_total": reals.images.total}
     if metric.needs & {"moments", "features"} and reals.extractor is not None:
         about |= reals.extractor.protocol
         if metric.of == "discriminator":  # here the extractor is what is evaluated
@@ -42,17 +41,19 @@ def protocol_of(metric: Metric, fakes: Side, reals: Side) -> dict[str, Any]:
     return about
 
 
-def name_of(value: str, biased: bool, protocol: Mapping[str, Any]) -> str:
-    """Return the name of a value: metric, number of fakes, reals, extractor, weights of the generator.
+def name_of(value: str, biased: bool, protocol: Mapping[str, Any], tag: str = "") -> str:
+    """Return the name of a value: metric, number of fakes, its tag, reals, extractor, weights of the generator.
 
     `fid50k_cifar10-full50k_inceptionv3.6726825d_ema_bn-live`: by averaged weights, with the running statistics of the
     live generator's batch norms; `biased-` is put before it where the images are too few for their dimensions.
     """
     count = short(protocol["fakes"]) if "fakes" in protocol else ""
-    parts = [f"{'biased-' * biased}{value}{'-' * value[-1].isdigit()}{count}"]
-    if "reals" in protocol:
+    parts = [f"{'biased-' * biased}{value}{'-' * value[-1].isdigit()}{count}", *([tag] if tag else [])]
+    if "reals_images" in protocol:
         whole = "full" if protocol["reals_images"] == protocol["reals_total"] else "first"
         parts.append(f"{protocol['reals']}-{whole}{short(protocol['reals_images'])}")
+    elif "reals" in protocol:
+        parts.append(protocol["reals"])
     if "extractor" in protocol:
         parts.append(".".join([protocol["extractor"], protocol.get("weights_sha256", "")[:8]]).rstrip("."))
     if "fakes_weights" in protocol:

@@ -1,4 +1,4 @@
-"""One side of a comparison: a set of images with its features, patches and pairs."""
+"""One side of a comparison: a set of images with its features, patches, pairs and values."""
 
 from collections.abc import Set
 
@@ -18,7 +18,7 @@ PATCH_IMAGES = 16_384
 
 
 class Side:
-    """The features, patches and pairs of a set of images, computed on all ranks before they are read on one.
+    """The features, patches, pairs and values of a set of images, computed on all ranks before they are read on one.
 
     It is a context on all ranks; at its end, files that are not needed again are deleted.
 
@@ -28,6 +28,7 @@ class Side:
         device: where features are used.
         patch_images: number of images for patches, the first ones.
         passing: nothing of it will be needed again.
+        values: number of images whose pixels or coordinates are kept as they are, the first ones.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Side:
         device: torch.device,
         patch_images: int,
         passing: bool = False,
+        values: int = 0,
     ) -> None:
         self.images, self.extractor, self.device = images, extractor, device
         key = {"images": images.fingerprint}
         self.stores = {
             "patches": Store(f"patches of {images.name}", {**key, "patches": 1}, patch_images, self._patches),
+            "values": Store(f"values of {images.name}", {**key, "values": 1}, min(values, len(images)), self._values),
             "pairs": Store(f"pairs of {images.name}", {**key, "pairs": 1}, len(images), self._pairs),
         }
         if extractor is not None:
@@ -79,6 +82,10 @@ class Side:
         self.stores["features"].refuse_alike(variance.sum(), mean)
         return found
 
+    def values(self, n: int | None) -> Tensor:
+        """Return the first `n` images flattened [n, d], in [0, 1]; of points their coordinates, divided by extent."""
+        return self.read("values", "values")[:n]
+
     def total(self) -> Moments:
         """Return the moments of all images."""
         first, *others = self.moments
@@ -97,6 +104,10 @@ class Side:
                 f"features of {self.images.name}: hold infinities or NaN; look at the images, and at the extractor"
             )
         return {"features": features, "labels": labels} | ({} if logits is None else {"logits": logits})
+
+    def _values(self, start: int) -> Tensors:
+        images, _ = self.images.block(start)
+        return {"values": (images if images.is_floating_point() else images / 255).flatten(1)}
 
     def _patches(self, start: int) -> Tensors:
         images, _ = self.images.block(start)

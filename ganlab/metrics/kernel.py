@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch import Tensor
 
 from ganlab.keys import key
 from ganlab.types import Features
@@ -13,9 +14,13 @@ def squared_mmd(x: Features, y: Features) -> float:
     x, y = x.double(), y.double()
     (n, dims), m = x.shape, len(y)
     within_x, within_y, between = ((a @ b.T / dims + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
-    pairs_x = (within_x.sum() - within_x.trace()) / (n * (n - 1))
-    pairs_y = (within_y.sum() - within_y.trace()) / (m * (m - 1))
-    return float(pairs_x + pairs_y - 2 * between.mean())
+    sums = within_x.sum() - within_x.trace(), within_y.sum() - within_y.trace(), between.sum()
+    return float(unbiased(*sums, n, m))
+
+
+def unbiased(within_x: Tensor, within_y: Tensor, between: Tensor, n: int, m: int) -> Tensor:
+    """Return the squared MMD of n and m samples from sums of their kernel, those within without the diagonals."""
+    return within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2 * between / (n * m)
 
 
 def kernel_distance(

@@ -137,6 +137,10 @@ class GANModule(Game):
         name = f"{at} noise" if at == "fake" else "real noise"
         return (batch[name],) if name in batch else ()
 
+    def critic(self, images: Images) -> Logits:
+        """Score images, as of class 0."""
+        return self.score(images, torch.zeros(len(images), dtype=torch.int64, device=images.device))
+
     def augmented(self, batch: Batch, kind: str, images: Images) -> Images:
         """Augment images with what was drawn for `kind`, "real" or "fake"."""
         return augmented(self.augment, images, batch.tensors, kind)

@@ -20,7 +20,7 @@ def beside(sheet: Image.Image, captions: Sequence[str]) -> Image.Image:
     if not captions:
         return sheet
     row = sheet.height / len(captions)
-    font = _font(min(max(row / 5, SMALLEST), LARGEST))
+    font = font_of(min(max(row / 5, SMALLEST), LARGEST))
     texts = [_shortened(text, font) for text in captions]
     margin = round(font.size / 2)
     column = round(max(map(font.getlength, texts)) + 2 * margin)
@@ -32,7 +32,8 @@ def beside(sheet: Image.Image, captions: Sequence[str]) -> Image.Image:
     return wide
 
 
-def _font(size: float) -> ImageFont.FreeTypeFont:
+def font_of(size: float) -> ImageFont.FreeTypeFont:
+    """Return the font of all text in pictures, with letters of a height in px."""
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont), "a Pillow without FreeType"
     return font
@@ -48,6 +49,6 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont) -> str:
 
 def _legible(text: str) -> bool:
     """Tell whether the font has all letters of a text; it draws the same box for each that it lacks."""
-    font = _font(SMALLEST)
+    font = font_of(SMALLEST)
     box = bytes(font.getmask("\uffff"))
     return bool(text.strip()) and all(bytes(font.getmask(letter)) != box for letter in text)

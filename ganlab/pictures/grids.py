@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ganlab.pictures.captions import beside
+from ganlab.pictures.densities import densities
 from ganlab.pictures.points import scatter
 from ganlab.pictures.tiles import picture, tile
 
@@ -20,8 +21,16 @@ def to_uint8(images: Tensor) -> Tensor:
 def grid(images: Tensor, columns: int) -> Image.Image:
     """Tile uint8 images [n, 1 or 3 or 4, height, width], row by row; draw points, images of one pixel, as dots."""
     if images.shape[2:] == (1, 1):
-        return scatter(images.cpu()[:, :, 0, 0].numpy())
+        return plane(images.cpu()[:, :, 0, 0])
     return tile(images.cpu().permute(0, 2, 3, 1).numpy(), columns)
+
+
+def plane(points: Tensor) -> Image.Image:
+    """Draw points [n, coordinates], bytes of [-1, 1], by their density, or by their first two coordinates."""
+    places, title = (points / 127.5 - 1).numpy(), f"{len(points):,} points, divided by their extent"
+    if places.shape[1] == 1:
+        return densities(places[:0, 0], places[:, 0], extent=1.0, title=title)
+    return scatter(places[:0, :2], places[:, :2], extent=1.0, title=title)
 
 
 def grid_by_class(images: Tensor, classes: int, captions: Sequence[str] = ()) -> Image.Image:

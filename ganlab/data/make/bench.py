@@ -17,6 +17,7 @@ from ganlab.data.format.shards import Place
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.loader import AHEAD, BatchLoader
 from ganlab.data.read.location import redact
+from ganlab.data.read.open import refuse_drawn
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, Phase, UserError
 
@@ -101,6 +102,7 @@ class Bench:
 
 def bench(url: str, *, size: int | None, threads: int) -> Iterator[str]:
     """Yield the report line by line; UserError for a dataset that cannot be read, or a size that does not fit it."""
+    refuse_drawn(url, "read")
     dataset = ShardDataset(url)
     try:
         runs = Bench(dataset, size, threads)

@@ -16,6 +16,7 @@ from ganlab.data.make.show import account_of, class_table, counts_of, draw_sheet
 from ganlab.data.make.writing import CANNOT
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.location import parse, redact
+from ganlab.data.read.open import refuse_drawn
 from ganlab.data.read.store import Store
 from ganlab.files import sha256_of
 from ganlab.progress import Progress
@@ -89,6 +90,7 @@ def check(url: str | Path, contact_sheet: Path | None = None) -> Report:
 
 def _open(url: str | Path) -> tuple[Index, Store]:
     """Find the index and the shards; local shards may be damaged."""
+    refuse_drawn(str(url), "check")
     place, names = parse(str(url))
     if not place.scheme:
         index = Index.read(place.base)

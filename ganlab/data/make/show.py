@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from ganlab.data.format.faults import BadSampleError
 from ganlab.data.format.shards import Index
 from ganlab.data.make.account import FIRST, lines_of
+from ganlab.data.make.toys import describe_toy
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.data.read.location import parse, redact
+from ganlab.data.read.open import is_drawn
 from ganlab.pictures.captions import beside, captions_of
 from ganlab.pictures.tiles import save_png, tile
 from ganlab.progress import Progress
@@ -30,6 +32,9 @@ LOOKED_AT = 4096
 
 def describe(url: str | Path, contact_sheet: Path | None = None) -> Iterator[str]:
     """Describe a dataset line by line, and draw a few of its images at `contact_sheet`; UserError as `ShardDataset`."""
+    if is_drawn(str(url)):
+        yield from describe_toy(str(url), contact_sheet or Path("contact-sheet.png"))
+        return
     dataset = ShardDataset(url)
     try:
         index, image = dataset.index, dataset.image

@@ -1,0 +1,45 @@
+"""What a picture of points shows: reals, fakes, and what a discriminator says between them."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganlab.evaluation.images import BLOCK, Points
+from ganlab.pictures import densities, points
+from ganlab.seeding import SAMPLE_BATCH
+
+if TYPE_CHECKING:
+    from ganlab.engine.game import Game
+
+FAKES = 40 * SAMPLE_BATCH
+"""Number of fakes, and largest number of reals."""
+
+
+def picture_of_points(model: "Game", reals: Points, seed: int) -> Callable[[], Image.Image]:
+    """Compute a picture of points of one coordinate, or of the first two, in their own units; return what draws it."""
+    fakes = [model.synthesize(start, seed, "sample")[0] for start in range(0, FAKES, SAMPLE_BATCH)]
+    blocks = [reals.block(start)[0] for start in range(0, min(FAKES, len(reals)), BLOCK)]
+    real, fake = (torch.cat(each).flatten(1).cpu().numpy() * reals.extent for each in (blocks, fakes))
+    about, dims = f"{reals.name}, {model.clock.nimg:,} reals shown", real.shape[1]
+    if dims == 1:
+        curve = judged(model, densities.where(1.0)[:, None])
+        return partial(densities.densities, real[:, 0], fake[:, 0], curve, extent=reals.extent, title=about)
+    values = judged(model, points.where(1.0)) if dims == 2 else None
+    return partial(points.scatter, real[:, :2], fake[:, :2], values, extent=reals.extent, title=about)
+
+
+@torch.no_grad()
+def judged(model: "Game", places: NDArray[Any]) -> NDArray[Any] | None:
+    """Return what a discriminator says of points [n, d], divided by the extent; None if the game has none.
+
+    Each point makes a group by itself, so that a layer that couples a group sees nothing else.
+    """
+    group = model.runtime.group
+    repeated = torch.from_numpy(places).to(model.device, model.real_dtype).repeat_interleave(group, 0)
+    with model.whole():
+        found = model.critic(repeated[:, :, None, None])
+    return None if found is None else found[::group].cpu().numpy()
