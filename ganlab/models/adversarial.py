@@ -21,7 +21,7 @@ from ganlab.objectives import Objective
 from ganlab.regularizers import Regularizer
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Logits, UserError
+from ganlab.types import Images, ImageSpec, Labels, Scores, UserError
 
 
 class GANModule(Game):
@@ -72,6 +72,7 @@ class GANModule(Game):
     ) -> None:
         refuse(optimizers, generator_batch, fake_labels)
         self.objective, self.augment, self.fake_labels = objective, augment, fake_labels
+        self.coupled = objective.coupled
         player = partial(Player, lr_schedule=lr_schedule)
         players = {
             "discriminator": player(
@@ -105,7 +106,7 @@ class GANModule(Game):
             fake = self.generate(batch.latents, batch.fake_labels)
         real, fake = self.augmented(batch, "real", batch.real), self.augmented(batch, "fake", fake)
         points = {"real": (real, batch.labels), "fake": (fake, batch.fake_labels)}
-        if any(penalty.at == "interpolates" for penalty in batch.due.values()):  # Gulrajani et al. 2017, algorithm 1
+        if any("interpolates" in penalty.at for penalty in batch.due.values()):  # Gulrajani et al. 2017, algorithm 1
             points["interpolates"] = real.lerp(fake, batch["interpolates"]), batch.labels
         penalties, logits = judge(self.score, points, batch)
         loss = self.objective.discriminator(logits["real"], logits["fake"])
@@ -114,17 +115,16 @@ class GANModule(Game):
     def generator_loss(self, batch: Batch) -> Loss:
         """L_G(D(G(z))) of the objective, or L_G(D(G(z)), D(x)) if it sees reals, and the due penalties."""
         penalties, made = judge(self.generate, {"latents": (batch.latents, batch.fake_labels)}, batch)
-        fake = self.score(self.augmented(batch, "fake", made["latents"]), batch.fake_labels)
-        if not self.objective.sees_reals:
-            return {"loss": self.objective.generator(fake), **penalties}
-        real = self.score(self.augmented(batch, "real", batch.real), batch.labels)
-        return {"loss": self.objective.generator(fake, real), **penalties}
+        fake = self.score(self.augmented(batch, "fake", made.pop("latents")), batch.fake_labels)
+        reals = [(batch.real, batch.labels)] if self.objective.sees_reals else []
+        real = [self.score(self.augmented(batch, "real", images), labels) for images, labels in reals]
+        return {"loss": self.objective.generator(fake, *real), **penalties}, made
 
     def generate(self, latents: Tensor, labels: Tensor, full: bool = False) -> Images:
         """Run the live generator."""
         return self.call(self.generator, latents, labels, full=full)  # type: ignore[no-any-return]
 
-    def score(self, images: Tensor, labels: Tensor, full: bool = False) -> Logits:
+    def score(self, images: Tensor, labels: Tensor, full: bool = False) -> Scores:
         """Run the discriminator."""
         return self.call(self.discriminator, images, labels, full=full)  # type: ignore[no-any-return]
 
@@ -137,9 +137,9 @@ class GANModule(Game):
         found = super().draw(player, n, noise, labels)
         if self.fake_labels == "data":  # repeated in place: sample i has the same label on any number of ranks
             found["fake_labels"] = labels.repeat_interleave(n // len(labels))
-        if any(penalty.at == "interpolates" for penalty in self.players[player].regularizers.values()):
+        if any("interpolates" in penalty.at for penalty in self.players[player].regularizers.values()):
             found["interpolates"] = noise.uniform("between", n, 1, 1, 1)
-        return found | drawn(self.augment, n, noise, player)
+        return found | drawn(self.augment, (n, *self.plan(self.clock.nimg).image.shape), noise, player)
 
 
 def refuse(optimizers: Mapping[str, MakeOptimizer], generator_batch: float, fake_labels: str) -> None:
