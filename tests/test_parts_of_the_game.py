@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ganlab.augment import MirrorFlip
+from ganlab.augment import InstanceNoise, MirrorFlip, augmented, drawn
 from ganlab.engine.batch import Batch
 from ganlab.engine.clock import Clock, crossed
 from ganlab.engine.penalties import judge
@@ -162,6 +162,21 @@ def test_mirror_flip_mirrors_half_the_images_left_to_right():
     assert not torch.equal(out, other)
     out.square().sum().backward()
     torch.testing.assert_close(images.grad, 2 * images.detach())
+
+
+def test_instance_noise_fades_and_is_another_for_reals_and_fakes():
+    fading = InstanceNoise(std=Linear(start=0.5, end=0.0, until_nimg=1000))
+    images = torch.zeros(200, 3, 4, 4)
+    for nimg, std in ((0, 0.5), (500, 0.25), (1000, 0.0)):
+        tensors = drawn(fading, images.shape, Noise(0, nimg), "discriminator")
+        real, fake = (augmented(fading, images, tensors, kind) for kind in ("real", "fake"))
+        for noised in (real, fake):
+            assert noised.std().item() == pytest.approx(std, rel=0.05) and abs(noised.mean()) <= 0.05 * std
+        assert nimg == 1000 or abs((real * fake).mean()) < 0.05 * std**2
+    constant = InstanceNoise(std=0.3)
+    assert constant(images, constant.draw(images.shape, Noise(0, 10**9), "x")).std().item() == pytest.approx(
+        0.3, rel=0.05
+    )
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 10**6), st.floats(-2, 2), st.floats(-2, 2))

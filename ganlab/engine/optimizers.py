@@ -30,7 +30,7 @@ def scheduled(make: MakeOptimizer) -> dict[str, Any]:
 
     arguments = make.keywords if isinstance(make, partial) else {}
     inner = scheduled(arguments["optimizer"]) if "optimizer" in arguments else {}  # of `ganlab.optim`'s
-    return inner | {name: value for name, value in arguments.items() if changes(value)}
+    return inner | {name: value for name, value in arguments.items() if name != "optimizer" and changes(value)}
 
 
 def at_start(make: MakeOptimizer) -> MakeOptimizer:
