@@ -132,7 +132,7 @@ class Loop:
     def penalty(self, points: dict[str, tuple[torch.Tensor, torch.Tensor]], logits: torch.Tensor) -> torch.Tensor:
         total = torch.zeros(())
         for penalty in self.penalties:
-            images, labels = points[penalty.at]
+            images, labels = points[penalty.at[0]]
             slope = None
             if penalty.gradient:
                 images = images.detach().requires_grad_()

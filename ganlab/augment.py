@@ -1,12 +1,13 @@
 """Augmentation of the images that the discriminator sees, in both players' steps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
 from ganlab.types import Images
 
@@ -15,8 +16,8 @@ from ganlab.types import Images
 class Augment(Protocol):
     """A random, differentiable change of images, the same kind for reals and fakes; its noise is from `seeding`."""
 
-    def draw(self, n: int, noise: Noise, name: str) -> dict[str, Tensor]:
-        """Draw the random numbers for `n` images, from `noise` under `name`."""
+    def draw(self, shape: Sequence[int], noise: Noise, name: str) -> dict[str, Tensor]:
+        """Draw the random numbers for images of a shape, from `noise` under `name`; the time is `noise.nimg`."""
         ...
 
     def __call__(self, images: Images, drawn: Mapping[str, Tensor]) -> Images:
@@ -28,23 +29,42 @@ class Augment(Protocol):
 class MirrorFlip(Augment):
     """Mirror each image, left to right, with probability one half."""
 
-    def draw(self, n: int, noise: Noise, name: str) -> dict[str, Tensor]:
+    def draw(self, shape: Sequence[int], noise: Noise, name: str) -> dict[str, Tensor]:
         """Draw one coin flip per image."""
-        return {"flip": noise.uniform(f"{name} flip", n, 1, 1, 1) < 0.5}
+        return {"flip": noise.uniform(f"{name} flip", shape[0], 1, 1, 1) < 0.5}
 
     def __call__(self, images: Images, drawn: Mapping[str, Tensor]) -> Images:
         """Flip the images whose coin says so."""
         return torch.where(drawn["flip"], images.flip(3), images)
 
 
-def drawn(augment: Augment | None, n: int, noise: Noise, player: str) -> dict[str, Tensor]:
-    """Draw for the reals and the fakes of a player's step, under the names that `augmented` reads."""
+@dataclass(frozen=True, kw_only=True)
+class InstanceNoise(Augment):
+    """Add normal noise, so that the distributions of reals and fakes overlap (Sonderby et al. 2017, section 3).
+
+    With `std` a schedule that ends at 0 the noise goes as training goes on: `Linear(start=0.1, end=0.0)`.
+    """
+
+    std: float | Schedule
+
+    def draw(self, shape: Sequence[int], noise: Noise, name: str) -> dict[str, Tensor]:
+        """Draw noise with the deviation of the moment."""
+        std = self.std(noise.nimg) if isinstance(self.std, Schedule) else self.std
+        return {"noise": std * noise.normal(f"{name} noise", *shape)}
+
+    def __call__(self, images: Images, drawn: Mapping[str, Tensor]) -> Images:
+        """Add the noise."""
+        return images + drawn["noise"]
+
+
+def drawn(augment: Augment | None, shape: Sequence[int], noise: Noise, player: str) -> dict[str, Tensor]:
+    """Draw for reals and fakes of one shape in a player's step, under the names that `augmented` reads."""
     if augment is None:
         return {}
     return {
         f"augment {kind} {name}": values
         for kind in ("real", "fake")
-        for name, values in augment.draw(n, noise, f"{player} {kind}").items()
+        for name, values in augment.draw(shape, noise, f"{player} {kind}").items()
     }
 
 

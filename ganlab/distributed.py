@@ -64,6 +64,48 @@ def gather_tensor(values: Tensor) -> Tensor:
     return torch.cat(everyone)
 
 
+class SumOverRanks(torch.autograd.Function):
+    """Sum a tensor over the ranks, and its gradients too: differentiable any number of times."""
+
+    @staticmethod
+    def forward(values: Tensor) -> Tensor:
+        """Return the sum on every rank."""
+        total = values.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Save nothing; `torch.func.grad` requires this form."""
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Every rank's output depends on every rank's input."""
+        return sum_over_ranks(gradient)
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Sum a tensor over the ranks, differentiably."""
+    total: Tensor = SumOverRanks.apply(values)
+    return total
+
+
+def gather_over_ranks(values: Tensor) -> Tensor:
+    """Return every rank's values [ranks, ...], differentiably, by one sum in which a rank's other rows are zeros.
+
+    A sum with zeros is exact, so all ranks hold the same bits.
+    """
+    rows = torch.arange(dist.get_world_size(), device=values.device) == dist.get_rank()
+    return sum_over_ranks(torch.where(rows.view(-1, *[1] * values.ndim), values, values.new_zeros(())))
+
+
+def samples_of_all_ranks(values: Tensor) -> Tensor:
+    """Return the samples [n, ...] of all ranks in the order of ranks, differentiably: a loss may couple them."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return values
+    return gather_over_ranks(values).flatten(0, 1)
+
+
 def agree(failure: str | None) -> None:
     """Wait for all ranks, and raise the failures of any of them on all of them.
 

@@ -111,7 +111,8 @@ class InverseDecay(OfTheRun):
 
     def __call__(self, nimg: int) -> float:
         """Return the value at `nimg`."""
-        return (1 + self.rate * self.share(nimg)) ** -self.power
+        value: float = (1 + self.rate * self.share(nimg)) ** -self.power
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)

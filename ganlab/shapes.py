@@ -9,6 +9,8 @@ Latents = Float[Tensor, "n latent"]
 Labels = Int[Tensor, " n"]
 """Classes as int64, -1 for none."""
 Logits = Float[Tensor, " n"]
+Scores = Float[Tensor, "n *features"]
+"""What a discriminator says of each sample: a logit [n], or features [n, k] for objectives that match them."""
 PerSample = Float[Tensor, " n"]
 """One number per sample: a loss or a penalty before averaging."""
 Pixels = UInt8[Tensor, "n channels height width"]

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from ganlab.shapes import Logits as Logits
     from ganlab.shapes import PerSample as PerSample
     from ganlab.shapes import Pixels as Pixels
+    from ganlab.shapes import Scores as Scores
     from ganlab.shapes import Vectors as Vectors
 
 
-SHAPES = frozenset({"Features", "Images", "Labels", "Latents", "Logits", "PerSample", "Pixels", "Vectors"})
+SHAPES = frozenset({"Features", "Images", "Labels", "Latents", "Logits", "PerSample", "Pixels", "Scores", "Vectors"})
 
 
 def __getattr__(name: str) -> Any:
@@ -55,6 +56,11 @@ class ImageSpec:
     def is_point(self) -> bool:
         """Whether an image is one pixel: a point, whose channels are its coordinates."""
         return self.height == self.width == 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width: the shape of one image's tensor."""
+        return self.channels, self.height, self.width
 
     def scaled(self, height: int, of: int) -> "ImageSpec":
         """Return the spec of these images at the size that makes `of` rows `height`."""

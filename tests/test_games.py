@@ -45,7 +45,7 @@ def test_the_generators_step_may_see_reals():
     plain.configure_optimizers()
     for real, labels in tiny.batches(3, 4):
         batch = game.batch("generator", {"real": real, "labels": labels})
-        loss = game.generator_loss(batch)["loss"]
+        loss = game.generator_loss(batch)[0]["loss"]
         fake = game.discriminator(game.generator(batch.latents, batch.fake_labels), batch.fake_labels)
         assert torch.allclose(loss, softplus(game.discriminator(real, labels) - fake), rtol=1e-12)
         game.training_step((real, labels), 0)
@@ -58,7 +58,7 @@ def test_the_generators_step_may_see_reals():
 class OfTheGenerator(Regularizer):
     """Looks at inputs, output, gradient and the network itself."""
 
-    at = "latents"
+    at = ("latents",)
 
     def penalty(self, point: Point):
         near = point.network(point.inputs[0] + 0.1, *point.inputs[1:])
@@ -71,7 +71,7 @@ def test_a_generator_may_have_penalties():
     seen = []
     for number, (real, labels) in enumerate(tiny.batches(4, 4)):
         batch = game.batch("generator", {"real": real, "labels": labels})
-        terms = game.generator_loss(batch)
+        terms, _ = game.generator_loss(batch)
         seen.append("near" in terms)
         if number == 0:
             z, y = batch.latents.clone().requires_grad_(), batch.fake_labels

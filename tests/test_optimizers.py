@@ -3,14 +3,16 @@
 import copy
 from functools import partial
 
+import numpy as np
 import pytest
 import tiny
 import torch
 from torch import nn, optim
 
-from ganlab.constraints import WeightClip
+from ganlab.constraints import MaxColumnNorm, WeightClip
 from ganlab.engine.optimizers import lazy, make_optimizer, masks_itself
 from ganlab.engine.player import Player, Seat
+from ganlab.optim import Lookahead, Optimistic
 from ganlab.regularizers import R1
 from ganlab.schedules import Linear
 from ganlab.types import UserError
@@ -30,6 +32,8 @@ MAKERS = {
     "Rprop": partial(optim.Rprop, lr=1e-2),
     "Adam": partial(optim.Adam, lr=1e-2, amsgrad=True),
     "AdamW": partial(optim.AdamW, lr=1e-2),
+    "optimistic Adam": partial(Optimistic, optimizer=partial(optim.Adam, lr=1e-2)),
+    "lookahead": partial(Lookahead, optimizer=partial(optim.RMSprop, lr=1e-2), steps=2),
 }
 FUSED = {"SGD", "plain SGD", "Adam", "AdamW"}
 """Those that skip a step by themselves."""
@@ -190,6 +194,96 @@ def test_the_weights_of_the_player_that_is_clipped_alone_are():
         assert max(p.abs().max().item() for p in module.discriminator.parameters()) == 0.02
     assert max(p.abs().max().item() for p in module.generator.parameters()) > 0.5
     assert all(not torch.equal(a, b) for a, b in zip(module.generator.parameters(), start, strict=True))
+
+
+def test_max_column_norm_bounds_the_inputs_of_every_unit():
+    bound = 0.5
+    bounded, free = (seat_of(MAKERS["SGD"], constraints=c) for c in ({"norm": MaxColumnNorm(bound=bound)}, {}))
+    with torch.no_grad():
+        for seat in (bounded, free):
+            seat.network[0].weight[1] = 0  # of norm 0 after the step, without its gradient
+    for seat in (bounded, free):
+        found = gradients(0)
+        found[0][1] = 0
+        take(seat, found)
+    for ours, theirs in zip(bounded.network.parameters(), free.network.parameters(), strict=True):
+        if theirs.ndim == 1:
+            assert torch.equal(ours, theirs)
+        for row, was in zip(ours.flatten(1), theirs.flatten(1), strict=True) if theirs.ndim > 1 else ():
+            assert row.norm().item() == pytest.approx(min(bound, was.norm().item()), rel=1e-6)
+            torch.testing.assert_close(row * was.norm(), was * row.norm())  # only shrunk
+    assert bounded.network[0].weight[1].abs().max() == 0
+
+
+# --- optimizers around others
+
+
+def bilinear(make, steps, start=(1.0, 1.0)):
+    """Play min over t, max over p of t p, both at once; return the points."""
+    t, p = (nn.Parameter(torch.tensor(value, dtype=torch.float64)) for value in start)
+    players, points = [make_optimizer(make, [each]) for each in (t, p)], []
+    for _ in range(steps):
+        t.grad, p.grad = p.detach().clone(), -t.detach().clone()
+        for player in players:
+            player.step()
+        points.append(complex(t.item(), p.item()))
+    return points
+
+
+def test_optimism_contracts_the_bilinear_game_by_the_closed_rate():
+    """The roots of l^2 - (1 + 2ih) l + ih: 0.99494 for h = 0.1; plain descent grows by sqrt(1 + h^2)."""
+    points = bilinear(partial(Optimistic, optimizer=partial(optim.SGD, lr=0.1)), 1000)
+    root = max(abs(r) for r in np.roots([1, -(1 + 0.2j), 0.1j]))
+    assert abs(points[-1]) / abs(points[-2]) == pytest.approx(root, abs=1e-8) and round(root, 5) == 0.99494
+    assert abs(points[-1]) == pytest.approx(0.00896, abs=1e-5)
+    plain = bilinear(partial(optim.SGD, lr=0.1), 10)
+    assert abs(plain[-1]) / abs(plain[-2]) == pytest.approx(1.01**0.5, rel=1e-12)
+
+
+def test_optimistic_adam_by_hand():
+    """Daskalakis et al. 2018, algorithm 1: each move with the correction of its own step."""
+    w = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optimizer = Optimistic([w], partial(optim.Adam, lr=0.1, betas=(0.5, 0.9)))
+    want, m, v, last = w.detach().clone(), 0, 0, 0
+    for t in range(1, 8):
+        g = torch.tensor([t - 3.0, 0.5 * t], dtype=torch.float64)
+        w.grad = g.clone()
+        optimizer.step()
+        m, v = 0.5 * m + 0.5 * g, 0.9 * v + 0.1 * g**2
+        move = 0.1 * (m / (1 - 0.5**t)) / ((v / (1 - 0.9**t)).sqrt() + 1e-8)
+        want, last = want - 2 * move + last, move
+        torch.testing.assert_close(w.detach(), want, rtol=1e-12, atol=0)
+
+
+def test_lookahead_by_hand_contracts_the_bilinear_game():
+    fast = slow = complex(1, 1)
+    points = bilinear(partial(Lookahead, optimizer=partial(optim.SGD, lr=0.1), steps=5, pull=0.5), 100)
+    for number, found in enumerate(points, 1):
+        fast += complex(-0.1 * fast.imag, 0.1 * fast.real)
+        if number % 5 == 0:
+            slow += 0.5 * (fast - slow)
+            fast = slow
+        assert found == pytest.approx(fast, rel=1e-12)
+    assert abs(points[-1]) < abs(points[0])
+
+
+def test_an_optimizer_around_another_has_its_schedules_and_its_saved_state():
+    make = partial(Optimistic, optimizer=partial(optim.Adam, lr=Linear(until_nimg=10, start=1e-2, end=0.0)))
+    seat, other = seat_of(make), seat_of(make)
+    take(seat, gradients(0), nimg=5)
+    assert seat.optimizer.inner.param_groups[0]["lr"] == 5e-3
+    other.network.load_state_dict(seat.network.state_dict())
+    other.optimizer.load_state_dict(copy.deepcopy(seat.optimizer.state_dict()))
+    for step in (6, 7):
+        take(seat, gradients(step), nimg=step)
+        take(other, gradients(step), nimg=step)
+    assert_same(memory(seat.optimizer), memory(other.optimizer))
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"pull": 0.0}, {"pull": 1.5}])
+def test_a_lookahead_that_looks_nowhere_is_refused(wrong):
+    with pytest.raises(ValueError, match="write at least 1 step, and a pull above 0 and up to 1"):
+        make_optimizer(partial(Lookahead, optimizer=partial(optim.SGD, lr=0.1), **wrong), network().parameters())
 
 
 # --- scalars in time

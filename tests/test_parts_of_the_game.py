@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ganlab.augment import MirrorFlip
+from ganlab.augment import InstanceNoise, MirrorFlip, augmented, drawn
 from ganlab.engine.batch import Batch
 from ganlab.engine.clock import Clock, crossed
 from ganlab.engine.penalties import judge
@@ -25,8 +25,8 @@ def judged(penalty, network, images):
     """Return the penalty of every image, and its term in a loss in which it is due."""
     gradient, output = input_gradient(network, images)
     due = Batch({"real": images}, {"it": penalty})
-    terms, outputs = judge(lambda x, full=False: network(x), {penalty.at: (images,)}, due)
-    torch.testing.assert_close(outputs[penalty.at], output)
+    terms, outputs = judge(lambda x, full=False: network(x), {penalty.at[0]: (images,)}, due)
+    torch.testing.assert_close(outputs[penalty.at[0]], output)
     return penalty.penalty(Point((images,), output, gradient, network)), terms["it"]
 
 
@@ -93,7 +93,7 @@ def test_gradient_penalty_of_a_linear_critic_is_the_norm_of_its_weights():
     torch.testing.assert_close(penalty, torch.full((4,), (norm - 1) ** 2).double())
     slope = torch.autograd.grad(term.mean(), weight)[0]
     torch.testing.assert_close(slope, 20 * 2 * (norm - 1) * weight.detach() / norm)
-    assert regularizer.at == "interpolates"
+    assert regularizer.at == ("interpolates",)
 
 
 def test_gradient_penalty_of_a_quadratic_critic_is_that_of_finite_differences():
@@ -122,7 +122,7 @@ def test_gradient_penalty_of_a_flat_critic_is_one_and_has_a_derivative():
 def test_drift_is_the_squared_logit_of_the_reals():
     logits = torch.tensor([-2.0, 0.0, 3.0], dtype=torch.float64, requires_grad=True)
     regularizer = Drift(weight=0.001, every=4)
-    assert (regularizer.at, regularizer.gradient) == ("real", False)
+    assert (regularizer.at, regularizer.gradient) == (("real",), False)
     _, term = judged(regularizer, lambda x: x, logits)
     assert term.tolist() == pytest.approx([0.016, 0, 0.036])
     slope = torch.autograd.grad(term.sum(), logits)[0]
@@ -143,7 +143,7 @@ def test_penalty_of_a_quadratic_discriminator_is_known(penalty, at):
     torch.testing.assert_close(logits, weight * squares)
     torch.testing.assert_close(gradient, 2 * weight * images)
     regularizer = penalty(weight=5.0, every=3)
-    assert regularizer.at == at and regularizer.every == 3
+    assert regularizer.at == (at,) and regularizer.every == 3
     value, term = judged(regularizer, network, images)
     torch.testing.assert_close(value, 2 * weight**2 * squares)
     torch.testing.assert_close(term, 15 * 2 * weight**2 * squares)
@@ -153,15 +153,30 @@ def test_penalty_of_a_quadratic_discriminator_is_known(penalty, at):
 
 def test_mirror_flip_mirrors_half_the_images_left_to_right():
     images = torch.randn(2000, 2, 3, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    out = MirrorFlip()(images, MirrorFlip().draw(len(images), Noise(0, 0), "x"))
+    out = MirrorFlip()(images, MirrorFlip().draw(images.shape, Noise(0, 0), "x"))
     mirrored = (out == images[..., [3, 2, 1, 0]]).all(3).all(2).all(1)
     kept = (out == images).all(3).all(2).all(1)
     assert (mirrored ^ kept).all()
     assert stats.binomtest(int(mirrored.sum()), 2000).pvalue > 1e-3
-    other = MirrorFlip()(images, MirrorFlip().draw(len(images), Noise(0, 0), "y"))
+    other = MirrorFlip()(images, MirrorFlip().draw(images.shape, Noise(0, 0), "y"))
     assert not torch.equal(out, other)
     out.square().sum().backward()
     torch.testing.assert_close(images.grad, 2 * images.detach())
+
+
+def test_instance_noise_fades_and_is_another_for_reals_and_fakes():
+    fading = InstanceNoise(std=Linear(start=0.5, end=0.0, until_nimg=1000))
+    images = torch.zeros(200, 3, 4, 4)
+    for nimg, std in ((0, 0.5), (500, 0.25), (1000, 0.0)):
+        tensors = drawn(fading, images.shape, Noise(0, nimg), "discriminator")
+        real, fake = (augmented(fading, images, tensors, kind) for kind in ("real", "fake"))
+        for noised in (real, fake):
+            assert noised.std().item() == pytest.approx(std, rel=0.05) and abs(noised.mean()) <= 0.05 * std
+        assert nimg == 1000 or abs((real * fake).mean()) < 0.05 * std**2
+    constant = InstanceNoise(std=0.3)
+    assert constant(images, constant.draw(images.shape, Noise(0, 10**9), "x")).std().item() == pytest.approx(
+        0.3, rel=0.05
+    )
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 10**6), st.floats(-2, 2), st.floats(-2, 2))

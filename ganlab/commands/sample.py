@@ -13,7 +13,7 @@ from ganlab.classes import named, numbers_of
 from ganlab.commands.evaluate import config_of
 from ganlab.engine.game import Game
 from ganlab.engine.samples import told
-from ganlab.evaluation.images import open_images
+from ganlab.evaluation.images import Decoded, open_images
 from ganlab.experiment.load import load
 from ganlab.pictures.captions import captions_of
 from ganlab.pictures.grids import grid, grid_by_class, grid_by_title, to_pil
@@ -61,6 +61,8 @@ def remake(
     """
     model = load(run, trust)
     images = open_images(place, data=config_of(run, trust).data)
+    if not isinstance(images, Decoded):
+        raise UserError(f"--from {place}: points, and a {type(model).__name__} makes images of images")
     first, _ = images.read(0)
     height, width, channels = first.shape
     if ImageSpec(height, width, channels) not in map(plain, model.inputs):

@@ -28,6 +28,8 @@ class Batch:
     """The player's penalties that this step adds to the loss."""
     scalars: Mapping[str, Tensor] = field(default_factory=dict)
     """Factors of the due penalties whose weight is a schedule, as tensors [] on the device."""
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the player's penalties remember, by their names: buffers of the game."""
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.tensors:

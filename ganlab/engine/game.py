@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +23,7 @@ from ganlab.engine.compiled import Compiled
 from ganlab.engine.cuda_graphs import CudaGraphs
 from ganlab.engine.dynamics import Alternating, Dynamics
 from ganlab.engine.optimizers import value_at
+from ganlab.engine.penalties import noise_of, with_weights
 from ganlab.engine.player import Player, Seat
 from ganlab.engine.precision import LossScale, autocast, widened
 from ganlab.engine.runtime import Runtime
@@ -71,6 +73,8 @@ class Game(Sampling):
     """Names of what the losses return, penalties aside: no penalty may have one of these names."""
     LEARNS_CLASSES: ClassVar[tuple[str, ...]] = ()
     """The streams, `real` or `other`, from whose classes it learns; images without one (-1) are allowed there."""
+    coupled: bool = False
+    """Whether a sample's loss depends on the whole batch, over all ranks: micro-batches would change it."""
 
     def __init__(
         self,
@@ -92,7 +96,13 @@ class Game(Sampling):
         self.average_names = {name: name + AVERAGE if number else "ema" for number, name in enumerate(self.averages)}
         for name, at in self.average_names.items():
             self.add_module(at, copy.deepcopy(networks[name]).eval().requires_grad_(False))
-        self.loss: dict[str, Callable[[Batch], Loss]] = {name: getattr(self, f"{name}_loss") for name in players}
+        self.loss: dict[str, Callable[[Batch], Loss]] = {
+            name: with_weights(getattr(self, f"{name}_loss"), partial(self.weights, name)) for name in players
+        }
+        for name, player in self.players.items():
+            for at, penalty in player.regularizers.items():
+                if (memory := penalty.memory(self.weights(name))) is not None:
+                    self.register_buffer(f"{name}_{at}", memory)
         self.dequantize, self.dynamics = dequantize, dynamics or Alternating()
         self.run_step: Callable[[str, Batch], Mapping[str, Tensor]] = self._run_step
         self.sharded = False
@@ -123,6 +133,10 @@ class Game(Sampling):
     def conditional(self) -> bool:
         """Whether any network is conditioned on the class."""
         return any(getattr(network, "classes", 0) for network in self.networks.values())
+
+    def weights(self, name: str) -> list[Tensor]:
+        """Return the weights that a player moves."""
+        return [weight for at in self.players[name].networks for weight in self.get_submodule(at).parameters()]
 
     # --- Lightning's side
 
@@ -211,8 +225,13 @@ class Game(Sampling):
             for at, penalty in due.items()
             if not isinstance(penalty.weight, int | float)
         }
-        drawn = self.draw(name, n, self.noise(distributed.rank() * n), reals["labels"])
-        batch = Batch({**(reals if player.reals else {}), **drawn}, due, scalars)
+        noise = self.noise(distributed.rank() * n)
+        drawn = self.draw(name, n, noise, reals["labels"])
+        for at, penalty in due.items():
+            if penalty.noise is not None:
+                shape = {**reals, **drawn}[penalty.noise].shape[1:]
+                drawn[noise_of(at)] = noise.normal(f"{name} {at}", n, *shape)
+        batch = Batch({**(reals if player.reals else {}), **drawn}, due, scalars, self._memory(name))
         with torch.no_grad():
             return self.prepare(name, batch)
 
@@ -249,6 +268,8 @@ class Game(Sampling):
         for term, values in found.items():
             self.statistics.record(f"{name}/{term}", values)
         with torch.no_grad():
+            for at, memory in self._memory(name).items():
+                self.players[name].regularizers[at].remember(memory, found, self.weights(name), self.clock.steps[name])
             self.feed_back(name, found)
         shown = len(reals["real"]) * distributed.world_size()
         for at, average in self.averages.items():
@@ -357,6 +378,11 @@ class Game(Sampling):
 
     # --- internals
 
+    def _memory(self, name: str) -> dict[str, Tensor]:
+        """Return the buffers of a player's penalties that remember something."""
+        buffers = dict(self.named_buffers(recurse=False))
+        return {at: buffers[f"{name}_{at}"] for at in self.players[name].regularizers if f"{name}_{at}" in buffers}
+
     def _leader(self, network: str, average: Average) -> str:
         """Return the player after whose steps an average is updated."""
         after: str | None = getattr(average, "after", None)
@@ -394,5 +420,13 @@ class Game(Sampling):
                 raise UserError(f"train.group: {group} is no multiple of {coupled}, the group that the {name} couples")
         if micro_batch is not None and micro_batch % group:
             raise UserError(f"train.micro_batch: {micro_batch} is no multiple of train.group, {group}")
+        if micro_batch is not None and self.coupled:
+            raise UserError(
+                f"train.micro_batch: {micro_batch}, but the loss compares all samples of a batch; write null, or a "
+                "smaller train.batch"
+            )
+        weights = {f"model.regularizers.{name}.weight": penalty.weight for name, penalty in penalties}
+        if negative := [f"{at}: {w}" for at, w in weights.items() if isinstance(w, int | float) and w < 0]:
+            raise UserError(f"{', '.join(negative)}: must not be negative")
         if taken := {*self.RECORDS, "not_finite", "skipped"} & {name for name, _ in penalties}:
             raise UserError(f"model.regularizers: {min(taken)} is the name of a statistic; choose another")

@@ -29,17 +29,25 @@ def scheduled(make: MakeOptimizer) -> dict[str, Any]:
         return any(map(changes, value)) if isinstance(value, tuple | list) else isinstance(value, Schedule)
 
     arguments = make.keywords if isinstance(make, partial) else {}
-    return {name: value for name, value in arguments.items() if changes(value)}
+    inner = scheduled(arguments["optimizer"]) if "optimizer" in arguments else {}  # of `ganlab.optim`'s
+    return inner | {name: value for name, value in arguments.items() if name != "optimizer" and changes(value)}
+
+
+def at_start(make: MakeOptimizer) -> MakeOptimizer:
+    """Return an optimizer with the first values of its schedules."""
+    if not isinstance(make, partial):
+        return make
+    first = {name: value_at(value, 0) for name, value in scheduled(make).items() if name in make.keywords}
+    inner = {"optimizer": at_start(make.keywords["optimizer"])} if "optimizer" in make.keywords else {}
+    return partial(make, **first, **inner)
 
 
 def make_optimizer(make: MakeOptimizer, parameters: Iterable[Tensor]) -> Optimizer:
     """Make an optimizer, fused if the fused form can mask a step; schedules have their first value."""
-    arguments = {name: value_at(value, 0) for name, value in scheduled(make).items()}
-    if "fused" in inspect.signature(make).parameters:
-        fused = make([torch.zeros(1)], **arguments, fused=True)
-        if masks_itself(fused):
-            arguments["fused"] = True
-    return make(parameters, **arguments)
+    make = at_start(make)
+    if "fused" in inspect.signature(make).parameters and masks_itself(make([torch.zeros(1)], fused=True)):
+        make = partial(make, fused=True)
+    return make(parameters)
 
 
 def masks_itself(optimizer: Optimizer) -> bool:

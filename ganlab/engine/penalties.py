@@ -1,7 +1,8 @@
 """Passes through a network with the penalties on them: the only place that takes input gradients."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -16,19 +17,49 @@ def judge(
     """Make one pass per point (a name and its inputs); return the terms of the due penalties, and the outputs.
 
     `score(*inputs)` runs a network in the run's precision, `score(*inputs, full=True)` in full precision. A pass whose
-    gradient a due penalty needs is made in full precision and returns the gradient too.
+    gradient a due penalty needs is made in full precision and returns the gradient too. The outputs are by point;
+    beside them is what penalties record, under their names for it.
     """
-    terms, outputs = {}, {}
+    terms, outputs = dict[str, PerSample](), dict[str, Tensor]()
     for at, inputs in points.items():
-        here = {name: penalty for name, penalty in batch.due.items() if penalty.at == at}
+        here = {name: penalty for name, penalty in batch.due.items() if at in penalty.at}
         gradient: Tensor | None = None
-        network = score
+        network = partial(score, full=True) if any(p.gradient or p.full for p in here.values()) else score
         if any(penalty.gradient for penalty in here.values()):
-            network = partial(score, full=True)
             gradient, outputs[at] = input_gradient(network, *inputs)
         else:
-            outputs[at] = score(*inputs)
-        point = Point(inputs, outputs[at], gradient, network)
-        for name, penalty in here.items():
-            terms[name] = batch.factor(name) * penalty.penalty(point)
+            outputs[at] = network(*inputs)
+        for name in here:
+            point = Point(inputs, outputs[at], gradient, network, at)
+            values, recorded = penalize(name, point, batch)
+            terms[name] = terms[name] + values if name in terms else values
+            outputs |= recorded
     return terms, outputs
+
+
+def penalize(name: str, point: Point, batch: Batch) -> tuple[PerSample, Mapping[str, PerSample]]:
+    """Return a due penalty's term at a point, and what it records."""
+    noise = batch[noise_of(name)] if batch.due[name].noise else None
+    found = batch.due[name].penalty(point._replace(noise=noise, memory=batch.memory.get(name)))
+    values, recorded = found if isinstance(found, tuple) else (found, {})
+    return batch.factor(name) * values, recorded
+
+
+def noise_of(name: str) -> str:
+    """Return the name, among a batch's tensors, of the noise that a penalty draws."""
+    return f"{name} noise"
+
+
+def with_weights(loss: Callable[[Batch], Any], weights: Callable[[], Sequence[Tensor]]) -> Callable[[Batch], Any]:
+    """Return a player's loss with the due penalties on its weights: each adds the same number to every sample."""
+
+    def complete(batch: Batch) -> Any:
+        terms, *beside = found if isinstance(found := loss(batch), tuple) else (found,)
+        n = len(next(iter(terms.values())))
+        for name in [name for name, penalty in batch.due.items() if penalty.at == ("weights",)]:
+            held = tuple(weights())
+            values, _ = penalize(name, Point(held, held[0], None, loss, "weights"), batch)
+            terms = {**terms, name: values.expand(n)}
+        return (terms, *beside) if beside else terms
+
+    return complete

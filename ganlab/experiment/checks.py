@@ -140,10 +140,12 @@ def check_shard(config: Config, model: Game) -> None:
     """Refuse to shard with optimizers that have no fused form for sharded weights, and with constraints on them."""
     if config.machine.shard and distributed.world_size() > 1:
         for name, player in model.players.items():
-            if player.constraints:  # they are applied to whole networks, of which only shares are kept
+            # Both are applied to whole networks, of which only shares are kept.
+            penalties = [at for at, penalty in player.regularizers.items() if "weights" in penalty.at]
+            if held := [*player.constraints, *penalties]:
                 raise UserError(
-                    f"machine.shard: true, but the weights of the {name} have constraints "
-                    f"({', '.join(player.constraints)}); remove them, or write machine.shard=false"
+                    f"machine.shard: true, but the weights of the {name} have constraints ({', '.join(held)}); remove "
+                    "them, or write machine.shard=false"
                 )
         need_adam(model, "machine.shard", "torch has no fused {} for sharded weights")
 
@@ -160,12 +162,17 @@ def need_adam(model: Game, key: str, reason: str) -> None:
 
 
 def check_compile(config: Config, model: Game) -> None:
-    """Refuse to compile a batch norm over ranks: torch silently computes a wrong gradient inside a compiled penalty."""
+    """Refuse to compile what couples ranks: torch silently computes a wrong gradient inside a compiled penalty."""
     norms = [layer for layer in model.modules() if isinstance(layer, Standardization)]
     if config.machine.compile and distributed.world_size() > 1 and any(norm.group is None for norm in norms):
         raise UserError(
             f"machine.compile: true, but a batch norm is over all {distributed.world_size()} processes; write "
             f"model.batch_norm_group={config.train.group}, or machine.compile=false"
+        )
+    if config.machine.compile and distributed.world_size() > 1 and model.coupled:
+        raise UserError(
+            f"machine.compile: true, but the loss compares the samples of all {distributed.world_size()} processes; "
+            "write machine.compile=false"
         )
 
 

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from ganlab.experiment.words import did_you_mean, name_of, options_of
 from ganlab.types import UserError
 
-NETWORKS, OPTIMIZERS = ("ganlab.networks", "torch.nn"), ("torch.optim",)
+NETWORKS, OPTIMIZERS = ("ganlab.networks", "torch.nn"), ("torch.optim", "ganlab.optim")
 GAMES = ("ganlab.models", "ganlab.engine")
 """Packages of games; the second holds their base classes."""
 HOMES = {"torch.nn": "torch.nn.modules"}

@@ -21,7 +21,7 @@ from ganlab.objectives import Objective
 from ganlab.regularizers import Regularizer
 from ganlab.schedules import CriticSteps, Schedule
 from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Logits, UserError
+from ganlab.types import Images, ImageSpec, Labels, Scores, UserError
 
 
 class GANModule(Game):
@@ -71,19 +71,18 @@ class GANModule(Game):
         dynamics: Dynamics | None = None,
         runtime: Runtime = Runtime(),
     ) -> None:
-        refuse(optimizers, generator_batch, fake_labels)
-        self.objective, self.augment, self.fake_labels = objective, augment, fake_labels
-        player = partial(Player, lr_schedule=lr_schedule)
+        if set(optimizers) != {"generator", "discriminator"}:
+            raise UserError(f"model.optimizers: {', '.join(optimizers)}; give generator and discriminator")
+        if generator_batch <= 0 or (fake_labels == "data" and generator_batch % 1):
+            raise UserError(f"model.generator_batch: {generator_batch}: write more than 0; whole if fake_labels: data")
+        self.objective, self.coupled, self.augment = objective, objective.coupled, augment
+        self.fake_labels = fake_labels
+        player, d, g = partial(Player, lr_schedule=lr_schedule), optimizers["discriminator"], optimizers["generator"]
         players = {
-            "discriminator": player(
-                "discriminator",
-                optimizer=optimizers["discriminator"],
-                regularizers=regularizers,
-                constraints=constraints,
-            ),
+            "discriminator": player("discriminator", optimizer=d, regularizers=regularizers, constraints=constraints),
             "generator": player(
                 "generator",
-                optimizer=optimizers["generator"],
+                optimizer=g,
                 regularizers=generator_regularizers,
                 every=discriminator_steps,
                 batch=generator_batch,
@@ -104,63 +103,48 @@ class GANModule(Game):
         """L_D(D(x), D(G(z))) of the objective (Goodfellow et al. 2014, eq. 1), due penalties; records the logits."""
         with torch.no_grad():
             fake = self.generate(batch.latents, batch.fake_labels)
-        real, fake = self.augmented(batch, "real", batch.real), self.augmented(batch, "fake", fake)
-        points = {"real": (real, batch.labels), "fake": (fake, batch.fake_labels)}
-        if any(penalty.at == "interpolates" for penalty in batch.due.values()):  # Gulrajani et al. 2017, algorithm 1
-            points["interpolates"] = real.lerp(fake, batch["interpolates"]), batch.labels
-        noisy = {at: (*inputs, *self.noise_at(batch, at)) for at, inputs in points.items()}
-        penalties, logits = judge(self.score, noisy, batch)
+        points = {
+            "real": self.seen(batch, "real", batch.real, batch.labels),
+            "fake": self.seen(batch, "fake", fake, batch.fake_labels),
+        }
+        if any("interpolates" in penalty.at for penalty in batch.due.values()):  # Gulrajani et al. 2017, algorithm 1
+            real, *rest = points["real"]
+            points["interpolates"] = real.lerp(points["fake"][0], batch["interpolates"]), *rest
+        penalties, logits = judge(self.score, points, batch)
         loss = self.objective.discriminator(logits["real"], logits["fake"])
         return {"loss": loss, **penalties}, {f"{at}_logit": logits[at] for at in ("real", "fake")}
 
     def generator_loss(self, batch: Batch) -> Loss:
         """L_G(D(G(z))) of the objective, or L_G(D(G(z)), D(x)) if it sees reals, and the due penalties."""
         penalties, made = judge(self.generate, {"latents": (batch.latents, batch.fake_labels)}, batch)
-        fake = self.augmented(batch, "fake", made["latents"])
-        fake = self.score(fake, batch.fake_labels, *self.noise_at(batch, "fake"))
-        if not self.objective.sees_reals:
-            return {"loss": self.objective.generator(fake), **penalties}
-        real = self.augmented(batch, "real", batch.real)
-        real = self.score(real, batch.labels, *self.noise_at(batch, "real"))
-        return {"loss": self.objective.generator(fake, real), **penalties}
+        fake = self.score(*self.seen(batch, "fake", made.pop("latents"), batch.fake_labels))
+        reals = [self.score(*self.seen(batch, "real", batch.real, batch.labels))] if self.objective.sees_reals else []
+        return {"loss": self.objective.generator(fake, *reals), **penalties}, made
 
     def generate(self, latents: Tensor, labels: Tensor, full: bool = False) -> Images:
         """Run the live generator."""
         return self.call(self.generator, latents, labels, full=full)  # type: ignore[no-any-return]
 
-    def score(self, images: Tensor, labels: Tensor, *noise: Tensor, full: bool = False) -> Logits:
+    def score(self, images: Tensor, labels: Tensor, *noise: Tensor, full: bool = False) -> Scores:
         """Run the discriminator."""
         return self.call(self.discriminator, images, labels, *noise, full=full)  # type: ignore[no-any-return]
 
-    def noise_at(self, batch: Batch, at: str) -> tuple[Tensor, ...]:
-        """Return the discriminator's noise at a point, if it takes some: interpolates share that of their reals."""
-        name = f"{at} noise" if at == "fake" else "real noise"
-        return (batch[name],) if name in batch else ()
-
-    def critic(self, images: Images) -> Logits:
+    def critic(self, images: Images) -> Scores:
         """Score images, as of class 0."""
         return self.score(images, torch.zeros(len(images), dtype=torch.int64, device=images.device))
 
-    def augmented(self, batch: Batch, kind: str, images: Images) -> Images:
-        """Augment images with what was drawn for `kind`, "real" or "fake"."""
-        return augmented(self.augment, images, batch.tensors, kind)
+    def seen(self, batch: Batch, kind: str, images: Images, labels: Labels) -> tuple[Tensor, ...]:
+        """Return what the discriminator gets of images, "real" or "fake": augmented, with labels and its own noise."""
+        noise = [batch[name] for name in [f"{kind} noise"] if name in batch]
+        return augmented(self.augment, images, batch.tensors, kind), labels, *noise
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw latents and labels of the fakes, noise and augmentation of the discriminator, and mixing weights."""
         found = super().draw(player, n, noise, labels)
         if self.fake_labels == "data":  # repeated in place: sample i has the same label on any number of ranks
             found["fake_labels"] = labels.repeat_interleave(n // len(labels))
-        if any(penalty.at == "interpolates" for penalty in self.players[player].regularizers.values()):
+        if any("interpolates" in penalty.at for penalty in self.players[player].regularizers.values()):
             found["interpolates"] = noise.uniform("between", n, 1, 1, 1)
-        if dims := getattr(self.discriminator, "noise", 0):
-            for at in ("real", "fake"):
-                found[f"{at} noise"] = noise.normal(f"{player} {at} noise", n, dims)
-        return found | drawn(self.augment, n, noise, player)
-
-
-def refuse(optimizers: Mapping[str, MakeOptimizer], generator_batch: float, fake_labels: str) -> None:
-    """Refuse parts that contradict each other."""
-    if set(optimizers) != {"generator", "discriminator"}:
-        raise UserError(f"model.optimizers: {', '.join(optimizers)}; give generator and discriminator")
-    if generator_batch <= 0 or (fake_labels == "data" and generator_batch % 1):
-        raise UserError(f"model.generator_batch: {generator_batch}: write a number above 0, whole if fake_labels: data")
+        dims = getattr(self.discriminator, "noise", 0)
+        found |= {f"{at} noise": noise.normal(f"{player} {at} noise", n, dims) for at in ("real", "fake") if dims}
+        return found | drawn(self.augment, (n, *self.plan(self.clock.nimg).image.shape), noise, player)

@@ -14,7 +14,6 @@ from ganlab.engine.batch import Batch
 from ganlab.engine.game import Game, Loss
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
-from ganlab.layers.batchnorm import gather_over_ranks
 from ganlab.networks import semisupervised
 from ganlab.networks.conditioning import learned_classes
 from ganlab.seeding import Noise
@@ -123,5 +122,4 @@ class SemiSupervisedGAN(Game):
 
 def squared_mean(values: Tensor) -> PerSample:
     """Return each sample's share [n] of |E v|^2 over the batch of all ranks: v_i times the mean; `values` is [n, k]."""
-    everyone = values if distributed.world_size() == 1 else gather_over_ranks(values).flatten(0, 1)
-    return (values * everyone.mean(0)).sum(1)
+    return (values * distributed.samples_of_all_ranks(values).mean(0)).sum(1)

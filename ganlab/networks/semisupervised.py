@@ -64,8 +64,8 @@ class Generator(nn.Module):
 
     def forward(self, latents: Latents, labels: Labels) -> Images:
         """Return one image per latent; labels are ignored."""
-        pixels: Tensor = self.layers(latents)  # in [0, 1]
-        return 2 * pixels.unflatten(1, self.shape) - 1
+        pixels: Images = self.layers(latents).unflatten(1, self.shape)  # in [0, 1]
+        return 2 * pixels - 1
 
 
 class Classifier(nn.Module):

@@ -320,7 +320,8 @@ def texture(size: int, channel: int, uniform: Uniform) -> NDArray[np.float64]:
             uniform(f"{name} {channel} {wave}")[:, None, None] for name in ("across", "down", "phase")
         )
         waves.append(np.cos((8 * across - 4) * x + (8 * down - 4) * y + 2 * np.pi * phase))
-    return 0.5 + 0.5 * np.mean(waves, 0)
+    field: NDArray[np.float64] = 0.5 + 0.5 * np.mean(waves, 0)
+    return field
 
 
 def points(*coordinates: NDArray[np.float64]) -> NDArray[np.float32]:

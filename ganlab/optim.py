@@ -1,0 +1,89 @@
+"""Optimizers for games: each changes the steps of another one, any of torch's."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class Around(Optimizer):
+    """An optimizer around another one, with which it shares parameter groups and state.
+
+    Args:
+        params: parameters, or groups of them.
+        optimizer: makes the inner optimizer from parameter groups: `functools.partial(Adam, lr=1e-4)`.
+    """
+
+    def __init__(self, params: Iterable[Any], optimizer: Callable[..., Optimizer]) -> None:
+        super().__init__(params, {})
+        self.inner = optimizer(self.param_groups)
+        self.state = self.inner.state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a loaded state, and give it to the inner optimizer too."""
+        super().__setstate__(state)
+        self.inner.__setstate__({"state": self.state, "param_groups": self.param_groups})
+
+    def moved(self) -> list[Tensor]:
+        """Return the parameters that this step moves."""
+        return [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+
+
+class Optimistic(Around):
+    """Take each move twice, and the last one back: w_{t+1} = w_t - 2 u_t + u_{t-1} (Daskalakis et al. 2018, eq. 4).
+
+    u_t is what the inner optimizer would subtract; the first step has no move before. Around SGD it is optimistic
+    gradient descent, around Adam their optimistic Adam, with each move's own correction of the moments' bias.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Make a step."""
+        moved = self.moved()
+        before = [p.clone() for p in moved]
+        self.inner.step()
+        for parameter, start in zip(moved, before, strict=True):
+            state = self.state[parameter]
+            if "move" not in state:
+                state["move"] = torch.zeros_like(parameter)
+            move = parameter - start
+            parameter.add_(move).sub_(state["move"])
+            state["move"].copy_(move)
+
+
+class Lookahead(Around):
+    """After every `steps` steps, draw slow weights towards the fast ones, and set these back to them.
+
+    Zhang et al. 2019; Chavdarova et al. 2021 for games, with all players alike.
+
+    Args:
+        params, optimizer: see `Around`.
+        steps: steps of the inner optimizer between two of the slow weights, their k.
+        pull: how far the slow weights move towards the fast ones, their alpha.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], optimizer: Callable[..., Optimizer], steps: int = 5, pull: float = 0.5
+    ) -> None:
+        super().__init__(params, optimizer)
+        if steps < 1 or not 0 < pull <= 1:
+            raise ValueError(f"steps: {steps}, pull: {pull}; write at least 1 step, and a pull above 0 and up to 1")
+        self.steps, self.pull = steps, pull
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Make a step."""
+        moved = self.moved()
+        before = [p.clone() for p in moved]
+        self.inner.step()
+        for parameter, start in zip(moved, before, strict=True):
+            state = self.state[parameter]
+            if "slow" not in state:
+                state["slow"], state["since"] = start, parameter.new_zeros(())
+            state["since"].add_(1)
+            due = state["since"] == self.steps  # on the device: no sync
+            state["slow"].lerp_(parameter, self.pull * due.to(parameter.dtype))
+            parameter.copy_(torch.where(due, state["slow"], parameter))
+            state["since"].mul_(~due)
