@@ -15,6 +15,8 @@ class Dynamics(ABC):
 
     together: ClassVar[bool] = False
     """Whether all players must step in every round."""
+    shards: ClassVar[bool] = False
+    """Whether the weights may be sharded over the ranks."""
     differentiates: ClassVar[bool] = False
     """Whether it differentiates through gradients, and so needs losses that pass gradients on to all networks."""
 

@@ -94,8 +94,20 @@ def one_batch(game: Any, names: Sequence[str], reals: Mapping[str, Tensor]) -> d
     return batches
 
 
+def field(game: Any, batches: Mapping[str, Batch], weights: Weights) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
+    """Return xi [d] of this rank at any `weights`, with its graph; and by player the terms and records of its loss."""
+    gradients: list[Tensor] = []
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, batch in batches.items():
+        terms, beside = loss_at(game, name, batch, weights)
+        own = [weights[at] for at in weights_of(game, name)]
+        gradients += torch.autograd.grad(mean(terms), own, create_graph=True, materialize_grads=True)
+        found[name] = {at: values.detach() for at, values in {**terms, **beside}.items()}
+    return flat(gradients), found
+
+
 class Field:
-    """xi(w) = (d L_1 / d w_1, d L_2 / d w_2, ...), [d], and products with its Jacobian J (Balduzzi et al. 2018).
+    """xi = (d L_1 / d w_1, d L_2 / d w_2, ...), [d], and products with its Jacobian J (Balduzzi et al. 2018).
 
     All values are means over the ranks. The ranks' gradients are averaged first; a product with J is linear in J, so
     that the average of the ranks' products is exact.
@@ -106,17 +118,9 @@ class Field:
     """
 
     def __init__(self, game: Any, batches: Mapping[str, Batch]) -> None:
-        self.found: dict[str, dict[str, Tensor]] = {}
-        """The terms and records of each player's loss."""
-        self.weights: list[Tensor] = []
-        gradients: list[Tensor] = []
-        for name, batch in batches.items():
-            own = list(weights_of(game, name).values())
-            terms, beside = loss_at(game, name, batch, {})
-            gradients += torch.autograd.grad(mean(terms), own, create_graph=True, materialize_grads=True)
-            self.found[name] = {at: values.detach() for at, values in {**terms, **beside}.items()}
-            self.weights += own
-        self.graph = flat(gradients)  # of this rank
+        weights = {at: weight for name in batches for at, weight in weights_of(game, name).items()}
+        self.weights = list(weights.values())
+        self.graph, self.found = field(game, batches, weights)  # of this rank
         self.value = distributed.average(self.graph.detach().clone())
 
     def transposed(self, vector: Tensor) -> Tensor:

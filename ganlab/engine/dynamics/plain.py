@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -17,6 +17,8 @@ Gradients = list[Tensor | None]
 class Alternating(Dynamics):
     """One player after the other, each at the weights that the one before it has left."""
 
+    shards: ClassVar[bool] = True
+
     def round(self, game: Any, names: Sequence[str], reals: Mapping[str, Tensor]) -> None:
         """Make the steps one by one."""
         for name in names:
@@ -26,6 +28,8 @@ class Alternating(Dynamics):
 @dataclass(frozen=True)
 class Simultaneous(Dynamics):
     """All players from the same weights: every gradient is computed before the first optimizer steps."""
+
+    shards: ClassVar[bool] = True
 
     def round(self, game: Any, names: Sequence[str], reals: Mapping[str, Tensor]) -> None:
         """Compute all gradients, then run the optimizers."""

@@ -16,6 +16,8 @@ from ganlab.engine.dynamics.plain import step_all, timed
 from ganlab.engine.optimizers import make_optimizer
 from ganlab.layers.batchnorm import sum_over_ranks
 
+State = Mapping[str, Any]
+"""An optimizer's state of one weight."""
 PLAIN = {"weight_decay": 0, "maximize": False, "nesterov": False, "dampening": 0, "amsgrad": False}
 """Options of the optimizers through which there is a way: those of the papers."""
 
@@ -82,7 +84,7 @@ class Unrolled(Dynamics):
     def foreseen_loss(self, game: Any, leader: str, batch: Batch) -> Mapping[str, Tensor]:
         """Return the terms of -L(theta, phi_K), [n] each."""
         optimizer, weights = game.seats[leader].optimizer, weights_of(game, leader)
-        states: list[Mapping[str, Tensor]] = [optimizer.state.get(weight, {}) for weight in weights.values()]
+        states: list[State] = [optimizer.state.get(weight, {}) for weight in weights.values()]
         for _ in range(self.steps):
             loss = mean(loss_at(game, leader, batch, weights)[0])
             gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True, materialize_grads=True)
@@ -101,8 +103,8 @@ def over_ranks(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 def stepped(
-    optimizer: Optimizer, weights: Weights, gradients: Sequence[Tensor], states: Sequence[Mapping[str, Tensor]]
-) -> tuple[dict[str, Tensor], list[Mapping[str, Tensor]]]:
+    optimizer: Optimizer, weights: Weights, gradients: Sequence[Tensor], states: Sequence[State]
+) -> tuple[dict[str, Tensor], list[State]]:
     """Return weights and states after an optimizer's step, as functions of those before it; change nothing."""
     (options,) = optimizer.param_groups
     step = adam if isinstance(optimizer, Adam) else sgd
@@ -110,10 +112,7 @@ def stepped(
     return {at: weight for at, (weight, _) in zip(weights, made, strict=True)}, [state for _, state in made]
 
 
-Stepped = tuple[Tensor, Mapping[str, Tensor]]
-
-
-def sgd(weight: Tensor, gradient: Tensor, state: Mapping[str, Tensor], options: Mapping[str, Any]) -> Stepped:
+def sgd(weight: Tensor, gradient: Tensor, state: State, options: Mapping[str, Any]) -> tuple[Tensor, State]:
     """Step with momentum: w - lr v, v = momentum v + g."""
     velocity = gradient
     if options["momentum"] and "momentum_buffer" in state:
@@ -121,11 +120,11 @@ def sgd(weight: Tensor, gradient: Tensor, state: Mapping[str, Tensor], options: 
     return weight - options["lr"] * velocity, {"momentum_buffer": velocity}
 
 
-def adam(weight: Tensor, gradient: Tensor, state: Mapping[str, Tensor], options: Mapping[str, Any]) -> Stepped:
+def adam(weight: Tensor, gradient: Tensor, state: State, options: Mapping[str, Any]) -> tuple[Tensor, State]:
     """Step as Kingma & Ba 2015, algorithm 1."""
     beta1, beta2 = options["betas"]
-    zero = torch.zeros_like(weight)
-    count = state.get("step", 0) + 1
+    zero = weight.new_zeros(())
+    count = state.get("step", zero).to(weight) + 1
     first = beta1 * state.get("exp_avg", zero) + (1 - beta1) * gradient
     second = beta2 * state.get("exp_avg_sq", zero) + (1 - beta2) * gradient.square()
     some = second > 0  # at 0 the root has no derivative
