@@ -14,6 +14,8 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 from by_hand import ByHand, N, play
 from papers import PAPERS
 
+from ganlab.types import UserError
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 EVERY = pytest.mark.parametrize("name", PAPERS)
@@ -97,6 +99,10 @@ def broken(loss):
 @EVERY
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32"])
 def test_every_precision_plays(name, precision):
+    if precision == "fp16" and PAPERS[name].second_order:
+        with pytest.raises(UserError, match="float16's loss scales do not allow"):
+            PAPERS[name].made(precision=precision)
+        return
     game = play(PAPERS[name].made(precision=precision), PAPERS[name].batches(6, dtype=torch.float32))
     found = game.statistics.read()
     assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in game.parameters())
@@ -138,7 +144,7 @@ def test_two_processes_end_as_one_does(launched, name):
 
 @pytest.mark.slow
 @pytest.mark.multi
-@pytest.mark.parametrize("name", IN_LAUNCH)
+@pytest.mark.parametrize("name", [name for name in IN_LAUNCH if not PAPERS[name].second_order])
 def test_compiled_losses_equal_eager_ones(launched, name):
     assert launched[name]["compiled"] < 1e-10 and launched[name]["logged"] == []
     assert launched[name]["graphs"] == PAPERS[name].graphs

@@ -39,6 +39,7 @@ from ganlab.experiment.checks import (
     check_compile,
     check_cuda_graphs,
     check_device,
+    check_dynamics,
     check_freeze,
     check_growth,
     check_labels,
@@ -110,6 +111,7 @@ def train_on(dataset: Dataset, other: Dataset | None, config: Config, allow_chan
     check_optimizers(model)
     check_freeze(model)
     check_shard(config, model)
+    check_dynamics(config, model)
     check_compile(config, model)
     check_cuda_graphs(config, model)
     check_labels(config, model, dataset)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -117,6 +117,7 @@ class Game(Sampling):
         for player in self.players.values():
             player.lr_schedule = ending(player.lr_schedule, runtime.total_nimg)
         self._refuse_contradictions()
+        self.dynamics.check(self)
         self.to(runtime.dtype, memory_format=torch.channels_last)
 
     @property
@@ -235,16 +236,24 @@ class Game(Sampling):
         with torch.no_grad():
             return self.prepare(name, batch)
 
-    def differentiate(self, name: str, batch: Batch) -> dict[str, Tensor]:
-        """Compute a player's gradients, averaged over the ranks; return the terms of its loss, [n] each."""
-        player, seat = self.players[name], self.seats[name]
+    def prepare_networks(self, moved: Collection[str]) -> None:
+        """Make the networks that a step moves, and no others, require gradients, and make their power iterations."""
         for at, network in self.networks.items():
-            network.requires_grad_(at in player.networks)
+            network.requires_grad_(at in moved)
         for module in self.runtime.freeze:
             self.get_submodule(module).requires_grad_(False)
-        seat.gradients.clear()
-        for at in player.networks:
+        for at in moved:
             iterate_power(getattr(self, at))
+
+    def forward(self, name: str, batch: Batch) -> Loss:
+        """Return a player's loss: with `torch.func.functional_call`, a function of the weights of all networks."""
+        return self.loss[name](batch)
+
+    def differentiate(self, name: str, batch: Batch) -> dict[str, Tensor]:
+        """Compute a player's gradients, averaged over the ranks; return the terms of its loss, [n] each."""
+        seat = self.seats[name]
+        self.prepare_networks(self.players[name].networks)
+        seat.gradients.clear()
         n = len(next(iter(batch.tensors.values())))
         found: list[Mapping[str, Tensor]] = []
         done = 0

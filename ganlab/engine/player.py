@@ -129,27 +129,29 @@ class Seat:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
 
-    def update(self, skip: Tensor | None = None) -> dict[str, Tensor]:
+    def update(self, skip: Tensor | None = None, counted: bool = True) -> dict[str, Tensor]:
         """Run the optimizer, unless a gradient is not finite or `skip` is 1: then nothing changes. No host sync.
 
+        A step that a Trainer should not count, because it is undone later, is not `counted`.
         Returns `not_finite` [1], and `skipped` [1] if `skip` is given.
         """
         culprits = self.gradients.not_finite()
         not_finite = culprits.any().float()
         self.culprits += culprits
         masked = not_finite if skip is None else torch.maximum(not_finite, skip.float())
+        step = self.count if counted else self.optimizer.step
         if masks_itself(self.optimizer):
             begin_momenta(self.optimizer)
             self.optimizer.found_inf = masked  # type: ignore[attr-defined]
             if self.scale is not None:
                 self.optimizer.grad_scale = self.scale.value  # type: ignore[attr-defined]
-            self.count()
+            step()
         else:
             if self.scale is not None:
                 for parameter in self.network.parameters():
                     if parameter.grad is not None:
                         parameter.grad.div_(self.scale.value)
-            masked_step(self.optimizer, masked, self.count)
+            masked_step(self.optimizer, masked, step)
         if self.scale is not None:
             self.scale.update(not_finite)
         for constrain in self.player.constraints.values():

@@ -106,9 +106,9 @@ def count_labels(config: Config, model: Game, dataset: Dataset, other: Dataset |
 
 def check_batch(config: Config, model: Game) -> None:
     """Refuse a batch, of any phase and player, that the processes cannot share equally in whole groups."""
-    processes, group = distributed.world_size(), config.train.group
-    step = processes * group
-    shared = f"cannot be shared by {processes} process{'es' * (processes > 1)} in groups of {group} (train.group)"
+    processes, group = distributed.world_size(), config.train.group * model.dynamics.halves
+    step, named = processes * group, "train.group" if model.dynamics.halves == 1 else "train.group, twice"
+    shared = f"cannot be shared by {processes} process{'es' * (processes > 1)} in groups of {group} ({named})"
     for phase in model.phases:
         batch = config.train.batch or phase.batch
         assert batch is not None, f"{type(model).__name__} has no plan of its own"
@@ -159,6 +159,17 @@ def need_adam(model: Game, key: str, reason: str) -> None:
                 f"{key}: true, but {reason.format(type(optimizer).__name__)} (model.optimizers.{name}); "
                 f"take torch.optim.Adam or AdamW, or write {key}=false"
             )
+
+
+def check_dynamics(config: Config, model: Game) -> None:
+    """Refuse what the dynamics cannot go with: shards, compilation, recomputed blocks."""
+    dynamics, derivatives = model.dynamics, "differentiates through gradients, which"
+    if config.machine.shard and distributed.world_size() > 1 and not dynamics.shards:
+        dynamics.refuse("needs whole weights on every process; write machine.shard=false")
+    if config.machine.compile and dynamics.differentiates:
+        dynamics.refuse(f"{derivatives} compiled losses cannot; write machine.compile=false")
+    if config.train.checkpoint_blocks and dynamics.differentiates:
+        dynamics.refuse(f"{derivatives} recomputed blocks cannot; write train.checkpoint_blocks=false")
 
 
 def check_compile(config: Config, model: Game) -> None:

@@ -191,6 +191,8 @@ def count(model: Game, phase: Phase, batch: int) -> Work:
             mean = [sum(column) / period for column in zip(*(costs[which] for which in due), strict=True)]
             operations += mean[0] / (player.mean_period() * batch)
             operators += mean[1] / (player.mean_period() * batch)
+    if not operations:
+        raise ValueError("this game has no matrix product to compare with")
     return Work(operations, operators)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from ganlab.augment import Augment, augmented, drawn
@@ -101,8 +100,7 @@ class GANModule(Game):
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         """L_D(D(x), D(G(z))) of the objective (Goodfellow et al. 2014, eq. 1), due penalties; records the logits."""
-        with torch.no_grad():
-            fake = self.generate(batch.latents, batch.fake_labels)
+        fake = self.generate(batch.latents, batch.fake_labels)  # only dynamics let it pass gradients on
         points = {
             "real": self.seen(batch, "real", batch.real, batch.labels),
             "fake": self.seen(batch, "fake", fake, batch.fake_labels),

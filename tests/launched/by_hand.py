@@ -93,6 +93,8 @@ class Paper:
     """Whether the labels of the reals are -1, as where only the other stream has some."""
     coupled: bool = False
     """Whether a loss or a layer couples the samples of a batch: then micro-batches are refused, or change it."""
+    second_order: bool = False
+    """Whether its dynamics differentiate through gradients: then float16 and compilation are refused."""
     graphs: int = 2
     """Graphs that compiling it whole makes in a few rounds: of each player, one per set of due penalties."""
     rounds: int = 10

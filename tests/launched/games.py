@@ -17,11 +17,13 @@ from ganlab import distributed
 from ganlab.constraints import WeightClip
 from ganlab.engine.averages import Decay, HalfLife
 from ganlab.engine.batch import Batch
-from ganlab.engine.dynamics import Simultaneous
+from ganlab.engine.dynamics import Dynamics, Simultaneous
 from ganlab.engine.game import Game, Loss
 from ganlab.engine.penalties import judge
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
+from ganlab.models import GANModule
+from ganlab.objectives import NonSaturating
 from ganlab.regularizers import R1, Regularizer
 from ganlab.schedules import Linear
 from ganlab.seeding import Noise
@@ -75,6 +77,55 @@ class Judge(nn.Module):
 def apart(real: Tensor, fake: Tensor) -> Tensor:
     """Return the logistic loss of who tells them apart."""
     return softplus(-real) + softplus(fake)
+
+
+class Duel(GANModule):
+    """The adversarial game of two networks that are smooth and tiny, under any dynamics."""
+
+    def __init__(self, *, image: ImageSpec, dynamics: Dynamics, runtime: Runtime = Runtime()) -> None:
+        pixels = image.channels * image.height * image.width
+        super().__init__(
+            image=image,
+            generator=Sketch(image, pixels),
+            discriminator=Critic(pixels),
+            objective=NonSaturating(),
+            optimizers={"generator": ADAM, "discriminator": ADAM},
+            regularizers={"r1": R1(weight=0.5)},
+            ema_half_life=50.0,
+            dynamics=dynamics,
+            runtime=runtime,
+        )
+
+
+class Sketch(nn.Module):
+    """Latents to images, unbounded."""
+
+    latent, classes = LATENT, 0
+
+    def __init__(self, image: ImageSpec, pixels: int) -> None:
+        super().__init__()
+        self.shape = (image.channels, image.height, image.width)
+        self.layers = nn.Sequential(nn.Linear(LATENT, 3), nn.Tanh(), nn.Linear(3, pixels))
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """[n, 4] to [n, c, h, w]."""
+        images: Tensor = self.layers(latents).unflatten(1, self.shape)
+        return images
+
+
+class Critic(nn.Module):
+    """Images to logits."""
+
+    classes = 0
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 3), nn.Softplus(), nn.Linear(3, 1))
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """[n, c, h, w] to [n]."""
+        logits: Tensor = self.layers(images)
+        return logits[:, 0]
 
 
 class BiGAN(Game):

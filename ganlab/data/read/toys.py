@@ -74,6 +74,23 @@ class Gaussian(Toy):
         return points(values / self.extent), np.full(len(values), -1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dirac(Toy):
+    """Always the same number (the data of Dirac-GAN: Mescheder et al. 2018, definition 2.1)."""
+
+    mean: float = 0.0
+
+    @property
+    def image(self) -> ImageSpec:
+        """One coordinate, no classes."""
+        return ImageSpec(1, 1, 1)
+
+    def draw(self, uniform: Uniform) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Repeat the number."""
+        values = np.full(len(uniform("any")), self.mean)
+        return points(values), np.full(len(values), -1)
+
+
 class Mixture(Toy):
     """Gaussians of one size in the plane; the classes are the modes."""
 
@@ -205,6 +222,7 @@ class Digits(Toy):
 
 KINDS: dict[str, type[Toy]] = {
     "gaussian": Gaussian,
+    "dirac": Dirac,
     "ring": Ring,
     "grid": Grid,
     "lines": Lines,
