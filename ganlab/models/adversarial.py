@@ -129,7 +129,7 @@ class GANModule(Game):
 
     def critic(self, images: Images) -> Scores:
         """Score images, as of class 0."""
-        return self.score(images, torch.zeros(len(images), dtype=torch.int64, device=images.device))
+        return self.score(images, images.new_zeros(len(images)).long())
 
     def seen(self, batch: Batch, kind: str, images: Images, labels: Labels) -> tuple[Tensor, ...]:
         """Return what the discriminator gets of images, "real" or "fake": augmented, with labels and its own noise."""

@@ -14,7 +14,6 @@ from ganlab.engine.dynamics.base import Dynamics
 from ganlab.engine.dynamics.field import Weights, flat, loss_at, mean, split, weights_of
 from ganlab.engine.dynamics.plain import step_all, timed
 from ganlab.engine.optimizers import make_optimizer
-from ganlab.layers.batchnorm import sum_over_ranks
 
 State = Mapping[str, Any]
 """An optimizer's state of one weight."""
@@ -97,7 +96,7 @@ def over_ranks(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
     """Average gradients over the ranks, in a way that can be differentiated."""
     if distributed.world_size() == 1:
         return gradients
-    whole = sum_over_ranks(flat(gradients)) / distributed.world_size()
+    whole = distributed.sum_over_ranks(flat(gradients)) / distributed.world_size()
     pieces = whole.split([gradient.numel() for gradient in gradients])
     return [piece.view(gradient.shape) for piece, gradient in zip(pieces, gradients, strict=True)]
 
