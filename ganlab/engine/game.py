@@ -339,7 +339,7 @@ class Game(Sampling):
     def feed_back(self, player: str, found: Mapping[str, Tensor]) -> None:
         """Update the game's state after a step, from its recorded values of this rank [n] and `not_finite` [1]."""
 
-    def critic(self, images: Images) -> Logits | None:
+    def scores_of(self, images: Images) -> Logits | None:
         """Return what a network says of single images, for pictures of points; None if no network judges them."""
         return None
 

@@ -41,5 +41,5 @@ def judged(model: "Game", places: NDArray[Any]) -> NDArray[Any] | None:
     group = model.runtime.group
     repeated = torch.from_numpy(places).to(model.device, model.real_dtype).repeat_interleave(group, 0)
     with model.whole():
-        found = model.critic(repeated[:, :, None, None])
+        found = model.scores_of(repeated[:, :, None, None])
     return None if found is None else found[::group].cpu().numpy()

@@ -127,7 +127,7 @@ class GANModule(Game):
         """Run the discriminator."""
         return self.call(self.discriminator, images, labels, *noise, full=full)  # type: ignore[no-any-return]
 
-    def critic(self, images: Images) -> Scores:
+    def scores_of(self, images: Images) -> Scores:
         """Score images, as of class 0."""
         return self.score(images, images.new_zeros(len(images)).long())
 
