@@ -4,17 +4,14 @@ promises for all of them."""
 import copy
 import inspect
 import re
-import sys
 from functools import partial
 
+import games
 import pytest
 import tiny
 import torch
 from repository import REPOSITORY
 from torch.nn.functional import softplus
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
-import games
 
 from ganlab.engine.game import Game
 from ganlab.engine.optimizers import lazy
