@@ -1,19 +1,16 @@
 """Dynamics: closed forms of two-parameter games, the estimators of consensus, and what is refused."""
 
 import math
-import sys
 from functools import partial
 from itertools import product
 
+import games
 import pytest
 import tiny
 import tiny_runs as runs
 import torch
 from repository import REPOSITORY
 from torch.optim import SGD, Adam, RMSprop
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
-import games
 
 from ganlab.constraints import WeightClip
 from ganlab.engine.batch import Batch
