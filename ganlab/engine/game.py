@@ -18,6 +18,7 @@ from ganlab import distributed
 from ganlab.engine import sharding
 from ganlab.engine.averages import Average, copy_buffers, follow
 from ganlab.engine.batch import Batch, named
+from ganlab.engine.checks import refuse_contradictions
 from ganlab.engine.clock import Clock
 from ganlab.engine.compiled import Compiled
 from ganlab.engine.cuda_graphs import CudaGraphs
@@ -31,7 +32,6 @@ from ganlab.engine.samples import AVERAGE, Sampling
 from ganlab.engine.statistics import Statistics
 from ganlab.engine.stopwatch import Stopwatch
 from ganlab.layers.batchnorm import gather_statistics
-from ganlab.layers.groups import group_of
 from ganlab.layers.recompute import keeping
 from ganlab.layers.spectral import iterate_power
 from ganlab.schedules import ending
@@ -116,8 +116,7 @@ class Game(Sampling):
         self.loss_scales = nn.ModuleDict({name: LossScale() for name in players if runtime.precision == "fp16"})
         for player in self.players.values():
             player.lr_schedule = ending(player.lr_schedule, runtime.total_nimg)
-        self._refuse_contradictions()
-        self.dynamics.check(self)
+        refuse_contradictions(self)
         self.to(runtime.dtype, memory_format=torch.channels_last)
 
     @property
@@ -415,27 +414,3 @@ class Game(Sampling):
                 f"make it a multiple of train.group, {self.runtime.group} (of a DataLoader, drop the last batch)"
             )
         return n
-
-    def _refuse_contradictions(self) -> None:
-        group, micro_batch = self.runtime.group, self.runtime.micro_batch
-        penalties = [pair for player in self.players.values() for pair in player.regularizers.items()]
-        least: list[tuple[str, Any]] = [("train.group", group)]
-        least += [(f"model.{name}_steps", player.every) for name, player in self.players.items()]
-        least += [(f"model.regularizers.{name}.every", penalty.every) for name, penalty in penalties]
-        if wrong := [f"{name}: {value}" for name, value in least if not callable(value) and value <= 0]:
-            raise UserError(f"{', '.join(wrong)}: must be more than 0")
-        for name, network in self.networks.items():
-            if group % (coupled := group_of(network)):
-                raise UserError(f"train.group: {group} is no multiple of {coupled}, the group that the {name} couples")
-        if micro_batch is not None and micro_batch % group:
-            raise UserError(f"train.micro_batch: {micro_batch} is no multiple of train.group, {group}")
-        if micro_batch is not None and self.coupled:
-            raise UserError(
-                f"train.micro_batch: {micro_batch}, but the loss compares all samples of a batch; write null, or a "
-                "smaller train.batch"
-            )
-        weights = {f"model.regularizers.{name}.weight": penalty.weight for name, penalty in penalties}
-        if negative := [f"{at}: {w}" for at, w in weights.items() if isinstance(w, int | float) and w < 0]:
-            raise UserError(f"{', '.join(negative)}: must not be negative")
-        if taken := {*self.RECORDS, "not_finite", "skipped"} & {name for name, _ in penalties}:
-            raise UserError(f"model.regularizers: {min(taken)} is the name of a statistic; choose another")
