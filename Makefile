@@ -32,8 +32,8 @@ demo: $(SETUP) ## train a DCGAN on handwritten digits, in three minutes on two c
 	@$(BIN)/python -m ganlab.commands.demo report runs/digits-dcgan
 
 test: $(SETUP) lint types ## lint, types, import floors and all tests
-	$(TWO) -m 'not gpu and not multi'
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not gpu and multi'
+	$(TWO) -m 'not gpu and not alone'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not gpu and alone'
 
 test-fast: $(SETUP) ## the tests that take seconds
 	$(TWO) -m 'not gpu and not slow and not multi'

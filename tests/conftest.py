@@ -20,12 +20,12 @@ import jobs  # noqa: E402
 import tiny_runs as runs  # noqa: E402 (it imports ganlab, so after the hook)
 from repository import REPOSITORY  # noqa: E402
 
-LONG = ("test_demo", "test_compiled", "test_cli")
-"""Files of minutes: they start first, so that two workers end at about the same time."""
+LONG = ("test_slurm", "test_demo", "test_compiled", "test_parity", "test_sharding", "test_faults", "test_cli")
+"""Files of minutes, in the order of their start: the first, so that two workers end at about the same time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -95,5 +95,5 @@ def job(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def undisturbed(job: Path) -> Path:
     """The run of that job on two processes that nothing has disturbed."""
-    jobs.check_call("launch/torchrun.sh", job, f"run={job.parent / 'undisturbed'}", PROCESSES="2")
+    jobs.launch("trained.py", 2, job, f"run={job.parent / 'undisturbed'}")
     return job.parent / "undisturbed"

@@ -1,11 +1,16 @@
 """Jobs of several processes, and what becomes of them."""
 
+import atexit
 import contextlib
+import functools
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +21,7 @@ import torch
 from repository import REPOSITORY
 from torch import Tensor
 
+LAUNCHED = REPOSITORY / "tests" / "launched"
 PYTHON = sys.executable
 IMAGES = 7_200
 
@@ -49,6 +55,43 @@ def check_call(*words: object, **environment: str) -> str:
     process = start(*words, **environment)
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said
+    return said
+
+
+@functools.cache
+def zygote() -> subprocess.Popen[str]:
+    """The process from which the scripts of `launch` are forked; it ends with this one."""
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [PYTHON, LAUNCHED / "zygote.py"],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # so that its children can be killed with it
+    )
+    atexit.register(lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL))
+    return process
+
+
+def launch(script: str, *arguments: object, seconds: float = 600.0, **environment: str) -> str:
+    """Run a script of tests/launched to its end, which must be a good one; return what it said.
+
+    It is forked from a process that has imported torch, Lightning and ganlab, without jaxtyping's import hook.
+    """
+    server = zygote()
+    assert server.stdin is not None and server.stdout is not None
+    with tempfile.NamedTemporaryFile("r") as log:
+        words = [str(LAUNCHED / script), *map(str, arguments)]
+        print(json.dumps([words, {**os.environ, **environment}, log.name]), file=server.stdin, flush=True)
+        if not select.select([server.stdout], [], [], seconds)[0]:
+            os.killpg(server.pid, signal.SIGKILL)
+            zygote.cache_clear()
+            raise AssertionError(f"{script}: {seconds:g} s and no end:\n{log.read()}")
+        code = server.stdout.readline().strip()
+        said = log.read()
+    assert code == "0", f"{script}: exit code {code}\n{said}"
     return said
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jobs
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.multi]
+pytestmark = [pytest.mark.slow, pytest.mark.multi, pytest.mark.alone]
 
 HERE = f"on {socket.gethostname()}"
 
@@ -18,7 +18,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("agreement")
     for rank in (0, 1):
         (folder / f"node{rank}").mkdir()
-    jobs.check_call(jobs.PYTHON, "tests/launched/agreement.py", folder)
+    jobs.launch("agreement.py", folder)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 

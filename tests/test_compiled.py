@@ -1,36 +1,25 @@
 """Losses compiled whole, against eager ones."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 import tiny_runs as runs
 import torch
-from repository import REPOSITORY
 
 from ganlab.experiment.checkpoints import newest
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = REPOSITORY / "tests" / "launched" / "compiled.py"
 TOLERANCE = 1e-9
 """Of a weight of about 1, in float64, after 20 steps."""
 
 
-def launch(*command: Any) -> Any:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @pytest.fixture(scope="module")
 def found() -> Any:
-    return launch(SCRIPT)
+    return json.loads(jobs.launch("compiled.py").splitlines()[-1])
 
 
 @pytest.mark.parametrize(
@@ -90,14 +79,7 @@ def test_two_processes_compiled_and_sharded_end_as_one_does(dataset: Path, tmp_p
     words = ["model.batch_norm_group=4", "machine.precision=fp64"]
     runs.done(config, f"run={tmp_path / 'eager'}", *words)
     faster = [*words, "machine.compile=true", "machine.shard=true", f"run={tmp_path / 'compiled'}"]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [sys.executable, *launcher, "-m", "ganlab", "train", config, *faster],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0 and "stays uncompiled" not in done.stderr, done.stderr
+    assert "stays uncompiled" not in jobs.launch("trained.py", 2, config, *faster)
     (_, one), (_, two) = (newest(tmp_path / run / "checkpoints") for run in ("eager", "compiled"))
     for name, tensor in one["state_dict"].items():
         torch.testing.assert_close(two["state_dict"][name], tensor, rtol=0, atol=TOLERANCE, msg=name)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import jobs
 import pytest
 import tiny_runs as runs
 import torch
-from repository import REPOSITORY
 from wandb_reader import offline_runs
 
 from ganlab.experiment.checkpoints import newest
@@ -81,8 +79,7 @@ def killed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     """A folder with the runs `undisturbed` and `killed`, and the kills."""
     folder = tmp_path_factory.mktemp("killed")
     config = write_config(folder, dataset, "logging: {wandb: offline}")
-    script = REPOSITORY / "tests" / "launched" / "killed.py"
-    said = jobs.check_call(sys.executable, script, config, folder, KILLS, SEED, OMP_NUM_THREADS="1")
+    said = jobs.launch("killed.py", config, folder, KILLS, SEED)
     return folder, json.loads(said.splitlines()[-1])
 
 
@@ -165,10 +162,7 @@ def test_every_part_of_a_killed_run_has_the_same_wandb_id(killed):
 def test_a_game_of_four_players_of_ones_own_is_killed_and_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
     runs.write_config(tmp_path, runs.pack_noise(tmp_path, classes=0, size=8))
     (tmp_path / "alpha.yaml").write_text(ALPHA)
-    script = "tests/launched/killed.py"
-    said = jobs.check_call(
-        jobs.PYTHON, script, tmp_path / "alpha.yaml", tmp_path, 3, SEED, "games", OMP_NUM_THREADS="1"
-    )
+    said = jobs.launch("killed.py", tmp_path / "alpha.yaml", tmp_path, 3, SEED, "games")
     assert [0 < kill["nimg"] < FOUR_ROUNDS * BATCH for kill in json.loads(said.splitlines()[-1])] == [True] * 3
     assert (tmp_path / "killed.log").read_text().count("resuming from") >= 2
     steps = {"encoder": FOUR_ROUNDS, "generator": FOUR_ROUNDS, "codes": FOUR_ROUNDS // 3, "images": FOUR_ROUNDS // 2}
@@ -184,8 +178,7 @@ def elastic(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("elastic")
     config = write_config(folder, dataset, "machine: {precision: fp64}")
     half, whole = (f"train.total_nimg={rounds * BATCH}" for rounds in (ELASTIC_ROUNDS // 2, ELASTIC_ROUNDS))
-    script = "tests/launched/elastic.py"
-    jobs.check_call(jobs.PYTHON, script, folder, config, half, whole, OMP_NUM_THREADS="1")
+    jobs.launch("elastic.py", folder, config, half, whole)
     return folder
 
 

@@ -2,19 +2,16 @@
 
 import inspect
 import re
-import sys
 from functools import partial
 
+import games
 import pytest
 import tiny
 import torch
-from repository import REPOSITORY
-from torch.nn.functional import softplus
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
-import games
 from by_hand import play
 from papers import PAPERS
+from repository import REPOSITORY
+from torch.nn.functional import softplus
 
 from ganlab.engine.optimizers import lazy
 from ganlab.engine.player import Player

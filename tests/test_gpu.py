@@ -1,14 +1,14 @@
 """What only a CUDA device can show; run by `make test-gpu`."""
 
-import sys
+import json
 from itertools import islice
 from pathlib import Path
 
+import jobs
 import numpy as np
 import pytest
 import torch
-from repository import REPOSITORY
-from test_compiled import SCRIPT, launch
+from compiled import BATCH, make_case
 
 from ganlab.data import BatchLoader, ShardDataset
 from ganlab.data.make.pack import pack
@@ -17,10 +17,6 @@ from ganlab.engine.runtime import Runtime
 from ganlab.models import DCGAN, GANModule
 from ganlab.regularizers import R1
 from ganlab.types import ImageSpec, Phase
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
-
-from compiled import BATCH, make_case
 
 pytestmark = [
     pytest.mark.gpu,
@@ -113,7 +109,7 @@ def test_captured_steps_are_those_of_eager_ones(case: str) -> None:
 
 
 def test_compiled_steps_are_those_of_eager_ones() -> None:
-    found = launch(SCRIPT, "cuda")
+    found = json.loads(jobs.check_call(jobs.PYTHON, jobs.LAUNCHED / "compiled.py", "cuda").splitlines()[-1])
     for case, graphs in (
         ("dcgan", 3),
         ("sngan", 2),

@@ -172,13 +172,13 @@ Ends = dict[str, dict[str, tuple[int, float]]]
 def struck(job: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ends, Path]:
     """How jobs of two processes ended, one of which something befell, and the folder of their logs."""
     folder = tmp_path_factory.mktemp("struck")
-    path = os.pathsep.join(["tests/launched", os.environ.get("PYTHONPATH", "")])
-    said = jobs.check_call(jobs.PYTHON, "tests/launched/struck.py", job, folder, TIMEOUT, PYTHONPATH=path)
+    said = jobs.launch("struck.py", job, folder, TIMEOUT)
     return json.loads(said.splitlines()[-1]), folder
 
 
 @pytest.mark.slow
 @pytest.mark.multi
+@pytest.mark.alone
 @pytest.mark.parametrize("case", ["told to end", "first told to end"])
 def test_a_signal_to_one_process_stops_all_with_a_checkpoint(struck: tuple[Ends, Path], case: str) -> None:
     ends, folder = struck
@@ -189,6 +189,7 @@ def test_a_signal_to_one_process_stops_all_with_a_checkpoint(struck: tuple[Ends,
 
 @pytest.mark.slow
 @pytest.mark.multi
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("case", "survivor", "seconds", "words"),
     [

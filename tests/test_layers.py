@@ -1,13 +1,10 @@
 """Layers against torch's own, explicit loops, singular values and finite differences. Several ranks: test_parity.py."""
 
-import subprocess
-import sys
-
+import jobs
 import numpy as np
 import pytest
 import torch
 from launched.batchnorm import RANKS, passes
-from repository import REPOSITORY
 from torch import nn
 from torch.autograd import gradcheck
 from torch.nn import functional as F
@@ -82,9 +79,7 @@ def over_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torc
     far = torch.randn(12, 3, 4, 4, dtype=torch.float64, generator=draw) * 0.1 + 1000
     images = {"ordinary": ordinary, "far": far, "far in float32": far.float()}
     torch.save(images, folder / "images.pt")
-    subprocess.run(
-        [sys.executable, REPOSITORY / "tests" / "launched" / "batchnorm.py", folder], check=True, timeout=120
-    )
+    jobs.launch("batchnorm.py", folder)
     return images, [torch.load(folder / f"{number}.pt") for number in range(RANKS)]
 
 

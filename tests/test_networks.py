@@ -1,8 +1,6 @@
 import json
-import subprocess
-import sys
-from pathlib import Path
 
+import jobs
 import pytest
 import torch
 from torch import nn
@@ -12,9 +10,6 @@ from ganlab.networks import dcgan, resnet
 from ganlab.regularizers import input_gradient
 from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec, UserError
-
-COMPILED = Path(__file__).parent / "launched" / "compiled_losses.py"
-
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -186,9 +181,7 @@ def test_input_gradient_is_that_of_finite_differences(classes):
 @pytest.mark.slow
 def test_whole_compiled_losses_are_eager_ones_and_agree_with_finite_differences():
     """In a process without jaxtyping's import hook: it and `fullgraph=True` exclude each other."""
-    done = subprocess.run([sys.executable, COMPILED], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    cases = json.loads(done.stdout.splitlines()[-1])
+    cases = json.loads(jobs.launch("compiled_losses.py").splitlines()[-1])
     assert len(cases) == 5
     for case, errors in cases.items():
         assert errors["penalty_gradient"] > 1e-4, case  # the penalty is there to be differentiated

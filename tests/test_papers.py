@@ -2,15 +2,11 @@
 
 import copy
 import json
-import sys
 
 import jobs
 import pytest
 import tiny
 import torch
-from repository import REPOSITORY
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
 from by_hand import ByHand, N, play
 from papers import PAPERS
 
@@ -122,7 +118,7 @@ def test_the_clock_of_the_first_edition_is_taken(name):
 def launched(tmp_path_factory):
     """What `launched/played.py` found, by name."""
     folder = tmp_path_factory.mktemp("papers")
-    jobs.check_call(jobs.PYTHON, "tests/launched/played.py", folder, OMP_NUM_THREADS="1")
+    jobs.launch("played.py", folder)
     return json.loads((folder / "found.json").read_text())
 
 

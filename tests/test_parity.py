@@ -1,29 +1,23 @@
 """The same config on 1, 2 and 4 processes ends in the same weights."""
 
-import sys
-
 import jobs
 import pytest
 import torch
-from repository import REPOSITORY
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
-
 from parity import CASES, PROCESSES, pack_noise
 
 pytestmark = [pytest.mark.slow, pytest.mark.multi]
 
 Weights = dict[str, dict[str, torch.Tensor]]
 FLOAT32_TOLERANCE = 2e-3
-"""Of a weight after 24 rounds: rounding grows with every step, and Adam makes a step of 1e-3 of the sign of a tiny
-gradient; float64, where rounding is 1e9 times smaller, shows that nothing else differs."""
+"""Of a weight: rounding grows with every step, and Adam makes a step of 1e-3 of the sign of a tiny gradient; float64,
+where rounding is 1e9 times smaller, shows that nothing else differs."""
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Weights]]:
     """The final weights of every case, by number of processes and rank."""
     folder = tmp_path_factory.mktemp("parity")
-    jobs.check_call(jobs.PYTHON, "tests/launched/parity.py", pack_noise(folder), folder, OMP_NUM_THREADS="1")
+    jobs.launch("parity.py", pack_noise(folder), folder)
     return {number: [torch.load(folder / f"{number}-{rank}.pt") for rank in range(number)] for number in PROCESSES}
 
 

@@ -1,21 +1,16 @@
 """The module under a Trainer that knows nothing of it, and on two ranks."""
 
-import os
-import sys
 import warnings
 
 import jobs
 import numpy as np
+import plain_ddp
 import pytest
 import pytorch_lightning as pl
 import tiny
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from repository import REPOSITORY
 from torch.utils.data import DataLoader, TensorDataset
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
-import plain_ddp
 
 from ganlab.data import BatchLoader, ShardDataset
 from ganlab.data.make.pack import pack
@@ -122,9 +117,7 @@ def launched(tmp_path_factory):
     """What each case gave on both ranks, all in one launch; and the dataset they saw."""
     folder = tmp_path_factory.mktemp("ddp")
     shards = packed(folder, 8)
-    path = os.pathsep.join([str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", "")])
-    script = "tests/launched/plain_ddp.py"
-    jobs.check_call(jobs.PYTHON, script, folder, shards, PYTHONPATH=path, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+    jobs.launch("plain_ddp.py", folder, shards, CUDA_VISIBLE_DEVICES="")
     results = {name: [torch.load(folder / f"{name}-{rank}.pt") for rank in (0, 1)] for name in plain_ddp.CASES}
     return results, shards
 

@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,16 @@ import jobs
 import pytest
 import tiny_runs as runs
 import torch
-from repository import REPOSITORY
-
-from ganlab.experiment.checkpoints import newest
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
-
 from parity import STEPS, pack_noise
 from sharded import GAMES
+
+from ganlab.experiment.checkpoints import newest
 
 pytestmark = [pytest.mark.slow, pytest.mark.multi]
 
 TOLERANCE = {"fp64": 1e-10, "bf16": 1e-4, "fp16": 1e-4}
-"""Of a weight after 24 rounds; the gradients are summed in another order, which Adam makes a step of where they are
-nothing but rounding."""
+"""Of a weight; the gradients are summed in another order, which Adam makes a step of where they are nothing but
+rounding."""
 
 GAN = "generator discriminator"
 NAMES_OF = {
@@ -50,8 +45,7 @@ def folder(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs.write_config(folder, dataset)
     config = folder / "longer.yaml"
     config.write_text(LONGER)
-    script, shards = "tests/launched/sharded.py", pack_noise(folder)
-    jobs.check_call(jobs.PYTHON, script, shards, config, folder, OMP_NUM_THREADS="1")
+    jobs.launch("sharded.py", pack_noise(folder), config, folder)
     runs.done(config, f"run={folder / 'whole'}")
     runs.done(config, f"run={folder / 'sharded, then one process'}", "machine.shard=true")
     return folder

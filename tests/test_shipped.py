@@ -41,7 +41,8 @@ def test_there_is_something_to_test():
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
-def test_a_shipped_config_is_shown_without_data(path, tmp_path):
+def test_a_shipped_config_is_shown_without_data(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("GANLAB_CACHE", str(tmp_path))  # where no run has been: how long it will take is not told
     result = runs.ganlab("show", path, f"data.url={tmp_path / 'none'}")
     assert result.exit_code == 0, result.output
     for words in ("_target_:", "generator  ", "discriminator  ", "as declared: no data found", "run folder"):

@@ -3,12 +3,11 @@
 import copy
 import platform
 import resource
-import sys
 
 import pytest
 import tiny_runs as runs
 import torch
-from repository import REPOSITORY
+from compiled import BATCH, make_case
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -16,10 +15,6 @@ from ganlab.experiment.build import build_model, keep_freed_memory
 from ganlab.experiment.config import from_dict
 from ganlab.layers.recompute import recompute_blocks
 from ganlab.models import GANModule
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "launched"))
-
-from compiled import BATCH, make_case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

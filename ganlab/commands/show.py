@@ -64,11 +64,12 @@ def found_dataset(config: Config) -> Dataset | None:
 
 def tables(model: Game) -> Iterator[str]:
     """Tabulate every network at the last phase: output shape of each layer for one sample, and its parameters."""
-    with without_numbers(model) as model:
+    with without_numbers(model) as model, torch.no_grad():
         model.clock.nimg = AT_THE_END
         notes = {name: Notes(network) for name, network in model.networks.items()}
+        reals = examples(model, model.phases[-1], model.runtime.group, model.device)
         for name in model.players:
-            model.step(name, examples(model, model.phases[-1], model.runtime.group, model.device))
+            model.loss[name](model.batch(name, reals))
     for name, network in model.networks.items():
         yield notes[name].table(name, network)
 

@@ -2,17 +2,15 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import jobs
 import numpy as np
 import pytest
 import tiny_runs as runs
 import torch
 from extractors import Classifier, Maps, NotANumber, Toy, script
 from PIL import Image
-from repository import REPOSITORY
 from scipy.linalg import sqrtm
 
 import ganlab
@@ -202,9 +200,7 @@ def test_no_job_deletes_what_another_is_about_to_read(dataset: Path, toy: Path, 
 
 
 def test_what_is_wrong_on_one_rank_is_said_on_all() -> None:
-    script = REPOSITORY / "tests" / "launched" / "one_rank_fails.py"
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and done.stdout.count("image 7: bad") == 2, done.stdout + done.stderr
+    assert jobs.launch("one_rank_fails.py").count("image 7: bad") == 2
 
 
 def test_a_killed_pass_goes_on(run: Path, toy: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:

@@ -184,7 +184,7 @@ def test_the_best_is_the_highest_of_what_is_better_high():
 @pytest.mark.multi
 def test_sharded_networks_are_judged_as_whole_ones(config, tmp_path):
     settings = [config, "machine.precision=fp64"]  # of so few samples rank 0 makes all
-    jobs.check_call("launch/torchrun.sh", *settings, f"run={tmp_path / 'sharded'}", "machine.shard=true", PROCESSES="2")
+    jobs.launch("trained.py", 2, *settings, f"run={tmp_path / 'sharded'}", "machine.shard=true")
     runs.done(*settings, f"run={tmp_path / 'whole'}")
     values = [
         {(row["nimg"], row["metric"]): row["value"] for row in lines(tmp_path / name / "results.jsonl")}

@@ -13,7 +13,7 @@ TOLERANCE = 1e-9
 
 
 def test_one_two_and_four_processes_and_a_kill(finished: Path, toy: Path, tmp_path: Path) -> None:
-    jobs.check_call(jobs.PYTHON, "tests/launched/evaluation.py", finished, toy, tmp_path, OMP_NUM_THREADS="1")
+    jobs.launch("evaluation.py", finished, toy, tmp_path)
     one, two, four = (json.loads((tmp_path / str(number) / "values.json").read_text()) for number in (1, 2, 4))
     assert len(one["values"]) == 18  # of 500 images, one subset, kid has no error
     assert_same(two["values"], one["values"])
