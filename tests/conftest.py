@@ -20,6 +20,11 @@ import jobs  # noqa: E402
 import tiny_runs as runs  # noqa: E402 (it imports ganlab, so after the hook)
 from repository import REPOSITORY  # noqa: E402
 
+from ganlab.commands import train  # noqa: E402
+from ganlab.engine.game import Game  # noqa: E402
+from ganlab.experiment import limits  # noqa: E402
+from ganlab.experiment.frame import Config  # noqa: E402
+
 LONG = ("test_slurm", "test_demo", "test_compiled", "test_parity", "test_sharding", "test_faults", "test_cli")
 """Files of minutes, in the order of their start: the first, so that two workers end at about the same time."""
 
@@ -33,6 +38,27 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache of the tests' own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_self_checks() -> Iterator[None]:
+    """A tiny run's self-check takes as long as its steps: each model is counted once, the machine measured briefly."""
+    count_work, known = train.count_work, dict[object, dict[int, limits.Work]]()
+
+    def once(config: Config, model: Game) -> dict[int, limits.Work]:
+        what = (
+            type(model),
+            repr((config.model, config.data, config.train, config.machine)),
+            os.environ.get("WORLD_SIZE"),
+        )
+        if what not in known:
+            known[what] = count_work(config, model)
+        return known[what]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "count_work", once)
+        patch.setitem(limits.SECONDS_AT_START, "cpu", 0.02)
         yield
 
 
