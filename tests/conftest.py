@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,9 @@ def quick_self_checks() -> Iterator[None]:
     count_work, known = train.count_work, dict[object, dict[int, limits.Work]]()
 
     def once(config: Config, model: Game) -> dict[int, limits.Work]:
-        what = (
-            type(model),
-            repr((config.model, config.data, config.train, config.machine)),
-            os.environ.get("WORLD_SIZE"),
-        )
+        runtime = replace(model.runtime, seed=0, total_nimg=0)
+        parts = config.model, model.image, config.train.batch, config.train.checkpoint_blocks, runtime
+        what = type(model), repr(parts), os.environ.get("WORLD_SIZE")
         if what not in known:
             known[what] = count_work(config, model)
         return known[what]
