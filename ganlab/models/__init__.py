@@ -1,6 +1,7 @@
 """The Lightning modules: the game, and one file for each paper."""
 
 from ganlab.models.adversarial import GANModule
+from ganlab.models.ali import ALI
 from ganlab.models.alphagan import AlphaGAN
 from ganlab.models.autoencoder import AdversarialAutoencoder
 from ganlab.models.avb import AVB
@@ -13,6 +14,7 @@ from ganlab.models.vae import VAE
 from ganlab.models.vaegan import VAEGAN
 
 __all__ = [
+    "ALI",
     "AVB",
     "DCGAN",
     "SNGAN",
