@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from ganlab.engine.batch import Batch
 from ganlab.engine.runtime import Runtime
-from ganlab.models import AVB, DCGAN, VAEGAN, AdversarialAutoencoder, BiGAN
+from ganlab.models import ALI, AVB, DCGAN, VAEGAN, AdversarialAutoencoder, BiGAN
 from ganlab.models.avb import cross_entropy
 from ganlab.models.vae import VAE, divergence, reparametrized
 from ganlab.networks.avb import SHARP, AdaptiveEncoder
@@ -19,13 +19,14 @@ from ganlab.priors import Normal as NormalPrior
 from ganlab.seeding import Noise, seed_everything
 from ganlab.types import ImageSpec, UserError
 
-MNIST, CELEBA, SMALL = ImageSpec(28, 28, 1), ImageSpec(64, 64, 3), ImageSpec(16, 16, 1)
+MNIST, CIFAR, CELEBA, SMALL = ImageSpec(28, 28, 1), ImageSpec(32, 32, 3), ImageSpec(64, 64, 3), ImageSpec(16, 16, 1)
 
 
 @pytest.mark.parametrize(
     ("game", "image", "counts"),
     [
         (BiGAN, MNIST, {"generator": 1_953_792, "encoder": 1_902_592, "discriminator": 1_903_616}),
+        (ALI, CIFAR, {"generator": 981_152, "encoder": 3_118_496, "discriminator": 2_611_009}),
         (AdversarialAutoencoder, MNIST, {"encoder": 1_794_008, "decoder": 1_794_784, "critic": 1_011_001}),
         (VAEGAN, CELEBA, {"encoder": 18_071_360, "decoder": 4_693_155, "discriminator": 10_953_857}),
     ],

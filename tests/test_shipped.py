@@ -22,6 +22,10 @@ MACHINES = sorted((CONFIGS / "machine").glob("*.yaml"))
 EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.yaml") if path.name != "base.yaml" and path not in MACHINES)
 
 
+SIZES = {"cifar10/ali.yaml": 32}
+"""Of networks that are made for one size; the others take 16 px."""
+
+
 def name(path):
     return str(path.relative_to(CONFIGS))
 
@@ -54,7 +58,7 @@ def test_a_shipped_config_makes_two_steps(path):
     config = load(path)
     declared = config.data.image
     assert declared is not None, "declare data.image, so that the config can be shown without its data"
-    size = min(16, declared.height)  # a point stays one
+    size = SIZES.get(name(path), min(16, declared.height))  # a point stays one
     image = ImageSpec(size, size, declared.channels, declared.classes)
     model = build_model(replace(config, model=narrow(config.model), data=replace(config.data, image=image)))
     n = 2 * model.runtime.group

@@ -2,6 +2,7 @@
 
 from ganlab.models.acgan import ACGAN
 from ganlab.models.adversarial import GANModule
+from ganlab.models.ali import ALI
 from ganlab.models.alphagan import AlphaGAN
 from ganlab.models.autoencoder import AdversarialAutoencoder
 from ganlab.models.avb import AVB
@@ -20,6 +21,7 @@ from ganlab.models.vaegan import VAEGAN
 
 __all__ = [
     "ACGAN",
+    "ALI",
     "AVB",
     "DANN",
     "DCGAN",

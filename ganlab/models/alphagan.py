@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import softplus
 from torch.optim import Adam
 
-from ganlab.engine.averages import HalfLife
+from ganlab.engine.averages import RAMPED, HalfLife
 from ganlab.engine.batch import Batch
 from ganlab.engine.game import Loss
 from ganlab.engine.player import Player
@@ -44,7 +44,7 @@ class AlphaGAN(Autoencoding):
         lr: float = 5e-4,
         betas: tuple[float, float] = (0.5, 0.9),
         lr_schedule: Schedule | None = None,
-        ema_half_life: float | Schedule = 10_000.0,
+        ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
         self.weight = weight

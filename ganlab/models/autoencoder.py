@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.optim import SGD
 
-from ganlab.engine.averages import HalfLife
+from ganlab.engine.averages import RAMPED, HalfLife
 from ganlab.engine.batch import Batch
 from ganlab.engine.game import Loss
 from ganlab.engine.optimizers import MakeOptimizer
@@ -19,8 +19,7 @@ from ganlab.models.autoencoding import Autoencoding
 from ganlab.networks import autoencoder
 from ganlab.priors import Normal, Prior
 from ganlab.schedules import Schedule
-from ganlab.seeding import Noise
-from ganlab.types import ImageSpec, Labels, Latents, PerSample
+from ganlab.types import ImageSpec, PerSample
 
 
 class AdversarialAutoencoder(Autoencoding):
@@ -51,7 +50,7 @@ class AdversarialAutoencoder(Autoencoding):
         adversarial_momentum: float = 0.1,
         optimizers: Mapping[str, MakeOptimizer] | None = None,
         lr_schedule: Schedule | None = None,
-        ema_half_life: float | Schedule = 10_000.0,
+        ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
         self.prior = prior
@@ -93,11 +92,6 @@ class AdversarialAutoencoder(Autoencoding):
     def encoder_loss(self, batch: Batch) -> Loss:
         """-log D(E(x))."""
         return {"loss": softplus(-self.call(self.critic, self.call(self.encoder, batch.real)))}
-
-    def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
-        """Draw codes from the prior, without labels."""
-        codes = self.prior.draw(f"{name} latents", n, noise)
-        return codes, torch.full((n,), -1, device=codes.device)
 
 
 def squared_error(decoded: Tensor, images: Tensor) -> PerSample:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from torch.optim import Adam
 
-from ganlab.engine.averages import HalfLife
+from ganlab.engine.averages import RAMPED, HalfLife
 from ganlab.engine.batch import Batch
 from ganlab.engine.game import Loss
 from ganlab.engine.player import Player
@@ -51,7 +51,7 @@ class AVB(Autoencoding):
         betas: tuple[float, float] = (0.5, 0.999),
         lr_schedule: Schedule | None = None,
         critic_steps: int = 2,
-        ema_half_life: float | Schedule = 10_000.0,
+        ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
         adam, average = partial(Adam, betas=betas), HalfLife(ema_half_life)

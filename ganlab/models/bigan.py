@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.optim import Adam
 
-from ganlab.engine.averages import HalfLife
+from ganlab.engine.averages import RAMPED, HalfLife
 from ganlab.engine.batch import Batch
 from ganlab.engine.dynamics import Simultaneous
 from ganlab.engine.game import Loss
@@ -30,7 +30,7 @@ class BiGAN(Autoencoding):
 
     Both players step at once, from one batch of reals and codes. Their losses are those of the paper's code: the
     non-saturating form, each term halved, so that both begin at ln 2. Penalties are on the image of a pair, its code
-    held. `width` is that of the permutation-invariant networks, `batch_norm_group` as in `DCGAN`.
+    held. `width` is that of the permutation-invariant networks, which others may replace.
     """
 
     generator: nn.Module
@@ -43,6 +43,9 @@ class BiGAN(Autoencoding):
         *,
         image: ImageSpec,
         width: int = 1024,
+        generator: nn.Module | None = None,
+        encoder: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
         prior: Prior = Uniform(dims=50),
         batch_norm_group: int | None = None,
         lr: float = 2e-4,
@@ -50,7 +53,7 @@ class BiGAN(Autoencoding):
         weight_decay: float = 2.5e-5,
         lr_schedule: Schedule | None = None,
         regularizers: Mapping[str, Regularizer] | None = None,
-        ema_half_life: float | Schedule = 10_000.0,
+        ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
         self.prior = prior
@@ -62,9 +65,9 @@ class BiGAN(Autoencoding):
         super().__init__(
             image=image,
             networks={
-                "generator": bigan.Generator(**kind),
-                "encoder": bigan.Encoder(**kind),
-                "discriminator": bigan.Discriminator(**kind),
+                "generator": generator or bigan.Generator(**kind),
+                "encoder": encoder or bigan.Encoder(**kind),
+                "discriminator": discriminator or bigan.Discriminator(**kind),
             },
             players={
                 "discriminator": player("discriminator", regularizers=regularizers),
@@ -78,9 +81,13 @@ class BiGAN(Autoencoding):
     def pairs(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
         """Return (x, E(x)) and (G(z), z)."""
         return {
-            "real": (batch.real, self.call(self.encoder, batch.real)),
+            "real": (batch.real, self.codes(batch)),
             "fake": (self.call(self.generator, batch.latents), batch.latents),
         }
+
+    def codes(self, batch: Batch) -> Latents:
+        """E(x)."""
+        return self.call(self.encoder, batch.real)  # type: ignore[no-any-return]
 
     def score(self, images: Tensor, codes: Tensor, full: bool = False) -> Logits:
         """Run the discriminator."""
@@ -102,8 +109,3 @@ class BiGAN(Autoencoding):
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the same codes for both players."""
         return super().draw("pair", n, noise, labels)
-
-    def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
-        """Draw codes from the prior, without labels."""
-        codes = self.prior.draw(f"{name} latents", n, noise)
-        return codes, torch.full((n,), -1, device=codes.device)

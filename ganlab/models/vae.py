@@ -5,7 +5,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from ganlab.engine.averages import HalfLife
+from ganlab.engine.averages import RAMPED, HalfLife
 from ganlab.engine.batch import Batch
 from ganlab.engine.game import Loss
 from ganlab.engine.player import Player
@@ -37,7 +37,7 @@ class VAE(Autoencoding):
         batch_norm_group: int | None = None,
         lr: float = 1e-3,
         lr_schedule: Schedule | None = None,
-        ema_half_life: float | Schedule = 10_000.0,
+        ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
         average = HalfLife(ema_half_life)

@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 from torch.optim import RMSprop
 
 from ganlab import distributed
-from ganlab.engine.averages import HalfLife
+from ganlab.engine.averages import RAMPED, HalfLife
 from ganlab.engine.batch import Batch
 from ganlab.engine.dynamics import Simultaneous
 from ganlab.engine.game import Loss
@@ -51,7 +51,7 @@ class VAEGAN(Autoencoding):
         lr: float = 0.025 / 64,
         weight_decay: float = 1e-5,
         lr_schedule: Schedule | None = None,
-        ema_half_life: float | Schedule = 10_000.0,
+        ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
         self.gamma, self.equilibrium, self.margin = gamma, equilibrium, margin

@@ -1,6 +1,6 @@
 """Games with encoders, by hand: BiGAN, adversarial autoencoder, AVB, VAE, VAE/GAN and alpha-GAN."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -12,6 +12,7 @@ from ganlab.types import ImageSpec
 IMAGE = ImageSpec(8, 8, 1, 3)
 KEPT = 0.5 ** (N / 50)
 """Of an average that is updated in every round."""
+R1 = {"r1": {"_target_": "ganlab.regularizers.R1", "weight": 3.0, "every": 2}}
 COMMON = {"ema_half_life": 50.0}
 
 
@@ -28,8 +29,24 @@ def sums(images: Tensor) -> Tensor:
 
 
 def bigan(loop: ByHand, number: int, batch: Mapping[str, Tensor]) -> None:
-    g, e, d = (loop.nets[name] for name in ("generator", "encoder", "discriminator"))
-    x, z = batch["real"].clone().requires_grad_(), 2 * loop.noise().uniform("pair latents", N, 4) - 1
+    z = 2 * loop.noise().uniform("pair latents", N, 4) - 1
+    pairs(loop, number, batch["real"], z, loop.nets["encoder"], 2e-4, 0.01)
+
+
+def ali(loop: ByHand, number: int, batch: Mapping[str, Tensor]) -> None:
+    z, noise = loop.latents("pair"), loop.noise().normal("pair noise", N, 4)
+
+    def encode(x: Tensor) -> Tensor:
+        mean, log_std = loop.nets["encoder"](x)
+        return mean + noise * log_std.exp()
+
+    pairs(loop, number, batch["real"], z, encode, 1e-4, 0.0)
+
+
+def pairs(
+    loop: ByHand, number: int, x: Tensor, z: Tensor, e: Callable[[Tensor], Tensor], lr: float, weight_decay: float
+) -> None:
+    g, d, x = loop.nets["generator"], loop.nets["discriminator"], x.clone().requires_grad_()
     with torch.no_grad():
         codes, made = e(x), g(z)
     real = d(x, codes)
@@ -37,12 +54,12 @@ def bigan(loop: ByHand, number: int, batch: Mapping[str, Tensor]) -> None:
     if number % 2 == 0:
         (slope,) = torch.autograd.grad(real.sum(), x, create_graph=True)
         loss = loss + 2 * 3.0 * sums(slope.square()) / 2
-    of_d = decayed(loop.gradients(loss, "discriminator"), 0.01)
+    of_d = decayed(loop.gradients(loss, "discriminator"), weight_decay)
     x = x.detach()
     loss = (softly(d(x, e(x))) + softly(-d(g(z), z))) / 2
-    of_g = decayed(loop.gradients(loss, "generator", "encoder"), 0.01)
-    loop.adam("discriminator", of_d, 2e-4, (0.5, 0.999))
-    loop.adam("generator", of_g, 2e-4, (0.5, 0.999))
+    of_g = decayed(loop.gradients(loss, "generator", "encoder"), weight_decay)
+    loop.adam("discriminator", of_d, lr, (0.5, 0.999))
+    loop.adam("generator", of_g, lr, (0.5, 0.999))
     loop.average("generator", KEPT)
     loop.average("encoder", KEPT)
     loop.nimg += N
@@ -55,11 +72,20 @@ BIGAN = Paper(
         "prior": {"_target_": "ganlab.priors.Uniform", "dims": 4},
         "batch_norm_group": GROUP,
         "weight_decay": 0.01,
-        "regularizers": {"r1": {"_target_": "ganlab.regularizers.R1", "weight": 3.0, "every": 2}},
+        "regularizers": R1,
         **COMMON,
     },
     by_hand=bigan,
     image=IMAGE,
+    graphs=3,
+)
+
+
+ALI = Paper(
+    model={"_target_": "ganlab.models.ALI", "width": 2, "latent": 4, "batch_norm_group": GROUP, "regularizers": R1}
+    | COMMON,
+    by_hand=ali,
+    image=ImageSpec(32, 32, 1, 3),
     graphs=3,
 )
 
@@ -242,6 +268,7 @@ def alphagan(loop: ByHand, number: int, batch: Mapping[str, Tensor]) -> None:
 
 
 PAPERS = {
+    "ALI": ALI,
     "BiGAN": BIGAN,
     "adversarial autoencoder": AUTOENCODER,
     "AVB": Paper(model=AVB, by_hand=partial(avb, noise=6), image=IMAGE),
