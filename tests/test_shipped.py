@@ -33,7 +33,8 @@ def narrow(part: Any) -> Any:
     kinds = Game if part["_target_"].startswith("ganlab.models.") else object
     target = resolve(part["_target_"], kinds, ["ganlab", "torch"])
     widths = [key for key in inspect.signature(target).parameters if key.endswith(("width", "width_max"))]
-    return {key: narrow(value) for key, value in part.items()} | dict.fromkeys(widths, 8)
+    at_once = {"pretrain_nimg": 0} if "pretrain_nimg" in part else {}  # all players step from the first round on
+    return {key: narrow(value) for key, value in part.items()} | dict.fromkeys(widths, 8) | at_once
 
 
 def test_there_is_something_to_test():
@@ -44,7 +45,7 @@ def test_there_is_something_to_test():
 def test_a_shipped_config_is_shown_without_data(path, tmp_path):
     result = runs.ganlab("show", path, f"data.url={tmp_path / 'none'}")
     assert result.exit_code == 0, result.output
-    for words in ("_target_:", "generator  ", "discriminator  ", "as declared: no data found", "run folder"):
+    for words in ("_target_:", "  layer", "  total", "as declared: no data found", "run folder"):
         assert words in result.output
 
 
@@ -54,7 +55,13 @@ def test_a_shipped_config_makes_two_steps(path):
     declared = config.data.image
     assert declared is not None, "declare data.image, so that the config can be shown without its data"
     image = ImageSpec(16, 16, declared.channels, declared.classes)
-    model = build_model(replace(config, model=narrow(config.model), data=replace(config.data, image=image)))
+    streams, other = {"real": image}, config.data.other
+    if other is not None:
+        assert other.image is not None, "declare data.other.image too"
+        streams["other"] = replace(other.image, height=16, width=16)
+        other = replace(other, image=streams["other"])
+    data = replace(config.data, image=image, other=other)
+    model = build_model(replace(config, model=narrow(config.model), data=data))
     n = 2 * model.runtime.group
     model.configure_optimizers()
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
@@ -62,10 +69,15 @@ def test_a_shipped_config_makes_two_steps(path):
     for phase in model.phases:  # of a model that grows, two steps in each
         model.clock.nimg = phase.from_nimg
         for number in range(2 * model.cycle()):
-            images = torch.randint(256, (n, image.channels, 16, 16), dtype=torch.uint8, generator=draw)
-            labels = torch.arange(n) % image.classes if image.classes else torch.full((n,), -1)
-            model.training_step((images, labels), number)
-    assert model.clock.steps["generator"] == 2 * len(model.phases)
+            batch = {}
+            for at, of in streams.items():
+                batch[at] = torch.randint(256, (n, of.channels, 16, 16), dtype=torch.uint8, generator=draw)
+                labels = torch.arange(n) % of.classes if of.classes else torch.full((n,), -1)
+                batch["labels" if at == "real" else "other_labels"] = labels
+            model.training_step(batch, number)
+    rounds = 2 * len(model.phases) * model.cycle()
+    periods = {name: player.mean_period() for name, player in model.players.items()}
+    assert model.clock.steps == {name: rounds // period for name, period in periods.items()}
     for key, tensor in model.state_dict().items():
         assert tensor.isfinite().all(), key
         if tensor.is_floating_point() and key.endswith("weight"):

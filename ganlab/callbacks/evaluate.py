@@ -77,7 +77,7 @@ class Evaluations(EveryImages):
         """Evaluate on all ranks, and write the rows on rank 0."""
         nimg, metrics = module.clock.nimg, self.config.evaluation.metrics
         about = circumstances(module.device, nimg, self.config)
-        sharding.gather(module.ema)  # ranks make different images
+        sharding.gather(*module.averaged_networks)  # ranks make different images
         try:
             rows = evaluate(
                 self._samples(module),
@@ -96,7 +96,7 @@ class Evaluations(EveryImages):
                 return
             rows = [{**failed_row(metric, error), **about} for metric in metrics]
         finally:
-            sharding.release(module.ema)
+            sharding.release(*module.averaged_networks)
         if distributed.rank() == 0:
             self._record(module, rows)
 
