@@ -10,16 +10,17 @@ from ganlab.types import Images, ImageSpec, Labels, Latents, Logits
 
 
 def initialize(network: nn.Module) -> None:
-    """Draw the initial weights.
+    """Draw the initial weights, as the authors' Torch 7 did.
 
     | layer | weight | bias |
     |---|---|---|
-    | convolution, linear | He normal | 0 |
+    | convolution, linear | uniform within 1 / sqrt(inputs) | the same |
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            bound = layer.weight[0].numel() ** -0.5
+            nn.init.uniform_(layer.weight, -bound, bound)
+            nn.init.uniform_(layer.bias, -bound, bound)  # type: ignore[arg-type]
 
 
 def dropped(features: Tensor, uniform: Tensor) -> Tensor:
