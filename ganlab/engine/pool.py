@@ -40,9 +40,7 @@ class Pool(nn.Module):
         everyone = distributed.gather_tensor(made)
         n, size = len(everyone), len(self.images)
         if n > size:
-            raise UserError(
-                f"train.batch: {n} images for a pool of {size}; write a smaller batch or a larger model.pool"
-            )
+            raise UserError(f"train.batch: {n} images for a pool of {size}; write a smaller one or a larger model.pool")
         full, first = self.count >= size, self.count + torch.arange(n, device=made.device)
         chosen = replace(noise, group=size).uniform(f"{name} slots", size).argsort()[:n]
         slots = torch.where(full, chosen, first % size)
