@@ -37,7 +37,8 @@ def narrow(part: Any) -> Any:
     kinds = Game if part["_target_"].startswith("ganlab.models.") else object
     target = resolve(part["_target_"], kinds, ["ganlab", "torch"])
     widths = [key for key in inspect.signature(target).parameters if key.endswith(("width", "width_max"))]
-    return {key: narrow(value) for key, value in part.items()} | dict.fromkeys(widths, 8)
+    at_once = {"pretrain_nimg": 0} if "pretrain_nimg" in part else {}  # all players step from the first round on
+    return {key: narrow(value) for key, value in part.items()} | dict.fromkeys(widths, 8) | at_once
 
 
 def test_there_is_something_to_test():
@@ -58,22 +59,32 @@ def test_a_shipped_config_makes_two_steps(path):
     config = load(path)
     declared = config.data.image
     assert declared is not None, "declare data.image, so that the config can be shown without its data"
-    size = SIZES.get(name(path), min(16, declared.height))  # a point stays one
-    image = ImageSpec(size, size, declared.channels, declared.classes)
-    model = build_model(replace(config, model=narrow(config.model), data=replace(config.data, image=image)))
+    side = SIZES.get(name(path), 16)
+    streams = {"real": declared} | ({"other": config.data.other.image} if config.data.other else {})
+    assert all(streams.values()), "declare data.other.image too"
+    streams = {  # a point stays one
+        at: ImageSpec(min(side, of.height), min(side, of.width), of.channels, of.classes) for at, of in streams.items()
+    }
+    other = config.data.other and replace(config.data.other, image=streams["other"])
+    data = replace(config.data, image=streams["real"], other=other)
+    model = build_model(replace(config, model=narrow(config.model), data=data))
     n = 2 * model.runtime.group
     model.configure_optimizers()
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     draw = torch.Generator().manual_seed(0)
+    rounds = max(player.period(0) + player.period(1) for player in model.players.values())
     for phase in model.phases:  # of a model that grows, two steps in each
         model.clock.nimg = phase.from_nimg
-        for number in range(max(player.period(0) + player.period(1) for player in model.players.values())):
-            images = torch.randint(256, (n, image.channels, size, size), dtype=torch.uint8, generator=draw)
-            labels = torch.arange(n) % image.classes if image.classes else torch.full((n,), -1)
-            model.training_step((images, labels), number)
-    rounds = 2 * len(model.phases) * model.cycle()
-    periods = {name: player.mean_period() for name, player in model.players.items()}
-    assert model.clock.steps == {name: rounds // period for name, period in periods.items()}
+        for number in range(rounds):
+            batch = {}
+            for at, of in streams.items():
+                shape = (n, of.channels, of.height, of.width)
+                batch[at] = torch.randint(256, shape, dtype=torch.uint8, generator=draw)
+                labels = torch.arange(n) % of.classes if of.classes else torch.full((n,), -1)
+                batch["labels" if at == "real" else "other_labels"] = labels
+            model.training_step(batch, number)
+    leader, *_ = steps = model.clock.steps
+    assert steps[leader] == rounds * len(model.phases) and min(steps.values()) == 2 * len(model.phases)
     for key, tensor in model.state_dict().items():
         assert tensor.isfinite().all(), key
         if tensor.is_floating_point() and key.endswith("weight"):

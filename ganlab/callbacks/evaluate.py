@@ -78,7 +78,7 @@ class Evaluations(EveryImages):
         """Evaluate on all ranks, and write the rows on rank 0."""
         nimg, metrics = module.clock.nimg, self.judge.metrics
         about = circumstances(module.device, nimg, self.config)
-        sharding.gather(module.ema)  # ranks make different images
+        sharding.gather(*module.averaged_networks)  # ranks make different images
         try:
             rows = evaluate(
                 self._samples(module),
@@ -97,7 +97,7 @@ class Evaluations(EveryImages):
                 return
             rows = [{**failed_row(metric, error), **about} for metric in metrics]
         finally:
-            sharding.release(module.ema)
+            sharding.release(*module.averaged_networks)
         if distributed.rank() == 0:
             self._record(module, rows)
 

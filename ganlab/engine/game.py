@@ -49,9 +49,9 @@ class Game(Sampling):
     one graph, and is run on each micro-batch of each rank. It runs networks through `self.call` and takes input
     gradients through `penalties.judge` only. One `training_step` is a round: the players that are due, in their order.
 
-    A subclass may override `draw` (what else is drawn for a step), `prepare` (changes a batch before its loss: a pool
-    of past images), `skips` (whether a step is skipped) and `feed_back` (state that a step updates: buffers of the
-    module, saved with it, which must be the same on all ranks).
+    A subclass may override `takes_part` (stages of a player), `draw` (what else is drawn for a step), `prepare`
+    (changes a batch before its loss: a pool of past images), `skips` (whether a step is skipped) and `feed_back` (state
+    that a step updates: buffers of the module, saved with it, which must be the same on all ranks).
 
     Args:
         image: shape and classes of the images, from the data.
@@ -176,7 +176,11 @@ class Game(Sampling):
         self._in_groups("real", len(given["real"]))
         reals = {name: self._as_floats(name, tensor) for name, tensor in given.items()}
         steps, waited = self.clock.steps, self.clock.waited
-        names = [name for name, p in self.players.items() if waited[name] + 1 >= p.period(steps[name])]
+        names = [
+            name
+            for name, player in self.players.items()
+            if self.takes_part(name) and waited[name] + 1 >= player.period(steps[name])
+        ]
         self.dynamics.round(self, names, reals)
         for name in self.players:
             waited[name] = 0 if name in names else waited[name] + 1
@@ -326,6 +330,10 @@ class Game(Sampling):
         """Draw what a player's loss gets besides the reals: `n` samples of each; `labels` are those of the reals."""
         latents, fake_labels = self.draw_latents(n, noise, player)
         return {"latents": latents, "fake_labels": fake_labels}
+
+    def takes_part(self, player: str) -> bool:
+        """Tell whether a player may step in the round that starts now; the first one always does."""
+        return True
 
     def prepare(self, player: str, batch: Batch) -> Batch:
         """Change a batch before its loss is computed, without a gradient; collectives are allowed here."""

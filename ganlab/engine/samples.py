@@ -43,6 +43,11 @@ class Sampling(pl.LightningModule):
         self.image, self.real_dtype = image, dtype
 
     @property
+    def averaged_networks(self) -> list[nn.Module]:
+        """The averages, `ema` first."""
+        return [getattr(self, at) for at in self.average_names.values()]
+
+    @property
     def latent(self) -> int:
         """Dimensions of the latent; 0 for a game that makes no images of latents."""
         return int(getattr(self.ema, "latent", 0))
@@ -86,9 +91,9 @@ class Sampling(pl.LightningModule):
         latents, classes = self.draw_latents(SAMPLE_BATCH, noise, name)
         if labels is not None:
             classes = torch.tensor([labels[i % len(labels)] for i in range(start, start + SAMPLE_BATCH)])
-        sharding.gather(self.ema)
+        sharding.gather(*self.averaged_networks)
         images = self.averaged(latents.to(self.device), classes.to(self.device))
-        sharding.release(self.ema)
+        sharding.release(*self.averaged_networks)
         return images, classes
 
     def averaged(self, latents: Latents, labels: Labels) -> Images:
@@ -164,14 +169,13 @@ class Sampling(pl.LightningModule):
         if shape not in [(image.channels, image.height, image.width) for image in self.inputs]:
             raise UserError(f"images: {told(shape)}; {type(self).__name__} takes {self.inputs_in_words}")
         labels = torch.full((len(images),), -1) if labels is None else labels
-        averages = [getattr(self, at) for at in self.average_names.values()]
-        sharding.gather(*averages)
+        sharding.gather(*self.averaged_networks)
         made = list[dict[str, Pixels]]()
         for block, of in zip(images.split(SAMPLE_BATCH), labels.split(SAMPLE_BATCH), strict=True):
             real = self.as_floats(block.to(self.device))
             found = {"input": real} | make(real, of.to(self.device))
             made.append({title: to_uint8(part) for title, part in found.items()})
-        sharding.release(*averages)
+        sharding.release(*self.averaged_networks)
         return {title: torch.cat([part[title] for part in made]) for title in made[0]}
 
     def as_floats(self, images: Tensor) -> Images:

@@ -7,15 +7,19 @@ from ganlab.models.alphagan import AlphaGAN
 from ganlab.models.autoencoder import AdversarialAutoencoder
 from ganlab.models.avb import AVB
 from ganlab.models.bigan import BiGAN
+from ganlab.models.cyclegan import CycleGAN
 from ganlab.models.dann import DANN
 from ganlab.models.dcgan import DCGAN
 from ganlab.models.gan import GAN
 from ganlab.models.infogan import InfoGAN
+from ganlab.models.lapgan import LAPGAN
 from ganlab.models.likelihood import MaximumLikelihood
+from ganlab.models.pix2pix import Pix2Pix
 from ganlab.models.progressive import ProgressiveGAN
 from ganlab.models.projection import ProjectionGAN
 from ganlab.models.semisupervised import SemiSupervisedGAN
 from ganlab.models.sngan import SNGAN
+from ganlab.models.superresolution import SuperResolution
 from ganlab.models.vae import VAE
 from ganlab.models.vaegan import VAEGAN
 
@@ -26,16 +30,20 @@ __all__ = [
     "DANN",
     "DCGAN",
     "GAN",
+    "LAPGAN",
     "SNGAN",
     "VAE",
     "VAEGAN",
     "AdversarialAutoencoder",
     "AlphaGAN",
     "BiGAN",
+    "CycleGAN",
     "GANModule",
     "InfoGAN",
     "MaximumLikelihood",
+    "Pix2Pix",
     "ProgressiveGAN",
     "ProjectionGAN",
     "SemiSupervisedGAN",
+    "SuperResolution",
 ]

@@ -1,0 +1,181 @@
+"""LAPGAN: Denton et al. 2015, "Deep generative image models using a Laplacian pyramid of adversarial networks"."""
+
+from collections.abc import Mapping
+from functools import partial
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import SGD
+
+from ganlab.engine.averages import RAMPED, HalfLife
+from ganlab.engine.batch import Batch
+from ganlab.engine.game import Game, Loss
+from ganlab.engine.optimizers import MakeOptimizer
+from ganlab.engine.player import Player
+from ganlab.engine.runtime import Runtime
+from ganlab.networks import lapgan
+from ganlab.schedules import Linear, Schedule
+from ganlab.seeding import Noise
+from ganlab.types import Images, ImageSpec, Labels, Latents, UserError
+
+MOMENTUM = Linear(start=0.0, end=0.7, until_nimg=39_375_000)
+"""0.0008 more in each epoch of 45,000 images."""
+
+
+class LAPGAN(Game):
+    """A game for each level of a pyramid of images: the smallest one, then the detail that each larger one lacks.
+
+    The games are independent: a level's coarse image is that of a real one. Only sampling chains them. Sizes are halved
+    by means of 2x2 pixels and doubled linearly; detail is the rest, so a pyramid gives its image back exactly. The
+    averages are ours, and batches of the real ones' classes.
+
+    Args:
+        smallest: height of the smallest images, px: 8 in the authors' code, with levels of 16 and 32 px.
+        width: channels of the convolutions.
+        first_generator_width, first_discriminator_width: hidden units of the smallest level's networks.
+        conditional: both networks of each level are given the class.
+        optimizer: None is the paper's SGD.
+    """
+
+    BATCH = 64
+    REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {"optimizer": ("lr", "momentum")}
+    RECORDS = ("loss", "real_logit", "fake_logit")
+
+    def __init__(
+        self,
+        *,
+        image: ImageSpec,
+        smallest: int = 8,
+        width: int = 64,
+        first_generator_width: int = 8000,
+        first_discriminator_width: int = 1600,
+        latent: int = 100,
+        conditional: bool = False,
+        lr: float = 0.02,
+        momentum: float | Schedule = MOMENTUM,
+        optimizer: MakeOptimizer | None = None,
+        ema_half_life: float | Schedule = RAMPED,
+        runtime: Runtime = Runtime(),
+    ) -> None:
+        first, *others = self.levels = levels_of(image, smallest)
+        common: dict[str, Any] = {"conditional": conditional}
+        networks = {
+            f"generator_{first.height}": lapgan.FirstGenerator(
+                image=first, width=first_generator_width, latent=latent, **common
+            ),
+            f"discriminator_{first.height}": lapgan.FirstDiscriminator(
+                image=first, width=first_discriminator_width, **common
+            ),
+        }
+        for level in others:
+            networks[f"generator_{level.height}"] = lapgan.Generator(image=level, width=width, **common)
+            networks[f"discriminator_{level.height}"] = lapgan.Discriminator(image=level, width=width, **common)
+        descent: MakeOptimizer = partial(SGD, lr=lr, momentum=momentum)  # type: ignore[arg-type]  # may be scheduled
+        names = [f"{kind}_{level.height}" for level in self.levels for kind in ("discriminator", "generator")]
+        for name in names:
+            kind, _, height = name.partition("_")
+            setattr(self, f"{name}_loss", partial(getattr(self, f"{kind}_loss"), int(height)))
+        super().__init__(
+            image=image,
+            networks=networks,
+            players={name: Player(name, optimizer=optimizer or descent) for name in names},
+            averages={name: HalfLife(ema_half_life) for name in names if name.startswith("generator")},
+            runtime=runtime,
+        )
+
+    def discriminator_loss(self, height: int, batch: Batch) -> Loss:
+        """Eq. 1 at one level; the discriminator sees images, not details."""
+        real = at_height(batch.real, height)
+        with torch.no_grad():
+            fake = self.made(height, batch)
+        real, fake = self.score(height, real, batch, "real"), self.score(height, fake, batch, "fake")
+        return {"loss": F.softplus(-real) + F.softplus(fake)}, {"real_logit": real, "fake_logit": fake}
+
+    def generator_loss(self, height: int, batch: Batch) -> Loss:
+        """-log D(G(z)), or -log D(G(z, u(coarse)) + u(coarse))."""
+        return {"loss": F.softplus(-self.score(height, self.made(height, batch), batch, "fake"))}
+
+    def made(self, height: int, batch: Batch) -> Tensor:
+        """Return a level's images: of noise alone, or of noise and a coarse real image."""
+        generator = getattr(self, f"generator_{height}")
+        if height == self.levels[0].height:
+            return self.call(generator, batch.latents, batch.labels)  # type: ignore[no-any-return]
+        coarse = doubled(at_height(batch.real, height // 2))
+        return coarse + self.call(generator, batch.latents, coarse, batch.labels)  # type: ignore[no-any-return]
+
+    def score(self, height: int, images: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Run a level's discriminator, with the dropout drawn for "real" or "fake"."""
+        return self.call(getattr(self, f"discriminator_{height}"), images, batch.labels, batch[f"{kind} dropout"])  # type: ignore[no-any-return]
+
+    def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
+        """Draw latents, uniform in [-1, 1), and the dropout of the discriminator."""
+        height = player.partition("_")[2]
+        latent, features = getattr(self, f"generator_{height}").latent, getattr(self, f"discriminator_{height}").dropped
+        found = {kind: noise.uniform(f"{player} {kind}", n, features) for kind in ("real dropout", "fake dropout")}
+        return {**found, "latents": 2 * noise.uniform(f"{player} latents", n, latent) - 1}
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of the latents of all levels, side by side."""
+        return sum(self.latents)
+
+    @property
+    def latents(self) -> list[int]:
+        """Dimensions of each level's latents."""
+        return [int(getattr(self, f"generator_{level.height}").latent) for level in self.levels]
+
+    def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
+        """Draw latents of all levels, uniform in [-1, 1), and labels."""
+        _, labels = super().draw_latents(n, noise, name)
+        return 2 * noise.uniform(f"{name} latents", n, self.latent) - 1, labels
+
+    def averaged(self, latents: Latents, labels: Labels) -> Images:
+        """Chain the averaged generators: each adds detail to the doubled image of the one before."""
+        first, *others = latents.split(self.latents, 1)
+        images = self.ema(first, labels)
+        for level, noise in zip(self.levels[1:], others, strict=True):
+            coarse = doubled(images)
+            images = coarse + getattr(self, self.average_names[f"generator_{level.height}"])(noise, coarse, labels)
+        return images  # type: ignore[no-any-return]
+
+
+def levels_of(image: ImageSpec, smallest: int) -> list[ImageSpec]:
+    """Return the shapes of a pyramid's images, the smallest first."""
+    times = (image.height // max(smallest, 1)).bit_length() - 1
+    if smallest < 5 or times < 1 or smallest << times != image.height or image.width % (1 << times):
+        raise UserError(
+            f"model.smallest: {smallest}: images of {image.height}x{image.width} px are not it doubled once or more; "
+            "write a height of at least 5 px that is"
+        )
+    return [image.scaled(smallest << level, of=image.height) for level in range(times + 1)]
+
+
+def at_height(images: Images, height: int) -> Tensor:
+    """Average squares of pixels until images are `height` px high."""
+    factor = images.shape[2] // height
+    return F.avg_pool2d(images, factor) if factor > 1 else images
+
+
+def doubled(images: Tensor) -> Tensor:
+    """Double both sides, linearly."""
+    return F.interpolate(images, scale_factor=2, mode="bilinear")
+
+
+def pyramid(images: Images, smallest: int) -> list[Tensor]:
+    """Return the smallest image, then the detail that each larger one has beside its doubled coarse one (eq. 2)."""
+    heights = [images.shape[2]]
+    while heights[0] > smallest:
+        heights.insert(0, heights[0] // 2)
+    sizes = [at_height(images, height) for height in heights]
+    return [sizes[0], *(large - doubled(small) for small, large in pairwise(sizes))]
+
+
+def collapsed(parts: list[Tensor]) -> Tensor:
+    """Return the image of a pyramid (eq. 3)."""
+    images, *details = parts
+    for detail in details:
+        images = doubled(images) + detail
+    return images
