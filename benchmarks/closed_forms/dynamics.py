@@ -157,7 +157,7 @@ class Noisy(GANModule):
 
 
 def bias(seed: int) -> Iterator[Row]:
-    """The energy that consensus descends, over many batches of b: E|xi_b|^2 = |xi|^2 + tr Cov / b, E xi_A . xi_B = |xi|^2."""
+    """The energy that consensus descends, over batches of b: E |xi_b|^2 = |xi|^2 + tr Cov / b, E xi_A xi_B = |xi|^2."""
     module = Noisy(
         image=POINT,
         generator=dirac.Generator(image=POINT, start=0.4),
