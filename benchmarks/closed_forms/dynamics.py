@@ -22,7 +22,7 @@ from ganlab.engine.dynamics import (
     SymplecticAdjustment,
     Unrolled,
 )
-from ganlab.engine.dynamics.field import Field, field, one_batch, weights_of
+from ganlab.engine.dynamics.field import Field, field_of, one_batch
 from ganlab.engine.runtime import Runtime
 from ganlab.metrics.spectrum import eigenvalues, jacobian
 from ganlab.models import GANModule
@@ -91,10 +91,7 @@ def spectrum(gamma: float) -> Tensor:
     module = game(objective=NonSaturating(), regularizers={"r1": R1(weight=gamma)})
     module.prepare_networks(module.network_names)
     batches = one_batch(module, list(module.players), REALS)
-    names = [name for player in module.players for name in weights_of(module, player)]
-    return eigenvalues(
-        jacobian(lambda point: field(module, batches, dict(zip(names, point, strict=True)))[0], torch.zeros(2).double())
-    )
+    return eigenvalues(jacobian(field_of(module, batches), torch.zeros(2).double()))
 
 
 def close(system: str, quantity: str, ours: float, wanted: float, form: str, within: float = EXACT) -> Row:
