@@ -22,12 +22,12 @@ from ganlab.engine.dynamics import (
     SymplecticAdjustment,
     Unrolled,
 )
-from ganlab.engine.dynamics.field import Field, field, one_batch, weights_of
+from ganlab.engine.dynamics.field import Field, field_of, one_batch
 from ganlab.engine.dynamics.second_order import even_and_odd
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment import checks
 from ganlab.experiment.config import load
-from ganlab.metrics.spectrum import eigenvalues, jacobian, of_consensus
+from ganlab.metrics.spectrum import consensus, eigenvalues, jacobian
 from ganlab.models import GANModule
 from ganlab.networks import dcgan, dirac
 from ganlab.objectives import NonSaturating, Wasserstein
@@ -146,15 +146,14 @@ def test_unrolling_goes_through_the_optimizers_state(optimizer):
 # --- Dirac-GAN
 
 
-def jacobian_at(game, *point):
+def xi_of(game):
     batches = one_batch(game, list(game.players), zeros())
     game.prepare_networks(game.network_names)
+    return field_of(game, batches)
 
-    def xi(weights):
-        names = [at for name in game.players for at in weights_of(game, name)]
-        return field(game, batches, dict(zip(names, weights, strict=True)))[0]
 
-    return jacobian(xi, torch.tensor(point, dtype=torch.float64))
+def jacobian_at(game, *point):
+    return jacobian(xi_of(game), torch.tensor(point, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0, 2.0])
@@ -163,10 +162,13 @@ def test_eigenvalues_of_dirac_gan(gamma):
     game = two_parameters(objective=NonSaturating(), regularizers={"r1": R1(weight=gamma)})
     root = torch.tensor(gamma**2 / 4 - 0.25, dtype=torch.complex128).sqrt()
     want = torch.stack([gamma / 2 - root, gamma / 2 + root])
-    found = jacobian_at(game, 0.0, 0.0)
+    solution = torch.zeros(2, dtype=torch.float64)
+    found = jacobian(xi_of(game), solution)
     assert torch.allclose(eigenvalues(found), want, atol=1e-7)  # a double root is found to half the digits
-    if gamma == 0:  # consensus moves both off the axis, by gamma f'(0)^2
-        assert torch.allclose(eigenvalues(of_consensus(found, 2.0)), want + 2.0 / 4, atol=1e-12)
+    pulled = jacobian(consensus(xi_of(game), 2.0), solution)
+    assert torch.allclose(pulled, found + 2 * found.T @ found, atol=1e-12)
+    if gamma == 0:  # both leave the axis, by 2 f'(0)^2
+        assert torch.allclose(eigenvalues(pulled), want + 2.0 / 4, atol=1e-12)
 
 
 def test_a_loss_passes_gradients_on_to_the_other_player():

@@ -25,6 +25,13 @@ def eigenvalues(matrix: Tensor) -> Tensor:
     return torch.tensor(order, dtype=values.dtype)
 
 
-def of_consensus(matrix: Tensor, gamma: float) -> Tensor:
-    """Return the Jacobian of xi + gamma J^T xi where xi is 0: J + gamma J^T J (Mescheder et al. 2017, lemma 9)."""
-    return matrix + gamma * matrix.T @ matrix
+def consensus(field: Callable[[Tensor], Tensor], gamma: float) -> Callable[[Tensor], Tensor]:
+    """Return the field xi + gamma J^T xi (Mescheder et al. 2017, section 4), whose eigenvalues lie further right."""
+
+    def changed(point: Tensor) -> Tensor:
+        at = point if point.requires_grad else point.detach().requires_grad_()
+        xi = field(at)
+        (pull,) = torch.autograd.grad(xi, at, xi, create_graph=True)
+        return xi + gamma * pull
+
+    return changed

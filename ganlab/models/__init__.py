@@ -10,6 +10,7 @@ from ganlab.models.bigan import BiGAN
 from ganlab.models.cyclegan import CycleGAN
 from ganlab.models.dann import DANN
 from ganlab.models.dcgan import DCGAN
+from ganlab.models.dirac import DiracGAN
 from ganlab.models.gan import GAN
 from ganlab.models.infogan import InfoGAN
 from ganlab.models.lapgan import LAPGAN
@@ -38,6 +39,7 @@ __all__ = [
     "AlphaGAN",
     "BiGAN",
     "CycleGAN",
+    "DiracGAN",
     "GANModule",
     "InfoGAN",
     "MaximumLikelihood",

@@ -4,7 +4,7 @@ Every loss is a pure function of the weights of all networks. Nothing is detache
 field's Jacobian has its blocks of one player's gradient by the other's weights, which make a game differ from a loss.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -104,6 +104,18 @@ def field(game: Any, batches: Mapping[str, Batch], weights: Weights) -> tuple[Te
         gradients += torch.autograd.grad(mean(terms), own, create_graph=True, materialize_grads=True)
         found[name] = {at: values.detach() for at, values in {**terms, **beside}.items()}
     return flat(gradients), found
+
+
+def field_of(game: Any, batches: Mapping[str, Batch]) -> Callable[[Tensor], Tensor]:
+    """Return xi [d] on this rank as a function of all weights [d], the players' side by side, for small games."""
+    shapes = {at: weight.shape for name in batches for at, weight in weights_of(game, name).items()}
+
+    def xi(point: Tensor) -> Tensor:
+        whole = point if point.requires_grad else point.detach().requires_grad_()
+        pieces = whole.split([shape.numel() for shape in shapes.values()])
+        return field(game, batches, {at: piece.view(shapes[at]) for at, piece in zip(shapes, pieces, strict=True)})[0]
+
+    return xi
 
 
 class Field:
