@@ -20,7 +20,7 @@ from ganlab.networks.points import Discriminator
 from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec
 
-STEPS, BATCH, TESTED = 1500, 240, 240_000
+STEPS, PACKS, TESTED = 1500, 256, 60_000
 GENERATORS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[int], float]]] = {
     "one mode lost": (lambda u: 0.2 + 0.8 * u, lambda m: 1 - 0.8**m),
     "two modes of unequal weight": (
@@ -48,12 +48,12 @@ def measured(quantile: Callable[[Tensor], Tensor], packing: int, seed: int) -> f
 
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / STEPS)
-        real, fake = logits(BATCH)
+        real, fake = logits(PACKS * packing)
         optimizer.zero_grad()
         (softplus(-real) + softplus(fake)).mean().backward()
         optimizer.step()
     with torch.no_grad():
-        real, fake = logits(TESTED)
+        real, fake = logits(TESTED * packing)
     return ((real > 0).float().mean() - (fake > 0).float().mean()).item()
 
 
