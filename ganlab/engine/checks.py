@@ -1,5 +1,6 @@
 """What a game refuses: settings that contradict each other."""
 
+import math
 from typing import Any
 
 from ganlab.layers.groups import group_of
@@ -17,7 +18,10 @@ def refuse_contradictions(game: Any) -> None:
         raise UserError(f"{', '.join(wrong)}: must be more than 0")
     for name, network in game.networks.items():
         if group % (together := group_of(network)):
-            raise UserError(f"train.group: {group} is no multiple of {together}, the group that the {name} couples")
+            raise UserError(
+                f"train.group: {group} is no multiple of {together}, the group that the {name} couples; write "
+                f"train.group={math.lcm(group, together)}"
+            )
     if micro_batch is not None and micro_batch % group:
         raise UserError(f"train.micro_batch: {micro_batch} is no multiple of train.group, {group}")
     if micro_batch is not None and game.coupled:
