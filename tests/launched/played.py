@@ -56,6 +56,7 @@ def compiled(paper: Paper) -> tuple[State, int, list[str]]:
     game = paper.made()
     game.compile(backend="aot_eager")
     play(game, paper.batches(ROUNDS))
+    game.settle()  # as on one process: the average's statistics are copied after a step of its player alone
     logging.getLogger("ganlab").removeHandler(handler)
     return game.state_dict(), torch._dynamo.utils.counters["stats"]["unique_graphs"], logged
 
