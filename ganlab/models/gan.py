@@ -33,6 +33,7 @@ class GAN(GANModule):
     Args:
         image: shape of the images.
         generator_width, discriminator_width: units of each hidden layer.
+        generator_bound, discriminator_bound: the initial weights are uniform in [-bound, bound].
         latent: dimensions of the latent.
         keep_image, keep_hidden: shares of pixels and hidden units that dropout keeps in the discriminator.
         generator_lr, discriminator_lr, momentum: SGD's.
@@ -46,6 +47,8 @@ class GAN(GANModule):
         image: ImageSpec,
         generator_width: int = 1200,
         discriminator_width: int = 240,
+        generator_bound: float = 0.05,
+        discriminator_bound: float = 0.005,
         latent: int = 100,
         keep_image: float = 0.8,
         keep_hidden: float = 0.5,
@@ -56,9 +59,13 @@ class GAN(GANModule):
     ) -> None:
         super().__init__(
             image=image,
-            generator=maxout.Generator(image=image, width=generator_width, latent=latent),
+            generator=maxout.Generator(image=image, width=generator_width, bound=generator_bound, latent=latent),
             discriminator=maxout.Discriminator(
-                image=image, width=discriminator_width, keep_image=keep_image, keep_hidden=keep_hidden
+                image=image,
+                width=discriminator_width,
+                bound=discriminator_bound,
+                keep_image=keep_image,
+                keep_hidden=keep_hidden,
             ),
             objective=NonSaturating(),
             optimizers={

@@ -1,7 +1,7 @@
 """The networks of the first GAN (Goodfellow et al. 2014), as its code has them for MNIST: fully connected.
 
-Its initial weights are uniform in [-0.05, 0.05] in the generator and [-0.005, 0.005] in the discriminator, biases 0.
-(The code sets the biases of the pixels to the logits of their means over the data; here they begin at 0 too.)
+Its initial weights are uniform, in [-0.05, 0.05] in the generator and [-0.005, 0.005] in the discriminator; biases are
+0. (The code sets the biases of the pixels to the logits of their means over the data; here they begin at 0 too.)
 """
 
 import math
@@ -29,18 +29,19 @@ class Generator(nn.Module):
         image: shape of the samples.
         width: units of each hidden layer.
         latent: dimensions of the latent, which the network maps to uniform numbers of variance 1.
+        bound: of the initial weights.
     """
 
     classes = 0
 
-    def __init__(self, *, image: ImageSpec, width: int = 1200, latent: int = 100) -> None:
+    def __init__(self, *, image: ImageSpec, width: int = 1200, latent: int = 100, bound: float = 0.05) -> None:
         super().__init__()
         self.latent, self.shape = latent, (image.channels, image.height, image.width)
         pixels = math.prod(self.shape)
         self.layers = nn.Sequential(
             nn.Linear(latent, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, pixels)
         )
-        initialize(self, 0.05)
+        initialize(self, bound)
 
     def forward(self, latents: Latents, labels: Labels) -> Images:
         """Return one image per latent; labels are ignored."""
@@ -57,6 +58,7 @@ class Discriminator(nn.Module):
         width: units of each hidden layer.
         pieces: affine functions of each unit.
         keep_image, keep_hidden: probability that a pixel, or a hidden unit, is kept.
+        bound: of the initial weights.
     """
 
     classes = 0
@@ -69,6 +71,7 @@ class Discriminator(nn.Module):
         pieces: int = 5,
         keep_image: float = 0.8,
         keep_hidden: float = 0.5,
+        bound: float = 0.005,
     ) -> None:
         super().__init__()
         self.sizes = (image.channels * image.height * image.width, width, width)
@@ -78,7 +81,7 @@ class Discriminator(nn.Module):
         self.layers = nn.ModuleList(
             [Maxout(self.sizes[0], width, pieces=pieces), Maxout(width, width, pieces=pieces), nn.Linear(width, 1)]
         )
-        initialize(self, 0.005)
+        initialize(self, bound)
 
     def forward(self, images: Images, labels: Labels, noise: Tensor) -> Logits:
         """Return one logit per image, dropping what `noise` [n, self.noise] says; labels are ignored."""
