@@ -277,6 +277,8 @@ def test_points_are_distributed_as_they_say():
         apart = (values - np.array(centres)[labels]) / std
         assert all(stats.kstest(apart[:, axis], "norm").pvalue > 1e-4 for axis in (0, 1))
         assert abs(np.corrcoef(apart.T)[0, 1]) < 0.03
+    values, labels = many("toy:lines")
+    assert not values[:, 0].any() and stats.kstest(values[:, 1], "uniform").pvalue > 1e-4 and set(labels) == {-1}
     assert not np.array_equal(many("toy:ring")[0], many("toy:ring?seed=1")[0])
     assert open_data("toy:ring").fingerprint == open_data("toy:ring?modes=8").fingerprint != "" and (
         open_data("toy:ring").fingerprint != open_data("toy:ring?modes=9").fingerprint
@@ -308,7 +310,7 @@ def test_digits_are_the_digits_of_their_class():
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("toy:rign", "no such toy; write one of toy:gaussian, toy:ring, toy:grid, toy:digits"),
+        ("toy:rign", "no such toy; write one of toy:gaussian, toy:ring, toy:grid, toy:lines, toy:digits"),
         ("toy:ring?mode=3", "toy:ring has no mode; it has samples, seed, modes, radius, std, extent"),
         ("toy:ring?modes=2.5", "modes=2.5: write a whole number, more than 0"),
         ("toy:grid?std=0", "std=0: write a number, more than 0"),

@@ -1,12 +1,10 @@
-"""Layers of the founding papers, and what couples samples, by formulas and loops."""
+"""Layers and networks of the founding papers, and what couples samples, by formulas and loops."""
 
-import numpy as np
 import pytest
 import torch
 from scipy import stats
 from torch import nn
 
-from ganlab.data.read.open import open_data
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment.parts import build, check_value
 from ganlab.layers.groups import group_of
@@ -173,10 +171,3 @@ def test_schedules():
     assert sum(map(steps, range(30))) == 2525 and sum(map(steps, range(501))) == 4975
     lr = Exponential(start=0.1, factor=1 / 1.000004, every_nimg=100, least=1e-6)
     assert lr(0) == 0.1 and lr(5_000_000) == pytest.approx(0.1 * 1.000004**-50_000) and lr(10**10) == 1e-6
-
-
-def test_lines():
-    dataset = open_data("toy:lines")
-    pixels = np.stack([place.pixels for place in dataset.places(np.arange(20_000), 1)])
-    assert dataset.image == POINT and pixels.shape == (20_000, 1, 1, 2) and not pixels[..., 0].any()
-    assert stats.kstest(pixels[:, 0, 0, 1], "uniform").pvalue > 1e-4
