@@ -27,6 +27,7 @@ def found() -> Any:
     ("case", "graphs"),
     [
         ("dcgan", 3),  # with R1 and without; the generator's
+        ("everything", 2),  # every objective and regularizer of the literature
         ("dcgan, micro-batches", 6),  # 12 images, and the 4 that are left
         ("sngan", 2),
         ("projection", 2),

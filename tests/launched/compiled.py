@@ -11,17 +11,47 @@ from functools import partial
 
 import games
 import torch
+import toys
 from torch import nn
 from torch.optim import Adam
 
-from ganlab.augment import MirrorFlip
+from ganlab.augment import InstanceNoise, MirrorFlip
 from ganlab.engine.game import Game
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment.parts import build
 from ganlab.models import DCGAN, SNGAN, GANModule, ProgressiveGAN, ProjectionGAN
 from ganlab.networks import resnet
-from ganlab.objectives import NonSaturating, Wasserstein
-from ganlab.regularizers import R1, GradientPenalty
+from ganlab.objectives import (
+    MMD,
+    FDivergence,
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Objective,
+    RatioMatching,
+    RelativisticAverage,
+    RelativisticPaired,
+    RepulsiveMMD,
+    Wasserstein,
+)
+from ganlab.objectives.divergences import ROWS
+from ganlab.regularizers import (
+    DRAGAN,
+    R1,
+    FiniteDifferenceR1,
+    FiniteDifferenceR2,
+    GradientPenalty,
+    HistoricalAveraging,
+    JacobianClamping,
+    JSRegularizer,
+    LeCam,
+    LipschitzPenalty,
+    ModeSeeking,
+    Orthogonal,
+    PathLength,
+    ZeroCenteredPenalty,
+)
 from ganlab.schedules import Linear
 from ganlab.types import ImageSpec, Precision
 
@@ -112,8 +142,45 @@ def in_time(runtime: Runtime) -> GANModule:
     )
 
 
+class EveryObjective(Objective):
+    """The sum of all that take logits."""
+
+    sees_reals = True
+    each = (
+        *(FDivergence(name=name, trick=trick) for name in ROWS for trick in (True, False)),
+        *(RatioMatching(loss=loss) for loss in ("lsif", "kliep", "exponential")),
+        *(Minimax(), NonSaturating(real_target=0.9), LeastSquares(), Hinge(), Wasserstein()),
+        *(RelativisticPaired(), RelativisticAverage(), MMD(), RepulsiveMMD()),
+    )
+
+    def discriminator(self, real, fake):
+        return sum(each.discriminator(real, fake) for each in self.each)
+
+    def generator(self, fake, real):
+        return sum(each.generator(fake, real) if each.sees_reals else each.generator(fake) for each in self.each)
+
+
+def everything(runtime: Runtime) -> GANModule:
+    kinds = (R1, GradientPenalty, LipschitzPenalty, ZeroCenteredPenalty, DRAGAN, JSRegularizer, LeCam, Orthogonal)
+    kinds = *kinds, FiniteDifferenceR1, FiniteDifferenceR2, HistoricalAveraging
+    return GANModule(
+        image=IMAGE,
+        generator=toys.Generator(image=IMAGE),
+        discriminator=toys.Discriminator(image=IMAGE),
+        objective=EveryObjective(),
+        optimizers=OPTIMIZERS,
+        regularizers={kind.__name__: kind(weight=0.1) for kind in kinds},
+        generator_regularizers={
+            kind.__name__: kind(weight=0.1) for kind in (JacobianClamping, PathLength, ModeSeeking, HistoricalAveraging)
+        },
+        augment=InstanceNoise(std=Linear(until_nimg=LAST, start=0.5, end=0.0)),
+        runtime=runtime,
+    )
+
+
 CASES = {
     "dcgan": dcgan,
+    "everything": everything,
     "dcgan, micro-batches": micro_batches,
     "sngan": partial(SNGAN, image=IMAGE, **SMALL),
     "projection": partial(ProjectionGAN, image=IMAGE, **SMALL),
