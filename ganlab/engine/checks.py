@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from ganlab.layers.batchnorm import keeps_statistics
 from ganlab.layers.groups import group_of
 from ganlab.types import UserError
 
@@ -32,6 +33,13 @@ def refuse_contradictions(game: Any) -> None:
     weights = {f"model.regularizers.{name}.weight": penalty.weight for name, penalty in penalties}
     if negative := [f"{at}: {w}" for at, w in weights.items() if isinstance(w, int | float) and w < 0]:
         raise UserError(f"{', '.join(negative)}: must not be negative")
+    for player in game.players.values():
+        running = any(keeps_statistics(game.networks[at]) for at in player.networks)
+        if running and (named := [at for at, penalty in player.regularizers.items() if penalty.own_gradient]):
+            raise UserError(
+                f"model: {named[0]}: differentiates a network with the running statistics of a batch norm, which its "
+                f"passes would write; remove {named[0]}, or take a network without them"
+            )
     if taken := {*game.RECORDS, "not_finite", "skipped"} & {name for name, _ in penalties}:
         raise UserError(f"model.regularizers: {min(taken)} is the name of a statistic; choose another")
     game.dynamics.check(game)

@@ -292,7 +292,7 @@ def tell_share(model: Game, work: Work, rates: Rates, row: Mapping[str, Any], pr
     rate = row["images_per_second"]
     launching = work.operators * rates.launch * rate / processes
     penalties = {name: p for player in model.players.values() for name, p in player.regularizers.items()}
-    every = {name: penalty.every for name, penalty in penalties.items() if penalty.gradient}
+    every = {name: penalty.every for name, penalty in penalties.items() if penalty.gradient or penalty.own_gradient}
     name, remedy = first_suspect(row, launching, every, model.runtime.precision, rates)
     return f"{rate:,.1f} images/s, {row['share']:.0%} of the limit; first suspect: {name}: {remedy}"
 

@@ -111,6 +111,11 @@ class ConditionalBatchNorm(Standardization):
         return torch.addcmul(bias, self.standardize(images), gain).to(images.dtype)
 
 
+def keeps_statistics(network: nn.Module) -> bool:
+    """Tell whether a pass through a network in training writes running statistics."""
+    return any(isinstance(layer, Standardization) and layer.running_mean is not None for layer in network.modules())
+
+
 @torch.no_grad()
 def gather_statistics(network: nn.Module) -> None:
     """Average the running statistics of batch norms over groups across the ranks.

@@ -61,6 +61,8 @@ class Regularizer(ABC):
     """Whether it needs the input gradient of that pass, which is then made in full precision."""
     full: ClassVar[bool] = False
     """Whether it makes passes of its own, which are then made in full precision, as the first one is."""
+    own_gradient: ClassVar[bool] = False
+    """Whether it takes an input gradient in a pass of its own: the network may then keep no running statistics."""
     noise: ClassVar[str | None] = None
     """The tensor of a step, `real` or `latents`, of whose shape it draws normal numbers; None draws none."""
 

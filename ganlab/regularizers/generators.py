@@ -45,7 +45,7 @@ class PathLength(Regularizer):
     decay: float = 0.99
 
     at = ("latents",)
-    gradient, full, noise = False, True, "real"
+    gradient, own_gradient, full, noise = False, True, True, "real"
 
     def penalty(self, point: Point) -> tuple[PerSample, Mapping[str, PerSample]]:
         """(|J^T y| - its mean)^2; records the lengths."""

@@ -78,7 +78,7 @@ class DRAGAN(Regularizer):
     std: float = 0.08
 
     at = ("real",)
-    gradient, full, noise = False, True, "real"
+    gradient, own_gradient, full, noise = False, True, True, "real"
 
     def penalty(self, point: Point) -> PerSample:
         """(|grad D(x + noise)| - 1)^2."""

@@ -74,6 +74,19 @@ class Judge(nn.Module):
         return logits[:, 0]
 
 
+class JudgeOfImages(Judge):
+    """Images to logits, as a game of two has it."""
+
+    classes = 0
+
+    def __init__(self) -> None:
+        super().__init__(PIXELS)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """[n, 1, 8, 8] to [n]."""
+        return super().forward(images)
+
+
 def apart(real: Tensor, fake: Tensor) -> Tensor:
     """Return the logistic loss of who tells them apart."""
     return softplus(-real) + softplus(fake)

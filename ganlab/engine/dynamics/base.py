@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ganlab.layers.batchnorm import Standardization
+from ganlab.layers.batchnorm import keeps_statistics
 from ganlab.types import UserError
 
 
@@ -51,7 +51,7 @@ class Dynamics(ABC):
         if game.runtime.micro_batch is not None:
             self.refuse("needs the gradient of the whole batch at once; write train.micro_batch=null")
         for at, network in game.networks.items():
-            if any(isinstance(m, Standardization) and m.running_mean is not None for m in network.modules()):
+            if keeps_statistics(network):
                 self.refuse(
                     f"runs the {at} several times in a step, but its batch norm would write running statistics each "
                     "time; take a network without batch norm"
