@@ -8,6 +8,7 @@ from scipy.optimize import brentq, minimize_scalar
 from torch.nn.functional import softplus
 
 from ganlab import objectives
+from ganlab.experiment.parts import build, check_value, with_defaults
 from ganlab.objectives import (
     MMD,
     DistanceKernel,
@@ -245,3 +246,41 @@ def test_feature_matching_is_the_squared_distance_of_means_of_all_but_the_logit(
 def test_a_target_that_is_no_probability_is_refused(target):
     with pytest.raises(UserError, match=f"real_target: {target} is no probability; write for example 0.9"):
         NonSaturating(real_target=target)
+
+
+@pytest.mark.parametrize(
+    ("part", "complaint"),
+    [
+        (
+            {"_target_": "ganlab.objectives.FDivergence", "name": "reverse-kl"},
+            "model.objective.name: 'reverse-kl' is not one of kl, reverse_kl, pearson, neyman, squared_hellinger, "
+            "jeffrey, jensen_shannon, gan, total_variation; did you mean 'reverse_kl'?",
+        ),
+        (
+            {"_target_": "ganlab.objectives.RatioMatching", "loss": "bce"},
+            "model.objective.loss: 'bce' is not one of lsif, kliep, exponential",
+        ),
+        (
+            {"_target_": "ganlab.objectives.MMD", "kernel": {"_target_": "ganlab.objectives.GaussKernel"}},
+            "model.objective.kernel._target_: ganlab.objectives has no 'GaussKernel'; did you mean 'GaussianKernel'?",
+        ),
+        (
+            {"_target_": "ganlab.objectives.MMD", "kernel": "gaussian"},
+            "model.objective.kernel: 'gaussian' is not Kernel",
+        ),
+    ],
+)
+def test_an_unknown_divergence_or_kernel_is_refused_with_the_right_names(part, complaint):
+    assert list(check_value(part, Objective, "model.objective", ())) == [complaint]
+
+
+def test_objectives_and_kernels_are_made_of_configs():
+    part = {
+        "_target_": "ganlab.objectives.RepulsiveMMD",
+        "kernel": {"_target_": "ganlab.objectives.RationalQuadraticKernel", "scales": [1, 2]},
+    }
+    assert build(part, Objective) == RepulsiveMMD(kernel=RationalQuadraticKernel(scales=(1.0, 2.0)))
+    assert with_defaults({"_target_": "ganlab.objectives.MMD"}, Objective, ()) == {
+        "_target_": "ganlab.objectives.MMD",
+        "kernel": {"_target_": "ganlab.objectives.GaussianKernel", "widths": [1.0, 2.0, 4.0, 8.0, 16.0]},
+    }

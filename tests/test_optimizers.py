@@ -10,8 +10,9 @@ import torch
 from torch import nn, optim
 
 from ganlab.constraints import MaxColumnNorm, WeightClip
-from ganlab.engine.optimizers import lazy, make_optimizer, masks_itself
+from ganlab.engine.optimizers import MakeOptimizer, lazy, make_optimizer, masks_itself
 from ganlab.engine.player import Player, Seat
+from ganlab.experiment.parts import build, check_value
 from ganlab.optim import Lookahead, Optimistic
 from ganlab.regularizers import R1
 from ganlab.schedules import Linear
@@ -368,3 +369,13 @@ def test_adam_is_corrected_for_a_lazy_penalty_as_the_paper_says():
     (group,) = optimizer.param_groups
     assert group["lr"] == pytest.approx(1e-2 * 16 / 17)
     assert group["betas"] == pytest.approx((0.5 ** (16 / 17), 0.99 ** (16 / 17)))
+
+
+def test_an_optimizer_around_another_is_made_of_a_config():
+    adam = {"_target_": "torch.optim.Adam", "lr": {"_target_": "ganlab.schedules.Linear", "start": 1e-3, "end": 0}}
+    part = {"_target_": "ganlab.optim.Lookahead", "optimizer": adam, "steps": 6}
+    assert not list(check_value(part, MakeOptimizer, "model.optimizers.generator", ()))
+    made = make_optimizer(build(part, MakeOptimizer, total_nimg=100), network().parameters())
+    assert (made.steps, made.inner.defaults["lr"]) == (6, 1e-3)
+    (wrong,) = check_value({**part, "optimizer": {"_target_": "os.system"}}, MakeOptimizer, "model.optimizers.it", ())
+    assert wrong.startswith("model.optimizers.it.optimizer._target_: 'os.system' is not a trusted target; this place")

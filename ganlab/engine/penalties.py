@@ -20,7 +20,8 @@ def judge(
     gradient a due penalty needs is made in full precision and returns the gradient too. The outputs are by point;
     beside them is what penalties record, under their names for it.
     """
-    terms, outputs = dict[str, PerSample](), dict[str, Tensor]()
+    terms: dict[str, PerSample] = {}
+    outputs: dict[str, Tensor] = {}
     for at, inputs in points.items():
         here = {name: penalty for name, penalty in batch.due.items() if at in penalty.at}
         gradient: Tensor | None = None
