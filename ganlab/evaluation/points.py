@@ -35,7 +35,7 @@ def modes(fakes: Side, reals: Side) -> dict[str, Value]:
     found = modes_of(points, torch.from_numpy(centres).to(points), toy.std)
     error = math.sqrt(found.high_quality * (1 - found.high_quality) / len(points))
     return {
-        "modes": Value(found.covered),
+        "modes": Value(float(found.covered)),
         "high_quality": Value(found.high_quality, error),
         "reverse_kl": Value(found.reverse_kl),
     }

@@ -17,7 +17,7 @@ FINE = 2
 """Everything is drawn so many times larger and then shrunk, which smooths its edges."""
 LEFT, RIGHT, TOP, BOTTOM = 46, 46, 42, 30
 """Margins around the box, px."""
-TEXT = 13
+TEXT = 13.0
 BLACK, GREY, REAL, FAKE, CRITIC = (20, 20, 20), (150, 150, 150), (80, 80, 80), (213, 70, 0), (0, 90, 181)
 """Colours that stay apart to the colour-blind, and in print."""
 
@@ -123,7 +123,7 @@ def round_up(value: float) -> float:
     """Return the next larger of 1, 2 or 5 times a power of ten, so that axes of many pictures seldom change."""
     value = max(value, 1e-9)
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9))
+    return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= value * (1 - 1e-9))
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:

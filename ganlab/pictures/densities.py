@@ -35,7 +35,7 @@ def densities(
     if curve is not None:
         most = round_up(float(abs(np.interp(np.concatenate([real, fake]), x, curve)).max()))
         right = -most, most
-    axes = Axes((-extent, extent), (0, 1.6 * float(heights[0 if len(real) else 1].max() or 1)), title, right)
+    axes = Axes((-extent, extent), (0.0, 1.6 * float(heights[0 if len(real) else 1].max() or 1)), title, right)
     for name, values, height, colour in zip(("reals", "fakes"), (real, fake), heights, (REAL, FAKE), strict=True):
         if len(values):
             outline = edges.repeat(2)[1:-1], height.repeat(2)
