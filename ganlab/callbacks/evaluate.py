@@ -19,7 +19,7 @@ from ganlab.experiment.checkpoints import Writer, path_at
 from ganlab.experiment.frame import Config
 from ganlab.experiment.records import Events, append, read_lines
 from ganlab.metrics.features import Extractor
-from ganlab.types import Labels, Pixels
+from ganlab.types import Images, Labels, Pixels
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class InterruptibleSamples(Samples):
 
     signals: Signals
 
-    def block(self, start: int) -> tuple[Pixels, Labels]:
+    def block(self, start: int) -> tuple[Pixels | Images, Labels]:
         """Make a block of samples."""
         if self.signals.number:
             raise InterruptedEvaluationError("a signal asks the run to stop")

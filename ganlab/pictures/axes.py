@@ -42,8 +42,8 @@ class Axes:
     def at(self, x: Any, y: Any) -> NDArray[np.float64]:
         """Return the pixels of points [n, 2]."""
         left, top, right, bottom = self.box
-        across = left + (np.asarray(x) - self.x[0]) / (self.x[1] - self.x[0]) * (right - left)
-        down = bottom - (np.asarray(y) - self.y[0]) / (self.y[1] - self.y[0]) * (bottom - top)
+        across = left + (np.asarray(x, np.float64) - self.x[0]) / (self.x[1] - self.x[0]) * (right - left)
+        down = bottom - (np.asarray(y, np.float64) - self.y[0]) / (self.y[1] - self.y[0]) * (bottom - top)
         return np.stack(np.broadcast_arrays(across, down), -1)
 
     def label(self, text: str, colour: Colour) -> None:
