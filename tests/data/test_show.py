@@ -92,6 +92,25 @@ def test_bench_reads_the_copies_that_the_loader_reads(noise):
         Bench(dataset, 32, threads=1)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("toy:ring?modes=5", ["modes=5", "Gaussians with centres on a circle", "1x1, 2 channels, 5 classes"]),
+        ("toy:gaussian?mean=-1", ["mean -1, deviation 0.", "1x1, 1 channel, no labels"]),
+        ("toy:digits?channels=1", ["size=28, channels=1", "28x28, 1 channel, 10 classes"]),
+    ],
+)
+def test_a_toy_is_described_and_has_no_shards(url, said, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    done = CliRunner().invoke(main, ["data", "show", url, "--contact-sheet", str(sheet)])
+    assert done.exit_code == 0 and all(words in done.output for words in said), done.output
+    with Image.open(sheet) as picture:
+        assert picture.width > 400
+    for verb, what in (("check", "check"), ("bench", "read")):
+        refused = CliRunner().invoke(main, ["data", verb, url])
+        assert refused.exit_code == 2 and f"{url}: is drawn, and has no shards to {what}; " in refused.output
+
+
 def test_the_commands(noise):
     folder = str(noise[0])
     for command in (["show", folder], ["check", folder, "--repair"]):

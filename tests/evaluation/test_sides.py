@@ -27,6 +27,8 @@ def test_folders_zips_and_shards_of_the_same_images_agree(dataset: Path, toy: Pa
     ]
     assert said[0] == said[1] == said[2]
     assert float(done(dataset, dataset, "--extractor", toy).split()[1]) == pytest.approx(0, abs=1e-6)
+    (folder / "originals.tar").write_bytes((dataset / "shard-000000.tar").read_bytes())  # beside photographs
+    assert done(folder, dataset, "--extractor", toy).split("fid")[1].split()[0] == said[0]
 
 
 @pytest.fixture
