@@ -129,7 +129,7 @@ def test_the_samples_of_a_killed_run_are_those_of_an_undisturbed_one(killed):
     folder, _ = killed
     names = [f"nimg-{nimg:012d}.png" for nimg in (2400, 4800, 7200)]
     for name in ("undisturbed", "killed"):
-        assert sorted(path.name for path in (folder / name / "samples").iterdir()) == names
+        assert sorted(path.name for path in (folder / name / "samples").glob("*.png")) == names
     for name in names:
         assert (folder / "undisturbed" / "samples" / name).read_bytes() == (
             folder / "killed" / "samples" / name

@@ -74,7 +74,7 @@ def test_a_run_keeps_its_config_the_last_checkpoints_and_the_samples(finished):
         "nimg-000000000432.ckpt",
         "nimg-000000000480.ckpt",
     ]
-    grids = sorted((finished / "samples").iterdir())
+    grids = sorted((finished / "samples").glob("*.png"))
     assert [path.name for path in grids] == ["nimg-000000000240.png", "nimg-000000000480.png"]
     grid = Image.open(grids[0])
     assert (grid.mode, grid.size) == ("RGB", (10 * 50 + 2, 3 * 50 + 2))  # a row for each class, enlarged to 48 px
@@ -350,7 +350,7 @@ def test_samples_that_cannot_be_written_end_nothing(tmp_path, config, caplog):
     (run / "samples" / "nimg-000000000240.png.tmp").mkdir(parents=True)
     (run / "samples" / "nimg-000000000240.png").mkdir()
     runs.done(config, f"run={run}")
-    assert "a grid of samples could not be written: " in caplog.text
+    assert "a picture of samples could not be written: " in caplog.text
     assert (run / "samples" / "nimg-000000000480.png").is_file()
 
 
@@ -399,7 +399,7 @@ def test_the_first_line_the_first_grid_and_the_first_checkpoint_do_not_wait_for_
     assert [path.name for path in found(run / "checkpoints")] == ["nimg-000000000048.ckpt", "nimg-000000000144.ckpt"]
     (run / "checkpoints" / "nimg-000000000144.ckpt").unlink()
     assert "resuming from nimg-000000000048.ckpt" in runs.done(config, f"run={run}", *rare, "train.keep_checkpoints=9")
-    grids = sorted(path.stem for path in (run / "samples").iterdir())
+    grids = sorted(path.stem for path in (run / "samples").glob("*.png"))
     assert grids == ["nimg-000000000048", "nimg-000000000144", "nimg-000000000480"]  # once, by a new run only
     assert_same_weights(run, finished)
 
