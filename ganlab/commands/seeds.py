@@ -49,7 +49,7 @@ def table(runs: Sequence[Mapping[str, float]]) -> Iterator[str]:
     """Tabulate the quantiles of each value over the runs that have it."""
     names = list(dict.fromkeys(name for run in runs for name in run))
     width = max(map(len, [*names, "over 000 seeds"]))
-    yield "".join([f"{f'over {len(runs)} seeds':<{width}}", *(f"{name:>10}" for name in QUANTILES)])
+    yield "".join([f"{f'over {len(runs)} seeds':<{width}}", *(f"{name:>9}" for name in QUANTILES)])
     for name in names:
         found = np.quantile([run[name] for run in runs if name in run], list(QUANTILES.values()))
-        yield "".join([f"{name:<{width}}", *(f"{value:>10.4g}" for value in found)])
+        yield "".join([f"{name:<{width}}", *(f"{value:>9.3g}" for value in found)])
