@@ -47,5 +47,5 @@ def trained(config: str, run: Path, seed: int, *overrides: str) -> ganlab.engine
     """Train a shipped config, without pictures on the way, and load the run."""
     changes = [f"run={run}", f"seed={seed}", "logging.wandb=disabled", "train.sample_every_nimg=1_000_000", *overrides]
     with redirect_stdout(sys.stderr):
-        train(load(CONFIGS / config, changes))
+        assert train(load(CONFIGS / config, changes)) == 0, f"{run}: stopped"
     return ganlab.load(run)
