@@ -1,8 +1,8 @@
 """InfoGAN on digits: what images tell of their codes, with the bound and without it (weight 0).
 
-`by Q` is the bound with the discriminator's second head, which learns nothing at weight 0. So both runs are also judged by
-a logistic regression that is fitted to half of the samples: without the bound, images do depend on their category, as on
-any other input, but it is no cluster of the data.
+`by Q` is the bound with the discriminator's second head, which learns nothing at weight 0. So both runs are also judged
+by a logistic regression that is fitted to half of the samples: without the bound, images do depend on their category,
+as on any other input, but it is no cluster of the data.
 """
 
 import math
