@@ -252,6 +252,32 @@ def sample(
 
 
 @main.command()
+@click.argument("run", type=FOLDER)
+@click.argument("place", metavar="IMAGES", type=PLACE)
+@click.option("--out", required=True, type=FOLDER, help="Folder of the pictures and latents.")
+@click.option("-n", default=16, show_default=True, type=click.IntRange(min=1), help="How many images, from the first.")
+@click.option("--images", metavar="NUMBERS", help="Images by number instead: 37,40-45.")
+@click.option("--steps", default=300, show_default=True, type=click.IntRange(min=1), help="Steps of the search.")
+@click.option(
+    "--starts", default=4, show_default=True, type=click.IntRange(min=1), help="Latents tried for each image."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the starts.")
+@TRUST
+def invert(run: Path, place: str, n: int, images: str | None, **options: Any) -> None:
+    """Search for the latents from which RUN makes IMAGES: a folder or zip of images, or shards.
+
+    The run's encoder gives the first start if it has one.
+    """
+    from ganlab.commands.invert import invert
+    from ganlab.commands.sample import numbers_in
+
+    numbers = range(n) if images is None else numbers_in(images)
+    said = invert(run, place, numbers, **options)
+    click.echo(options["out"] / "inverted.png")
+    click.echo(said, err=True)
+
+
+@main.command()
 @click.argument("target", metavar="RUN_OR_IMAGES", type=PLACE)
 @click.argument("images", required=False, type=PLACE)
 @click.option(

@@ -18,7 +18,7 @@ from ganlab.experiment.load import load
 from ganlab.pictures.captions import captions_of
 from ganlab.pictures.grids import grid, grid_by_class, grid_by_title, to_pil
 from ganlab.pictures.tiles import save_png
-from ganlab.types import ImageSpec, UserError, px
+from ganlab.types import ImageSpec, Labels, Pixels, UserError, px
 
 COLUMNS = 8
 LARGEST = 10**9
@@ -60,30 +60,42 @@ def remake(
     Returns its path, and what is where.
     """
     model = load(run, trust)
-    images = open_images(place, data=config_of(run, trust).data)
-    if not isinstance(images, Decoded):
-        raise UserError(f"--from {place}: points, and a {type(model).__name__} makes images of images")
-    first, _ = images.read(0)
-    height, width, channels = first.shape
-    if ImageSpec(height, width, channels) not in map(plain, model.inputs):
-        wanted = model.inputs[-1]
-        raise UserError(
-            f"--from {place}: its images are {told((channels, height, width))}, and this {type(model).__name__} takes "
-            f"{model.inputs_in_words}; bring them there with `ganlab data pack {place} DEST --size "
-            f"{px(wanted.height, wanted.width)} --channels {wanted.channels}`"
-        )
-    if not (numbers := [number for number in numbers if number < len(images)]):
-        raise UserError(f"--images: {place} has the images 0 to {len(images) - 1:,}")
-    read = [images.read(number) for number in numbers]
-    pixels = torch.from_numpy(np.stack([each for each, _ in read])).permute(0, 3, 1, 2)
-    parts = model.remake(pixels, torch.tensor([label for _, label in read]), other=other)
+    name, numbers, pixels, labels = read_images(model, run, "--from", place, numbers, trust)
+    parts = model.remake(pixels, labels, other=other)
     _, output, *_ = parts
-    out = out or run / (f"made-from-{images.name}" if each else f"made-from-{images.name}.png")
+    out = out or run / (f"made-from-{name}" if each else f"made-from-{name}.png")
     if each:
         save_each(parts[output], numbers, out)
         return out, f"of {place}: {output} of images {text_of(numbers)}, each in a file of its number"
     save_sheet(grid_by_title(parts, COLUMNS), out)
     return out, f"of {place}: images {text_of(numbers)}, {min(COLUMNS, len(numbers))} in each row: {', '.join(parts)}"
+
+
+def read_images(
+    model: Game, run: Path, option: str, place: str, numbers: Sequence[int], trust: Sequence[str]
+) -> tuple[str, list[int], Pixels, Labels]:
+    """Read images by number from a folder, a zip or shards, all of a size that a model takes.
+
+    Returns the name of the place, the numbers that are there, and their pixels and labels.
+    """
+    images = open_images(place, data=config_of(run, trust).data)
+    if not isinstance(images, Decoded):
+        raise UserError(f"{option} {place}: points, and a {type(model).__name__} takes images")
+    first, _ = images.read(0)
+    height, width, channels = first.shape
+    if ImageSpec(height, width, channels) not in map(plain, model.inputs):
+        wanted = model.inputs[-1]
+        raise UserError(
+            f"{option} {place}: its images are {told((channels, height, width))}, and this {type(model).__name__} "
+            f"takes {model.inputs_in_words}; bring them there with `ganlab data pack {place} DEST --size "
+            f"{px(wanted.height, wanted.width)} --channels {wanted.channels}`"
+        )
+    there = [number for number in numbers if number < len(images)]
+    if not there:
+        raise UserError(f"--images: {place} has the images 0 to {len(images) - 1:,}")
+    read = [images.read(number) for number in there]
+    pixels = torch.from_numpy(np.stack([each for each, _ in read])).permute(0, 3, 1, 2)
+    return images.name, there, pixels, torch.tensor([label for _, label in read])
 
 
 def plain(image: ImageSpec) -> ImageSpec:
