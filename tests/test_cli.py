@@ -68,6 +68,15 @@ def unindexed(tmp_path_factory):
     return folder
 
 
+TWO_PROCESSES = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"}
+OF_THE_BATCH = (
+    "model={_target_: ganlab.models.GANModule, objective: {_target_: ganlab.objectives.MMD}, "
+    "generator: {_target_: ganlab.networks.dcgan.Generator, width: 4, norm_group: 4}, "
+    "discriminator: {_target_: ganlab.networks.dcgan.Discriminator, width: 4, norm_group: 4}, optimizers: "
+    "{generator: {_target_: torch.optim.Adam}, discriminator: {_target_: torch.optim.Adam}}}"
+)
+"""A game whose loss compares the samples of a batch."""
+
 MISTAKES = {
     "wrong key": (["train.bath=1"], {}, "tiny.yaml: 1 complaint\n  train.bath: unknown key; did you mean 'batch'?"),
     "wrong type": (
@@ -105,8 +114,31 @@ MISTAKES = {
     ),
     "compiled batch norm": (
         ["machine.compile=true"],
-        {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"},
+        TWO_PROCESSES,
         "machine.compile: true, but a batch norm is over all 2 processes; write model.batch_norm_group=4, or",
+    ),
+    "compiled loss of the batch": (
+        [OF_THE_BATCH, "machine.compile=true"],
+        TWO_PROCESSES,
+        "machine.compile: true, but the loss compares the samples of all 2 processes; write machine.compile=false",
+    ),
+    "micro-batches of the batch": (
+        [OF_THE_BATCH, "train.micro_batch=8"],
+        {},
+        "train.micro_batch: 8, but the loss compares all samples of a batch; write null, or a smaller train.batch",
+    ),
+    "negative weight": (
+        ["model.regularizers={r1: {_target_: ganlab.regularizers.R1, weight: -1}}"],
+        {},
+        "model.regularizers.r1.weight: -1.0: must not be negative",
+    ),
+    "early end": (
+        [
+            "model.regularizers={r1: {_target_: ganlab.regularizers.R1, weight: {_target_: ganlab.schedules.Linear, "
+            "from_nimg: 1000, until_nimg: 10}}}"
+        ],
+        {},
+        "until_nimg: 10 is not after from_nimg, 1000",
     ),
     "groups": (["train.batch=6"], {}, "train.batch: 6 .* in groups of 4 .* write a multiple of 4, for example 4"),
     "generator's batch": (

@@ -24,7 +24,7 @@ from ganlab.engine.compiled import Compiled
 from ganlab.engine.cuda_graphs import CudaGraphs
 from ganlab.engine.dynamics import Alternating, Dynamics
 from ganlab.engine.optimizers import value_at
-from ganlab.engine.penalties import noise_of, with_weights
+from ganlab.engine.penalties import WithWeights, noise_of
 from ganlab.engine.player import Player, Seat
 from ganlab.engine.precision import LossScale, autocast, widened
 from ganlab.engine.runtime import Runtime
@@ -97,7 +97,7 @@ class Game(Sampling):
         for name, at in self.average_names.items():
             self.add_module(at, copy.deepcopy(networks[name]).eval().requires_grad_(False))
         self.loss: dict[str, Callable[[Batch], Loss]] = {
-            name: with_weights(getattr(self, f"{name}_loss"), partial(self.weights, name)) for name in players
+            name: WithWeights(getattr(self, f"{name}_loss"), partial(self.weights, name)).complete for name in players
         }
         for name, player in self.players.items():
             for at, penalty in player.regularizers.items():

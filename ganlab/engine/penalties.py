@@ -1,6 +1,7 @@
 """Passes through a network with the penalties on them: the only place that takes input gradients."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -51,16 +52,19 @@ def noise_of(name: str) -> str:
     return f"{name} noise"
 
 
-def with_weights(loss: Callable[[Batch], Any], weights: Callable[[], Sequence[Tensor]]) -> Callable[[Batch], Any]:
-    """Return a player's loss with the due penalties on its weights: each adds the same number to every sample."""
+@dataclass(frozen=True)
+class WithWeights:
+    """A player's loss with the due penalties on its weights. (A closure would not follow a copy of the game.)"""
 
-    def complete(batch: Batch) -> Any:
-        terms, *beside = found if isinstance(found := loss(batch), tuple) else (found,)
+    loss: Callable[[Batch], Any]
+    weights: Callable[[], Sequence[Tensor]]
+
+    def complete(self, batch: Batch) -> Any:
+        """Return the loss; a penalty on weights adds the same number to every sample."""
+        terms, *beside = found if isinstance(found := self.loss(batch), tuple) else (found,)
         n = len(next(iter(terms.values())))
         for name in [name for name, penalty in batch.due.items() if penalty.at == ("weights",)]:
-            held = tuple(weights())
-            values, _ = penalize(name, Point(held, held[0], None, loss, "weights"), batch)
+            held = tuple(self.weights())
+            values, _ = penalize(name, Point(held, held[0], None, self.loss, "weights"), batch)
             terms = {**terms, name: values.expand(n)}
         return (terms, *beside) if beside else terms
-
-    return complete

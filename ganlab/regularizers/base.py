@@ -90,7 +90,8 @@ def given(tensor: Tensor | None) -> Tensor:
 
 def squared_norm(values: Tensor | None) -> PerSample:
     """Return the squared norm of each sample's values [n, ...]."""
-    return given(values).square().flatten(1).sum(1)
+    values = given(values)
+    return values.square().sum(tuple(range(1, values.ndim)))
 
 
 def norm(values: Tensor | None) -> PerSample:
