@@ -52,15 +52,16 @@ def noise_of(name: str) -> str:
 
 
 def with_weights(loss: Callable[[Batch], Any], weights: Callable[[], Sequence[Tensor]]) -> Callable[[Batch], Any]:
-    """Return a player's loss with the due penalties on its weights: each adds the same number to every sample."""
+    """Return a player's loss with the due penalties on its weights; unlike a closure, it is copied with its game."""
+    return partial(complete, loss, weights)
 
-    def complete(batch: Batch) -> Any:
-        terms, *beside = found if isinstance(found := loss(batch), tuple) else (found,)
-        n = len(next(iter(terms.values())))
-        for name in [name for name, penalty in batch.due.items() if penalty.at == ("weights",)]:
-            held = tuple(weights())
-            values, _ = penalize(name, Point(held, held[0], None, loss, "weights"), batch)
-            terms = {**terms, name: values.expand(n)}
-        return (terms, *beside) if beside else terms
 
-    return complete
+def complete(loss: Callable[[Batch], Any], weights: Callable[[], Sequence[Tensor]], batch: Batch) -> Any:
+    """Return a loss of a batch and the due penalties on weights: each adds the same number to every sample."""
+    terms, *beside = found if isinstance(found := loss(batch), tuple) else (found,)
+    n = len(next(iter(terms.values())))
+    for name in [name for name, penalty in batch.due.items() if penalty.at == ("weights",)]:
+        held = tuple(weights())
+        values, _ = penalize(name, Point(held, held[0], None, loss, "weights"), batch)
+        terms = {**terms, name: values.expand(n)}
+    return (terms, *beside) if beside else terms
