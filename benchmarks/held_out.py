@@ -35,14 +35,20 @@ def model_of(config: str, seed: int, *changes: str) -> tuple[Game, int, int]:
     return model, values.train.total_nimg // batch, batch
 
 
-def train(model: Game, rounds: int, images: Tensor, labels: Tensor, batch: int) -> Game:
-    """Make some rounds on images in a random order, epoch after epoch."""
+def train(
+    model: Game, rounds: int, images: Tensor, labels: Tensor, batch: int, other: tuple[Tensor, Tensor] | None = None
+) -> Game:
+    """Make some rounds on images in a random order, epoch after epoch; perhaps with another stream, drawn at random."""
     model.configure_optimizers()
     draw, order = torch.Generator().manual_seed(model.runtime.seed), torch.empty(0, dtype=torch.int64)
     for number in range(rounds):
         if len(order) < batch:
             order = torch.cat([order, torch.randperm(len(images), generator=draw)])
         rows, order = order[:batch], order[batch:]
-        model.training_step((images[rows], labels[rows]), number)
+        reals = {"real": images[rows], "labels": labels[rows]}
+        if other is not None:
+            some = torch.randint(len(other[0]), (batch,), generator=draw)
+            reals |= {"other": other[0][some], "other_labels": other[1][some]}
+        model.training_step(reals, number)
     model.settle()
     return model.eval()

@@ -116,8 +116,9 @@ class Sampling(pl.LightningModule):
         return codes
 
     def encoded(self, images: Images) -> Latents:
-        """Run the averaged encoder; where codes are random, their mean."""
-        return self.encoder_ema(images)  # type: ignore[no-any-return]
+        """Run the averaged encoder: of several outputs, the first one is the code, or its mean if it is random."""
+        outputs = self.encoder_ema(images)
+        return outputs[0] if isinstance(outputs, tuple) else outputs  # type: ignore[no-any-return]
 
     def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
         """Draw latents, and labels uniformly (-1 where the network takes none)."""

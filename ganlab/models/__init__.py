@@ -19,6 +19,7 @@ from ganlab.models.pix2pix import Pix2Pix
 from ganlab.models.progressive import ProgressiveGAN
 from ganlab.models.projection import ProjectionGAN
 from ganlab.models.semisupervised import SemiSupervisedGAN
+from ganlab.models.semisupervised_autoencoder import SemiSupervisedAutoencoder
 from ganlab.models.sngan import SNGAN
 from ganlab.models.superresolution import SuperResolution
 from ganlab.models.vae import VAE
@@ -46,6 +47,7 @@ __all__ = [
     "Pix2Pix",
     "ProgressiveGAN",
     "ProjectionGAN",
+    "SemiSupervisedAutoencoder",
     "SemiSupervisedGAN",
     "SuperResolution",
 ]

@@ -13,7 +13,7 @@ from ganlab.priors import Normal
 from ganlab.regularizers import Regularizer
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Latents
+from ganlab.types import ImageSpec, Labels, Latents
 
 
 class ALI(BiGAN):
@@ -61,8 +61,3 @@ class ALI(BiGAN):
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the noise of the codes too, the same for both players."""
         return super().draw(player, n, noise, labels) | {"noise": noise.normal("pair noise", n, self.latent)}
-
-    def encoded(self, images: Images) -> Latents:
-        """The mean."""
-        mean: Latents = self.encoder_ema(images)[0]
-        return mean

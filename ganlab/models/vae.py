@@ -14,7 +14,7 @@ from ganlab.models.autoencoding import Autoencoding
 from ganlab.networks import vaegan
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Latents, PerSample
+from ganlab.types import ImageSpec, Labels, Latents, PerSample
 
 
 class VAE(Autoencoding):
@@ -65,11 +65,6 @@ class VAE(Autoencoding):
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the noise of the codes."""
         return {"noise": noise.normal(f"{player} noise", n, self.latent)}
-
-    def encoded(self, images: Images) -> Latents:
-        """The mean."""
-        mean: Latents = self.encoder_ema(images)[0]
-        return mean
 
 
 def reparametrized(mean: Latents, log_variance: Latents, noise: Latents) -> Latents:

@@ -20,7 +20,7 @@ from ganlab.models.vae import divergence, reparametrized
 from ganlab.networks import vaegan
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Latents, PerSample
+from ganlab.types import Images, ImageSpec, Labels, PerSample
 
 
 class VAEGAN(Autoencoding):
@@ -121,8 +121,3 @@ class VAEGAN(Autoencoding):
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the same latents and noise of codes for all players."""
         return super().draw("all", n, noise, labels) | {"noise": noise.normal("all noise", n, self.latent)}
-
-    def encoded(self, images: Images) -> Latents:
-        """The mean."""
-        mean: Latents = self.encoder_ema(images)[0]
-        return mean

@@ -5,6 +5,7 @@ On MNIST with 8 dimensions they have 1,794,008, 1,794,784 and 1,011,001 paramete
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ganlab.types import Images, ImageSpec, Labels, Latents, Logits
 
@@ -47,6 +48,20 @@ class Decoder(nn.Module):
         """[n, latent] to [n, c, h, w]; labels are ignored."""
         images: Images = torch.tanh(self.layers(codes) / 2).unflatten(1, self.shape)  # the paper's sigmoid, in [-1, 1]
         return images
+
+
+class ClassDecoder(Decoder):
+    """Classes and styles to images in [-1, 1]: the decoder of their concatenation."""
+
+    def __init__(self, *, image: ImageSpec, classes: int, width: int = 1000, latent: int = 10) -> None:
+        super().__init__(image=image, width=width, latent=classes + latent)
+        self.latent, self.classes = latent, classes
+
+    def forward(self, codes: Latents, labels: Tensor | None = None) -> Images:
+        """[n, latent], with classes [n] or their probabilities [n, classes], to [n, c, h, w]."""
+        assert labels is not None
+        shares = labels if labels.is_floating_point() else one_hot(labels, self.classes).to(codes.dtype)
+        return super().forward(torch.cat([shares, codes], 1))
 
 
 class Critic(nn.Module):

@@ -126,6 +126,31 @@ AUTOENCODER = Paper(
 )
 
 
+def semisupervised(loop: ByHand, number: int, batch: Mapping[str, Tensor]) -> None:
+    e, g = loop.nets["encoder"], loop.nets["decoder"]
+    critics, x = (loop.nets["class_critic"], loop.nets["style_critic"]), batch["real"]
+
+    def codes() -> tuple[Tensor, Tensor]:
+        outputs = e(x)
+        return outputs[:, :3].exp() / outputs[:, :3].exp().sum(1, keepdim=True), outputs[:, 3:]
+
+    shares, style = codes()
+    loss = sums((g(style, shares) / 2 - x / 2).square()) / 2
+    sgd(loop, "autoencoder", loop.gradients(loss, "encoder", "decoder"), 0.01, 0.9)
+    loop.average("decoder", KEPT)
+    loop.nimg += N
+    classes = torch.eye(3, dtype=torch.float64)[loop.noise().classes("critics labels", N, 3)]
+    pairs = zip(critics, (classes, loop.latents("critics")), codes(), strict=True)
+    loss = sum((softly(-c(prior)) + softly(c(code.detach())) for c, prior, code in pairs), torch.zeros(()))
+    sgd(loop, "critics", loop.gradients(loss, "style_critic", "class_critic"), 0.1, 0.1)
+    shares, style = codes()
+    sgd(loop, "encoder", loop.gradients(softly(-critics[0](shares)) + softly(-critics[1](style)), "encoder"), 0.1, 0.1)
+    scores = e(batch["other"])[:, :3]
+    loss = scores.logsumexp(1) - scores[torch.arange(N), batch["other_labels"]]
+    sgd(loop, "classifier", loop.gradients(loss, "encoder"), 0.1, 0.9)
+    loop.average("encoder", KEPT)
+
+
 # --- AVB: the critic in every round, the autoencoder in every second one
 
 
@@ -271,6 +296,14 @@ PAPERS = {
     "ALI": ALI,
     "BiGAN": BIGAN,
     "adversarial autoencoder": AUTOENCODER,
+    "adversarial autoencoder, few labels": Paper(
+        model={"_target_": "ganlab.models.SemiSupervisedAutoencoder", "width": 8, "latent": 4, **COMMON},
+        by_hand=semisupervised,
+        image=IMAGE,
+        other=IMAGE,
+        unlabelled=True,
+        graphs=4,
+    ),
     "AVB": Paper(model=AVB, by_hand=partial(avb, noise=6), image=IMAGE),
     "AVB, adaptive contrast": Paper(
         model=AVB | {"encoder": ADAPTIVE | {"group": GROUP}}, by_hand=partial(avb, noise=6), image=IMAGE
