@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 from torch.optim import Adam
 
-from ganlab import distributed
 from ganlab.engine.averages import Decay
 from ganlab.engine.batch import Batch
 from ganlab.engine.game import Game, Loss
@@ -16,8 +15,9 @@ from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
 from ganlab.networks import semisupervised
 from ganlab.networks.conditioning import learned_classes
+from ganlab.objectives.moments import squared_mean
 from ganlab.seeding import Noise
-from ganlab.types import ImageSpec, Labels, Latents, PerSample, UserError
+from ganlab.types import ImageSpec, Labels, Latents, UserError
 
 
 class SemiSupervisedGAN(Game):
@@ -118,8 +118,3 @@ class SemiSupervisedGAN(Game):
         """Return the probabilities of the classes [n, classes] of images, uint8 or in [-1, 1], by the average."""
         logits, _ = self.discriminator_ema(self._as_floats("real", images.to(self.device)))
         return logits.softmax(1)  # type: ignore[no-any-return]
-
-
-def squared_mean(values: Tensor) -> PerSample:
-    """Return each sample's share [n] of |E v|^2 over the batch of all ranks: v_i times the mean; `values` is [n, k]."""
-    return (values * distributed.samples_of_all_ranks(values).mean(0)).sum(1)
