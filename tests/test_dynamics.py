@@ -27,6 +27,7 @@ from ganlab.engine.dynamics.second_order import even_and_odd
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment import checks
 from ganlab.experiment.config import load
+from ganlab.layers.spectral import spectral_norm
 from ganlab.metrics.spectrum import consensus, eigenvalues, jacobian
 from ganlab.models import GANModule
 from ganlab.networks import dcgan, dirac
@@ -148,7 +149,7 @@ def test_unrolling_goes_through_the_optimizers_state(optimizer):
 
 def xi_of(game):
     batches = one_batch(game, list(game.players), zeros())
-    game.prepare_networks(game.network_names)
+    game.require_gradients(game.network_names)
     return field_of(game, batches)
 
 
@@ -206,7 +207,7 @@ def some_reals(n=8):
 
 def test_products_with_the_jacobian():
     game = duel(Consensus(gamma=1.0))
-    game.prepare_networks(game.network_names)
+    game.require_gradients(game.network_names)
     found = Field(game, one_batch(game, list(game.players), some_reals()))
     rows = torch.stack(
         [
@@ -235,6 +236,29 @@ def test_symplectic_adjustment_leaves_a_potential_game_alone():
     assert not torch.equal(
         moved[0]["generator.layers.0.bias"], duel(None, Team).state_dict()["generator.layers.0.bias"]
     )
+
+
+class Normalized(tiny.Discriminator):
+    """With spectral norm."""
+
+    def __init__(self):
+        super().__init__()
+        spectral_norm(self.layers[0])
+
+
+@pytest.mark.parametrize("discriminator", [tiny.Discriminator, Normalized])
+def test_convolutions_move_as_by_simultaneous_steps(discriminator):
+    """Without their own terms, on the latents of one player, with a fused Adam and channels-last weights."""
+    ends = []
+    for dynamics in (Simultaneous(), Consensus(gamma=0.0), SymplecticAdjustment(weight=0.0)):
+        torch.manual_seed(1)
+        game = tiny.game(dynamics=dynamics, discriminator=discriminator(), regularizers={"r1": R1(weight=0.5, every=2)})
+        game.draw = lambda player, *rest, draw=game.draw: draw("discriminator", *rest)
+        game.configure_optimizers()
+        for number, batch in enumerate(tiny.batches(4, 4)):
+            game.training_step(batch, number)
+        ends.append(game.state_dict())
+    assert tiny.distance(ends[0], ends[1]) < 1e-12 and tiny.distance(ends[0], ends[2]) < 1e-12
 
 
 def test_frozen_weights_take_no_part():
@@ -272,7 +296,7 @@ class Population(games.Duel):
 
 def test_consensus_has_a_bias_of_trace_cov_over_b_and_independent_batches_have_none():
     game = duel(Consensus(gamma=1.0), Population, group=1)
-    game.prepare_networks(game.network_names)
+    game.require_gradients(game.network_names)
     points = torch.tensor([[-1.0, 0.2, 0.5, 1.0], [0.3, 0.1, -0.7, 0.0], [0.9, -0.4, 0.6, -1.0]], dtype=torch.float64)
 
     def batches(numbers):

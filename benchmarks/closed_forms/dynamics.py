@@ -89,7 +89,7 @@ def rate(dynamics: Dynamics) -> float:
 def spectrum(gamma: float) -> Tensor:
     """Eigenvalues of the field of Dirac-GAN with R1 at its solution."""
     module = game(objective=NonSaturating(), regularizers={"r1": R1(weight=gamma)})
-    module.prepare_networks(module.network_names)
+    module.require_gradients(module.network_names)
     batches = one_batch(module, list(module.players), REALS)
     return eigenvalues(jacobian(field_of(module, batches), torch.zeros(2).double()))
 
@@ -164,7 +164,7 @@ def bias(seed: int) -> Iterator[Row]:
         runtime=Runtime(precision="fp64", group=8, seed=seed),
     )
     module.configure_optimizers()
-    module.prepare_networks(module.network_names)
+    module.require_gradients(module.network_names)
     b, count = 16, 4_000
     reals = {"real": torch.zeros(b // 2, 1, 1, 1, dtype=torch.float64), "labels": torch.full((b // 2,), -1)}
     fields = []

@@ -239,14 +239,12 @@ class Game(Sampling):
         with torch.no_grad():
             return self.prepare(name, batch)
 
-    def prepare_networks(self, moved: Collection[str]) -> None:
-        """Make the networks that a step moves, and no others, require gradients, and make their power iterations."""
+    def require_gradients(self, moved: Collection[str]) -> None:
+        """Make the networks that a step moves, and no others, require gradients."""
         for at, network in self.networks.items():
             network.requires_grad_(at in moved)
         for module in self.runtime.freeze:
             self.get_submodule(module).requires_grad_(False)
-        for at in moved:
-            iterate_power(getattr(self, at))
 
     def forward(self, name: str, batch: Batch) -> Loss:
         """Return a player's loss: with `torch.func.functional_call`, a function of the weights of all networks."""
@@ -254,9 +252,11 @@ class Game(Sampling):
 
     def differentiate(self, name: str, batch: Batch) -> dict[str, Tensor]:
         """Compute a player's gradients, averaged over the ranks; return the terms of its loss, [n] each."""
-        seat = self.seats[name]
-        self.prepare_networks(self.players[name].networks)
+        player, seat = self.players[name], self.seats[name]
+        self.require_gradients(player.networks)
         seat.gradients.clear()
+        for at in player.networks:
+            iterate_power(getattr(self, at))
         n = len(next(iter(batch.tensors.values())))
         found: list[Mapping[str, Tensor]] = []
         done = 0

@@ -75,10 +75,11 @@ def split(game: Any, names: Sequence[str], direction: Tensor) -> dict[str, Gradi
         moved = set(weights_of(game, name).values())
         own: Gradients = []
         for weight in game.seats[name].parameters:
-            piece = None
+            gradient = None
             if weight in moved:
-                piece, rest = rest[: weight.numel()].view(weight.shape), rest[weight.numel() :]
-            own.append(piece)
+                piece, rest = rest[: weight.numel()], rest[weight.numel() :]
+                gradient = torch.empty_like(weight).copy_(piece.view(weight.shape))  # fused optimizers want its strides
+            own.append(gradient)
         gradients[name] = own
     return gradients
 

@@ -12,6 +12,7 @@ from ganlab.engine.batch import Batch
 from ganlab.engine.dynamics.base import Dynamics
 from ganlab.engine.dynamics.field import Field, one_batch, split
 from ganlab.engine.dynamics.plain import step_all, timed
+from ganlab.layers.spectral import iterate_power
 from ganlab.types import UserError
 
 Found = Mapping[str, Mapping[str, Tensor]]
@@ -30,7 +31,9 @@ class SecondOrder(Dynamics):
     def round(self, game: Any, names: Sequence[str], reals: Mapping[str, Tensor]) -> None:
         """Compute the direction, and give each optimizer its part as gradients."""
         with timed(game, names[0]):
-            game.prepare_networks([at for name in names for at in game.players[name].networks])
+            for network in game.networks.values():
+                iterate_power(network)
+            game.require_gradients(game.network_names)
             direction, found = self.direction(game, one_batch(game, names, reals))
         step_all(game, found, split(game, names, direction), reals)
 

@@ -14,6 +14,7 @@ from ganlab.engine.dynamics.base import Dynamics
 from ganlab.engine.dynamics.field import Weights, flat, loss_at, mean, split, weights_of
 from ganlab.engine.dynamics.plain import step_all, timed
 from ganlab.engine.optimizers import make_optimizer
+from ganlab.layers.spectral import iterate_power
 
 State = Mapping[str, Any]
 """An optimizer's state of one weight."""
@@ -72,7 +73,9 @@ class Unrolled(Dynamics):
         if follower in names:
             with timed(game, follower):
                 game.seats[follower].begin(game.clock.nimg)
-                game.prepare_networks([at for player in game.players.values() for at in player.networks])
+                for at in game.players[follower].networks:
+                    iterate_power(getattr(game, at))
+                game.require_gradients(game.network_names)
                 terms = self.foreseen_loss(game, leader, batch)
                 own = list(weights_of(game, follower).values())
                 total = flat(torch.autograd.grad(mean(terms), own, materialize_grads=True))
