@@ -241,8 +241,11 @@ def sample(
     """
     from ganlab.classes import split
     from ganlab.commands.sample import numbers_in, remake, sample
+    from ganlab.types import UserError
 
     numbers = range(n) if images is None else numbers_in(images)
+    if source is not None and labels is not None:
+        raise UserError("--labels: images of --from have classes of their own; leave one of the two out")
     if source is None:
         out, where = sample(run, numbers, seed=seed, labels=None if labels is None else split(labels), **options)
     else:
