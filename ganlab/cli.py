@@ -259,7 +259,7 @@ def sample(
 @click.argument("images", required=False, type=PLACE)
 @click.option(
     "--metrics",
-    help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe, conditioning, and for points "
+    help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe,conditioning,reconstruction, and for points "
     "modes,moments,mmd,parzen. Default: the run's, or what fits the reals.",
 )
 @click.option("--data", type=PLACE, help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")
