@@ -15,9 +15,9 @@ import ganlab
 from ganlab.engine.pool import Pool
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment.checkpoints import newest
+from ganlab.layers.pyramid import collapsed, pyramid
 from ganlab.metrics.swd import descriptors, sliced_wasserstein
 from ganlab.models import LAPGAN, CycleGAN, Pix2Pix, SuperResolution
-from ganlab.models.lapgan import collapsed, pyramid
 from ganlab.networks import lapgan, patch, superresolution, translation, unet
 from ganlab.seeding import Noise
 from ganlab.types import ImageSpec, UserError
@@ -207,7 +207,7 @@ def test_images_are_made_of_a_folder_of_images_one_by_one_or_side_by_side(cycle,
         said,
     )
     said = runs.refused("sample", cycle / "run", "-n", 4)
-    assert said == "CycleGAN: makes images of real images, none of a seed; name some: --from IMAGES\n"
+    assert said == "CycleGAN: makes no images of a seed; it makes some of real images: --from IMAGES\n"
 
 
 def test_translations_are_compared_with_the_other_domain_and_with_the_way_back(cycle):
@@ -226,7 +226,9 @@ def test_translations_are_compared_with_the_other_domain_and_with_the_way_back(c
     ours = sliced_wasserstein(a, other)
     assert rows["swd"]["value"] == pytest.approx(ours, rel=0.3) and rows["swd"]["protocol"]["reals_images"] == 20
     said = runs.refused("train", cycle / "config.yaml", "evaluation.every_nimg=16", f"run={cycle / 'other'}")
-    assert said.startswith("evaluation.every_nimg: CycleGAN makes images of images")
+    assert said.startswith(
+        "evaluation.every_nimg: CycleGAN makes no images of a seed, which these evaluations take; leave it"
+    )
 
 
 def test_a_second_domain_that_is_not_there_or_of_another_size(cycle, tmp_path):

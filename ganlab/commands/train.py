@@ -287,8 +287,8 @@ def open_judge(config: Config, model: Game) -> Judge | None:
         return None
     if not model.latent:
         raise UserError(
-            f"evaluation.every_nimg: {type(model).__name__} makes images of images, which `ganlab evaluate RUN` "
-            "compares; leave it out"
+            f"evaluation.every_nimg: {type(model).__name__} makes no images of a seed; leave it out"
+            + "; `ganlab evaluate RUN` compares what it makes of real images" * model.remakes()
         )
     if evaluation.every_nimg % every:
         raise UserError(
