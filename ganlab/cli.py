@@ -244,6 +244,8 @@ def sample(
     from ganlab.types import UserError
 
     numbers = range(n) if images is None else numbers_in(images)
+    if other and source is None:
+        raise UserError("--other: says of which domain the images of --from are; give some, or leave it out")
     if source is not None and labels is not None:
         raise UserError("--labels: images of --from have classes of their own; leave one of the two out")
     if source is None:

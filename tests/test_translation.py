@@ -210,6 +210,19 @@ def test_images_are_made_of_a_folder_of_images_one_by_one_or_side_by_side(cycle,
     assert said == "CycleGAN: makes no images of a seed; it makes some of real images: --from IMAGES\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--other"], "--other: says of which domain the images of --from are; give some, or leave it out\n"),
+        (["--from", "x", "--labels", "1"], "--labels: images of --from have classes of their own; leave one of the"),
+        (["--from", "x"], "--from: DCGAN makes nothing of images; leave it out\n"),
+        (["--from", "x", "--other"], "--from: DCGAN makes nothing of images of data.other; leave it out\n"),
+    ],
+)
+def test_options_of_real_images_for_a_run_that_takes_none(finished, words, message):
+    assert runs.refused("sample", finished, *words).startswith(message)
+
+
 def test_translations_are_compared_with_the_other_domain_and_with_the_way_back(cycle):
     result = runs.ganlab("evaluate", cycle / "run", "--metrics", "swd,reconstruction")
     assert result.exit_code == 0, result.output

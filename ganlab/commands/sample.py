@@ -60,6 +60,9 @@ def remake(
     Returns its path, and what is where.
     """
     model = load(run, trust)
+    if not model.remakes(other):
+        domain = " of data.other" if other else ""
+        raise UserError(f"--from: {type(model).__name__} makes nothing of images{domain}; leave it out")
     images = open_images(place, data=config_of(run, trust).data)
     if not isinstance(images, Decoded):
         raise UserError(f"--from {place}: points, and a {type(model).__name__} makes images of images")
@@ -75,7 +78,7 @@ def remake(
     if not (numbers := [number for number in numbers if number < len(images)]):
         raise UserError(f"--images: {place} has the images 0 to {len(images) - 1:,}")
     read = [images.read(number) for number in numbers]
-    pixels = torch.from_numpy(np.stack([each for each, _ in read])).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(np.stack([image for image, _ in read])).permute(0, 3, 1, 2)
     parts = model.remake(pixels, torch.tensor([label for _, label in read]), other=other)
     _, output, *_ = parts
     out = out or run / (f"made-from-{images.name}" if each else f"made-from-{images.name}.png")
