@@ -241,8 +241,13 @@ def sample(
     """
     from ganlab.classes import split
     from ganlab.commands.sample import numbers_in, remake, sample
+    from ganlab.types import UserError
 
     numbers = range(n) if images is None else numbers_in(images)
+    if other and source is None:
+        raise UserError("--other: says of which domain the images of --from are; give some, or leave it out")
+    if source is not None and labels is not None:
+        raise UserError("--labels: images of --from have classes of their own; leave one of the two out")
     if source is None:
         out, where = sample(run, numbers, seed=seed, labels=None if labels is None else split(labels), **options)
     else:
@@ -282,7 +287,7 @@ def invert(run: Path, place: str, n: int, images: str | None, **options: Any) ->
 @click.argument("images", required=False, type=PLACE)
 @click.option(
     "--metrics",
-    help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe, conditioning, and for points "
+    help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,cas,probe,conditioning,reconstruction, and for points "
     "modes,moments,mmd,parzen. Default: the run's, or what fits the reals.",
 )
 @click.option("--data", type=PLACE, help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")

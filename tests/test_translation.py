@@ -1,5 +1,6 @@
 """Games that make images of images: published parameter counts, and runs of a user's commands."""
 
+import json
 import re
 from functools import partial
 
@@ -14,8 +15,9 @@ import ganlab
 from ganlab.engine.pool import Pool
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment.checkpoints import newest
+from ganlab.layers.pyramid import collapsed, pyramid
+from ganlab.metrics.swd import descriptors, sliced_wasserstein
 from ganlab.models import LAPGAN, CycleGAN, Pix2Pix, SuperResolution
-from ganlab.models.lapgan import collapsed, pyramid
 from ganlab.networks import lapgan, patch, superresolution, translation, unet
 from ganlab.seeding import Noise
 from ganlab.types import ImageSpec, UserError
@@ -205,7 +207,41 @@ def test_images_are_made_of_a_folder_of_images_one_by_one_or_side_by_side(cycle,
         said,
     )
     said = runs.refused("sample", cycle / "run", "-n", 4)
-    assert said == "CycleGAN: makes images of real images, none of a seed; name some: --from IMAGES\n"
+    assert said == "CycleGAN: makes no images of a seed; it makes some of real images: --from IMAGES\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--other"], "--other: says of which domain the images of --from are; give some, or leave it out\n"),
+        (["--from", "x", "--labels", "1"], "--labels: images of --from have classes of their own; leave one of the"),
+        (["--from", "x"], "--from: DCGAN makes nothing of images; leave it out\n"),
+        (["--from", "x", "--other"], "--from: DCGAN makes nothing of images of data.other; leave it out\n"),
+    ],
+)
+def test_options_of_real_images_for_a_run_that_takes_none(finished, words, message):
+    assert runs.refused("sample", finished, *words).startswith(message)
+
+
+def test_translations_are_compared_with_the_other_domain_and_with_the_way_back(cycle):
+    result = runs.ganlab("evaluate", cycle / "run", "--metrics", "swd,reconstruction")
+    assert result.exit_code == 0, result.output
+    rows = {row["metric"]: row for row in map(json.loads, (cycle / "run" / "results.jsonl").read_text().splitlines())}
+    (cycle / "run" / "results.jsonl").unlink()
+    images = torch.from_numpy(np.load(cycle / "a" / "source.npz")["images"])[:, None]
+    model = ganlab.load(cycle / "run")
+    errors = (model.remake(images)["back to a"].double() - images.double()) / 255
+    assert rows["l1"]["value"] == pytest.approx(float(errors.abs().mean()), rel=1e-12)
+    psnr = -10 * errors.square().flatten(1).mean(1).log10()
+    assert rows["psnr"]["value"] == pytest.approx(float(psnr.mean()), rel=1e-12)
+    to_b, b = model.translate(images), torch.from_numpy(np.load(cycle / "b" / "source.npz")["images"])[:, None]
+    a, other = (descriptors(each, seed=0)[0] for each in (to_b, b))
+    ours = sliced_wasserstein(a, other)
+    assert rows["swd"]["value"] == pytest.approx(ours, rel=0.3) and rows["swd"]["protocol"]["reals_images"] == 20
+    said = runs.refused("train", cycle / "config.yaml", "evaluation.every_nimg=16", f"run={cycle / 'other'}")
+    assert said.startswith(
+        "evaluation.every_nimg: CycleGAN makes no images of a seed, which these evaluations take; leave it"
+    )
 
 
 def test_a_second_domain_that_is_not_there_or_of_another_size(cycle, tmp_path):

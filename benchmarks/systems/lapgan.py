@@ -11,9 +11,10 @@ from rows import Row
 from streams import fashion, played
 from torch import Tensor
 
+from ganlab.layers.pyramid import doubled, pyramid
 from ganlab.metrics.kernel import kernel_distance
 from ganlab.metrics.swd import descriptors, sliced_wasserstein
-from ganlab.models.lapgan import LAPGAN, doubled, pyramid
+from ganlab.models.lapgan import LAPGAN
 from ganlab.pictures.grids import to_uint8
 
 COUNT = 2048

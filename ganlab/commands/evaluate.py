@@ -14,6 +14,7 @@ import torch.distributed as dist
 from ganlab import distributed
 from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
 from ganlab.evaluation.images import ImageSet, Samples, open_images, open_reals
+from ganlab.evaluation.made import ERRORS, Made, sides_of
 from ganlab.evaluation.points import fitting
 from ganlab.evaluation.protocol import circumstances
 from ganlab.evaluation.results import best, error, read
@@ -48,11 +49,21 @@ def evaluate_paths(
         if network is not None:
             network.to(device)
         named, frame = data or images, config.data if config else None
-        reals = opened(named, None, device, trust, frame) if named else reals_of(target, config)
-        fakes = opened(target, n, device, trust, frame)
+        fakes: ImageSet = opened(target, n, device, trust, frame)
+        model = fakes.model if isinstance(fakes, Samples) else None
+        if model is not None and config is not None and not model.latent:
+            fakes, reals = sides_of(model, config, named, n, fakes.name)
+        else:
+            reals = opened(named, None, device, trust, frame) if named else reals_of(target, config)
         chosen = metrics or (config.evaluation.metrics if config else None) or fitting(reals)
-        nimg = fakes.model.clock.nimg or None if isinstance(fakes, Samples) else None
-        rows = evaluate(fakes, reals, chosen, network, device, about=circumstances(device, nimg, config), pictures=run)
+        about = circumstances(device, model.clock.nimg or None if model else None, config)
+        # The errors of a game that also makes images of latents are those of what it makes of the reals.
+        apart = [name for name in chosen if name in ERRORS] if isinstance(fakes, Samples) else []
+        rows = []
+        if together := [name for name in chosen if name not in apart]:
+            rows += evaluate(fakes, reals, together, network, device, about=about, pictures=run)
+        if apart and model is not None:
+            rows += evaluate(Made(model, reals, n, fakes.name), reals, apart, network, device, about=about)
     if not rows or run is None:
         return table(rows, rows)
     append(run / "results.jsonl", rows)

@@ -60,6 +60,9 @@ def remake(
     Returns its path, and what is where.
     """
     model = load(run, trust)
+    if not model.remakes(other):
+        domain = " of data.other" if other else ""
+        raise UserError(f"--from: {type(model).__name__} makes nothing of images{domain}; leave it out")
     name, numbers, pixels, labels = read_images(model, run, "--from", place, numbers, trust)
     parts = model.remake(pixels, labels, other=other)
     _, output, *_ = parts

@@ -116,7 +116,7 @@ def train_on(dataset: Dataset, other: Dataset | None, config: Config, allow_chan
     check_cuda_graphs(config, model)
     check_labels(config, model, dataset)
     labels_found = list(count_labels(config, model, dataset, other))
-    judge = open_judge(config)
+    judge = open_judge(config, model)
     works = try_to_count(config, model)
     set_arithmetic(config.machine)
     # All mistakes of a config are found before the processes wait for each other.
@@ -279,12 +279,17 @@ def make_tracker(run: Run) -> Tracker:
     return Tracker(run.folder, logging.wandb, logging.project, run.config.as_dict())
 
 
-def open_judge(config: Config) -> Judge | None:
+def open_judge(config: Config, model: Game) -> Judge | None:
     """Return the reals and the extractor of evaluations during training; None if there are none."""
     evaluation, every = config.evaluation, config.train.checkpoint_every_nimg
     if evaluation.every_nimg is None:
         check_best(config.train.keep_best, ())
         return None
+    if not model.latent:
+        raise UserError(
+            f"evaluation.every_nimg: {type(model).__name__} makes no images of a seed; leave it out"
+            + "; `ganlab evaluate RUN` compares what it makes of real images" * model.remakes()
+        )
     if evaluation.every_nimg % every:
         raise UserError(
             f"evaluation.every_nimg: {evaluation.every_nimg} is no multiple of train.checkpoint_every_nimg, {every}; "

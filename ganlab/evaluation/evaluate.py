@@ -13,6 +13,7 @@ from torch import Tensor
 from ganlab import distributed
 from ganlab.evaluation.discriminator import DiscriminatorFeatures
 from ganlab.evaluation.images import BLOCK, ImageSet, Samples
+from ganlab.evaluation.made import Made, refuse_unpaired
 from ganlab.evaluation.measures import METRICS
 from ganlab.evaluation.metric import Metric
 from ganlab.evaluation.points import refuse_points
@@ -68,7 +69,8 @@ def evaluate(
     with ExitStack() as sides:
         counts = [(metric.fakes or 0, metric.reals or 0) for metric in chosen.values()]
         kept, real_kept = map(max, zip(*counts, strict=True))
-        fake = sides.enter_context(Side(fakes, extractor, device, patch_images, isinstance(fakes, Samples), kept))
+        passing = isinstance(fakes, Samples | Made)
+        fake = sides.enter_context(Side(fakes, extractor, device, patch_images, passing, kept))
         real = sides.enter_context(Side(reals, extractor, device, patch_images, values=real_kept))
         fake.prepare(needs_of(chosen.values(), "both", "fakes", "mixture"))
         real.prepare(needs_of(chosen.values(), "both"))
@@ -141,6 +143,7 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
     for name in metrics:
         needs, probing = METRICS[name].needs, METRICS[name].of == "discriminator"
         refuse_points(name, fakes, reals)
+        refuse_unpaired(name, fakes)
         if probing and (not isinstance(fakes, Samples) or distributed.world_size() > 1):
             raise UserError(f"{name}: needs a run, and one process; leave it out of the metrics")
         if probing and isinstance(fakes, Samples) and fakes.exported:

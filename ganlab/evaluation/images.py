@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganlab.classes import names_in
 from ganlab.data.format.decode import MAX_PIXELS
@@ -64,6 +64,10 @@ class ImageSet(ABC):
     @abstractmethod
     def block(self, start: int) -> tuple[Pixels | Images, Labels]:
         """Return the images [start, start + BLOCK), fewer at the end; points as floats. `start` is a multiple."""
+
+    def errors(self, start: int) -> dict[str, Tensor]:
+        """Return errors of the same images by name, where the right answer is known."""
+        raise NotImplementedError(f"{type(self).__name__} has no errors")
 
 
 class Samples(ImageSet):

@@ -111,6 +111,12 @@ def classification_accuracy_score(fakes: Side, reals: Side) -> dict[str, Value]:
     return {"cas": Value(accuracy, floor=probe(reals))}
 
 
+def reconstruction(fakes: Side, reals: Side) -> dict[str, Value]:
+    """Mean absolute error, of levels in [0, 1], and PSNR, in dB, of images that are made of others."""
+    found = {name: fakes.read("errors", name) for name in VALUES["reconstruction"]}
+    return {name: Value(float(of.mean()), float(of.std() / math.sqrt(len(of)))) for name, of in found.items()}
+
+
 def probe(reals: Side) -> float:
     """Accuracy on half of the reals of a linear probe trained on the other half."""
     real, labels = labelled(reals)
@@ -132,6 +138,7 @@ METRICS = {
     "msssim": Metric(msssim, frozenset({"pairs"})),
     "neighbours": Metric(memory, frozenset({"features"})),
     "cas": Metric(classification_accuracy_score, frozenset({"features", "labels"}), {"classifier": "linear probe"}),
+    "reconstruction": Metric(reconstruction, frozenset({"errors"}), {"levels": "[0, 1]"}, of="fakes"),
     "probe": Metric(
         lambda _, reals: {"probe": Value(probe(reals))},
         frozenset({"features", "labels"}),
@@ -141,7 +148,11 @@ METRICS = {
     **points.METRICS,
 }
 
-VALUES = {"prdc": ("precision", "recall", "density", "coverage"), **points.VALUES}
+VALUES = {
+    "prdc": ("precision", "recall", "density", "coverage"),
+    "reconstruction": ("l1", "psnr"),
+    **points.VALUES,
+}
 """Names of a metric's values, if they differ from its own."""
 
 

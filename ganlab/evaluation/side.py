@@ -45,6 +45,7 @@ class Side:
         self.stores = {
             "patches": Store(f"patches of {images.name}", {**key, "patches": 1}, patch_images, self._patches),
             "values": Store(f"values of {images.name}", {**key, "values": 1}, min(values, len(images)), self._values),
+            "errors": Store(f"errors of {images.name}", {**key, "errors": 1}, len(images), images.errors),
             "pairs": Store(f"pairs of {images.name}", {**key, "pairs": 1}, len(images), self._pairs),
         }
         if extractor is not None:

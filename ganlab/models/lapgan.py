@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +15,7 @@ from ganlab.engine.game import Game, Loss
 from ganlab.engine.optimizers import MakeOptimizer
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
+from ganlab.layers.pyramid import at_height, doubled
 from ganlab.networks import lapgan
 from ganlab.schedules import Linear, Schedule
 from ganlab.seeding import Noise
@@ -151,31 +151,3 @@ def levels_of(image: ImageSpec, smallest: int) -> list[ImageSpec]:
             "write a height of at least 5 px that is"
         )
     return [image.scaled(smallest << level, of=image.height) for level in range(times + 1)]
-
-
-def at_height(images: Images, height: int) -> Tensor:
-    """Average squares of pixels until images are `height` px high."""
-    factor = images.shape[2] // height
-    return F.avg_pool2d(images, factor) if factor > 1 else images
-
-
-def doubled(images: Tensor) -> Tensor:
-    """Double both sides, linearly."""
-    return F.interpolate(images, scale_factor=2, mode="bilinear")
-
-
-def pyramid(images: Images, smallest: int) -> list[Tensor]:
-    """Return the smallest image, then the detail that each larger one has beside its doubled coarse one (eq. 2)."""
-    heights = [images.shape[2]]
-    while heights[0] > smallest:
-        heights.insert(0, heights[0] // 2)
-    sizes = [at_height(images, height) for height in heights]
-    return [sizes[0], *(large - doubled(small) for small, large in pairwise(sizes))]
-
-
-def collapsed(parts: list[Tensor]) -> Tensor:
-    """Return the image of a pyramid (eq. 3)."""
-    images, *details = parts
-    for detail in details:
-        images = doubled(images) + detail
-    return images
