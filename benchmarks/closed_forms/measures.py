@@ -2,16 +2,24 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
 from rows import Row
 from sklearn.datasets import load_digits
 
+from ganlab.engine.runtime import Runtime
 from ganlab.metrics.jacobian import log_condition_numbers
 from ganlab.metrics.mmd import median_distance, squared_mmd, two_sample_test
 from ganlab.metrics.modes import reverse_kl
 from ganlab.metrics.parzen import parzen_log_likelihood
+from ganlab.models import GANModule
+from ganlab.networks import points
+from ganlab.objectives import NonSaturating
+from ganlab.regularizers import JacobianClamping
+from ganlab.seeding import seed_everything
+from ganlab.types import ImageSpec
 
 SIGMAS = torch.logspace(-1, 0, 10).tolist()
 
@@ -46,7 +54,44 @@ def rows(seed: int) -> Iterator[Row]:
     )
     scale = torch.tensor([3.0, 1.0], dtype=torch.float64)
     condition = float(log_condition_numbers(lambda z: z * scale, normal(1, 2)).exp())
+    yield from clamping(seed)
     yield Row("conditioning", "diag(3, 1)", condition, "9", abs(condition - 9) < 1e-9)
+
+
+def clamping(seed: int) -> Iterator[Row]:
+    """Quotients of a small generator of digits, trained without and with clamping to [1, 2]."""
+    image, adam = ImageSpec(8, 8, 1), partial(torch.optim.Adam, lr=1e-3, betas=(0.5, 0.999))
+    digits = torch.from_numpy(load_digits().images / 8 - 1).float()[:, None]
+    penalty, excess = JacobianClamping(weight=10.0, least=1.0, most=2.0), []
+    for name, regularizers in (("without", {}), ("with", {"clamping": penalty})):
+        seed_everything(seed)
+        game = GANModule(
+            image=image,
+            generator=points.Generator(image=image, width=64, latent=16),
+            discriminator=points.Discriminator(image=image, width=64, layers=2),
+            objective=NonSaturating(),
+            optimizers={"generator": adam, "discriminator": adam},
+            generator_regularizers=regularizers,
+            runtime=Runtime(seed=seed),
+        )
+        game.configure_optimizers()
+        draw = torch.Generator().manual_seed(seed)
+        for number in range(600):
+            chosen = torch.randint(len(digits), (64,), generator=draw)
+            game.training_step((digits[chosen], torch.full((64,), -1)), number)
+        latents, steps = torch.randn(2, 2000, 16, generator=draw)
+        with torch.no_grad():
+            moved = latents + steps / steps.norm(dim=1, keepdim=True)
+            here, there = (game.generator(each, torch.zeros(2000, dtype=torch.int64)) for each in (latents, moved))
+        quotient = (here - there).flatten(1).norm(dim=1)
+        excess.append(float(((quotient - 2).relu().square() + (1 - quotient).relu().square()).mean()))
+        inside = float(((quotient >= 0.9) & (quotient <= 2.2)).double().mean())
+        target = "> .9" if regularizers else "what clamping has to mend"
+        yield Row(
+            "Jacobian clamping", f"quotients in [.9, 2.2], {name}", inside, target, not regularizers or inside > 0.9
+        )
+    share = excess[1] / excess[0]
+    yield Row("Jacobian clamping", "mean squared excess, with by without", share, "< .25", share < 0.25)
 
 
 def p_of_widths(normal) -> float:

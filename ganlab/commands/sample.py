@@ -139,7 +139,8 @@ def drawn(images: Tensor, numbers: Sequence[int], labels: Sequence[int | str], m
         sheet = grid_by_class(images, rows, captions_of(model.image.class_names, classes))
         return sheet, f"row r, column c, counted from 0, is image r + {rows}c; rows: {names}"
     columns = model.columns or COLUMNS
-    return grid(images, columns), f"images {text_of(numbers)}, row by row, {min(columns, len(numbers))} in each"
+    order = "" if model.image.is_point else f", row by row, {min(columns, len(numbers))} in each"
+    return grid(images, columns), f"images {text_of(numbers)}{order}"
 
 
 def numbers_in(text: str) -> list[int]:

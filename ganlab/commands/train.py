@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -50,6 +50,7 @@ from ganlab.experiment.checks import (
     count_labels,
     with_facts,
 )
+from ganlab.experiment.config import to_yaml
 from ganlab.experiment.folder import as_begun, fill, locked
 from ganlab.experiment.frame import Config
 from ganlab.experiment.launch import join, open_group
@@ -58,6 +59,9 @@ from ganlab.experiment.origin import Origin, take_weights
 from ganlab.experiment.records import CUT, Events, cut_after
 from ganlab.stopping import STOPPED_BY_SIGNAL
 from ganlab.types import UserError
+
+COUNTED: dict[str, Mapping[int, Work]] = {}
+"""The work of configs, but for seed and folder: many seeds in one process count it once."""
 
 
 @dataclass(frozen=True)
@@ -304,8 +308,11 @@ def open_judge(config: Config, model: Game) -> Judge | None:
 
 def try_to_count(config: Config, model: Game) -> Mapping[int, Work] | Exception:
     """Count the model's work; return an error instead of raising it, since training does not need the count."""
+    same = to_yaml(replace(config, seed=0, run=""))
     try:
-        return count_work(config, model)
+        if same not in COUNTED:
+            COUNTED[same] = count_work(config, model)
+        return COUNTED[same]
     except UserError:
         raise  # the losses ask for what the data do not have
     except Exception as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from ganlab.evaluation.images import BLOCK, Points
 from ganlab.pictures import densities, points
@@ -22,24 +23,25 @@ FAKES = 40 * SAMPLE_BATCH
 def picture_of_points(model: "Game", reals: Points, seed: int) -> Callable[[], Image.Image]:
     """Compute a picture of points of one coordinate, or of the first two, in their own units; return what draws it."""
     fakes = [model.synthesize(start, seed, "sample")[0] for start in range(0, FAKES, SAMPLE_BATCH)]
-    blocks = [reals.block(start)[0] for start in range(0, min(FAKES, len(reals)), BLOCK)]
-    real, fake = (torch.cat(each).flatten(1).cpu().numpy() * reals.extent for each in (blocks, fakes))
+    company = torch.cat([reals.block(start)[0] for start in range(0, min(FAKES, len(reals)), BLOCK)])
+    real, fake = (each.flatten(1).cpu().numpy() * reals.extent for each in (company, torch.cat(fakes)))
     about, dims = f"{reals.name}, {model.clock.nimg:,} reals shown", real.shape[1]
     if dims == 1:
-        curve = judged(model, densities.where(1.0)[:, None])
+        curve = judged(model, densities.where(1.0)[:, None], company)
         return partial(densities.densities, real[:, 0], fake[:, 0], curve, extent=reals.extent, title=about)
-    values = judged(model, points.where(1.0)) if dims == 2 else None
+    values = judged(model, points.where(1.0), company) if dims == 2 else None
     return partial(points.scatter, real[:, :2], fake[:, :2], values, extent=reals.extent, title=about)
 
 
 @torch.no_grad()
-def judged(model: "Game", places: NDArray[Any]) -> NDArray[Any] | None:
+def judged(model: "Game", places: NDArray[Any], company: Tensor) -> NDArray[Any] | None:
     """Return what a discriminator says of points [n, d], divided by the extent; None if the game has none.
 
-    Each point makes a group by itself, so that a layer that couples a group sees nothing else.
+    Each is judged in a group with the same reals, the first of `company`, as a layer that couples a group needs it.
     """
     group = model.runtime.group
-    repeated = torch.from_numpy(places).to(model.device, model.real_dtype).repeat_interleave(group, 0)
+    points = torch.from_numpy(places)[:, :, None, None].to(company)
+    groups = torch.cat([points[:, None], company[: group - 1].expand(len(points), -1, -1, -1, -1)], 1).flatten(0, 1)
     with model.whole():
-        found = model.scores_of(repeated[:, :, None, None])
+        found = model.scores_of(groups.to(model.device, model.real_dtype))
     return None if found is None else found[::group].cpu().numpy()

@@ -80,8 +80,9 @@ def conditioning(fakes: Side, _: Side) -> dict[str, Value]:
     assert isinstance(fakes.images, Samples)
     model = fakes.images.model
     latents, labels = model.draw_latents(SAMPLE_BATCH, Noise(0, 0, 0, dtype=model.real_dtype), "evaluation")
-    labels = labels.to(model.device)
-    found = log_condition_numbers(lambda z: model.averaged(z, labels), latents.to(model.device))
+    latents, labels = latents.to(model.device), labels.to(model.device)
+    model.averaged(latents, labels)  # brings a network that grows to its present size
+    found = log_condition_numbers(lambda z: model.ema(z, labels), latents)
     return {"conditioning": Value(float(found.mean()), float(found.std() / math.sqrt(len(found))))}
 
 

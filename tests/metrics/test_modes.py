@@ -11,6 +11,8 @@ from ganlab.metrics.jacobian import jacobians, log_condition_numbers
 from ganlab.metrics.mmd import gaussian_kernel, median_distance, squared_mmd, two_sample_test
 from ganlab.metrics.modes import modes_of, reverse_kl
 from ganlab.metrics.parzen import parzen_log_likelihood, windows
+from ganlab.networks import dcgan, progressive, resnet
+from ganlab.types import ImageSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -117,6 +119,22 @@ def test_condition_numbers_of_linear_generators() -> None:
     torch.testing.assert_close(found, torch.full((4,), math.log(9.0), dtype=torch.float64))
     wide = torch.linalg.qr(normal(5, 5)).Q[:2] * scale[:, None]  # two coordinates of five latents
     torch.testing.assert_close(log_condition_numbers(lambda z: z @ wide.T, normal(4, 5)), found)
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [
+        dcgan.Generator(image=ImageSpec(16, 16, 1), width=4, latent=3),
+        resnet.Generator(image=ImageSpec(16, 16, 1, 2), width=4, latent=3, conditional=True),
+        progressive.Generator(image=ImageSpec(8, 8, 1), width_max=4, latent=3),
+    ],
+    ids=["dcgan", "resnet", "progressive"],
+)
+def test_every_kind_of_generator_has_jacobians(generator: nn.Module) -> None:
+    generator, labels = generator.double().eval(), torch.tensor([1, 0])
+    found = jacobians(lambda z: generator(z, labels), normal(2, 3))
+    backward = torch.autograd.functional.jacobian(lambda z: generator(z, labels).flatten(1).sum(0), normal(2, 3))
+    torch.testing.assert_close(found, backward.transpose(0, 1))
 
 
 def test_jacobians_are_autograds() -> None:
