@@ -75,7 +75,7 @@ def zygote() -> subprocess.Popen[str]:
     return process
 
 
-def launch(script: str, *arguments: object, seconds: float = 600.0, **environment: str) -> str:
+def launch(script: str, *arguments: object, seconds: float = 1200.0, **environment: str) -> str:
     """Run a script of tests/launched to its end, which must be a good one; return what it said.
 
     It is forked from a process that has imported torch, Lightning and ganlab, without jaxtyping's import hook.
