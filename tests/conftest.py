@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import checked
 import pytest
 import torch
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
-install_import_hook("ganlab", "beartype.beartype").__enter__()
+checked.install()
 
 # A busy machine is no failure; CI draws the same examples each time, a person's run others.
 settings.register_profile("ganlab", deadline=None, derandomize="CI" in os.environ)

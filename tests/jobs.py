@@ -75,7 +75,7 @@ def zygote() -> subprocess.Popen[str]:
     return process
 
 
-def launch(script: str, *arguments: object, seconds: float = 600.0, **environment: str) -> str:
+def launch(script: str, *arguments: object, seconds: float = 1200.0, **environment: str) -> str:
     """Run a script of tests/launched to its end, which must be a good one; return what it said.
 
     It is forked from a process that has imported torch, Lightning and ganlab, without jaxtyping's import hook.
@@ -95,13 +95,13 @@ def launch(script: str, *arguments: object, seconds: float = 600.0, **environmen
     return said
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 90.0) -> Any:
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = 90.0, pause: float = 0.1) -> Any:
     """Return the condition's value as soon as it is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():
             return value
-        time.sleep(0.1)
+        time.sleep(pause)
     raise AssertionError(f"{seconds:g} s and still not: {what}")
 
 

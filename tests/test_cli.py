@@ -625,6 +625,7 @@ def wait_for_lines(process, file, count):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_at_start_up_ends_as_a_scheduler_understands_it(config, tmp_path, number):
     process = start("train", config, f"run={tmp_path / 'run'}", stdout=subprocess.PIPE, stderr=subprocess.PIPE)

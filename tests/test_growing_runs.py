@@ -55,6 +55,7 @@ def checkpoint(run: Path, nimg: int = 432) -> dict:
     return read(run / "checkpoints" / f"nimg-{nimg:012d}.ckpt")
 
 
+@pytest.mark.slow
 def test_a_run_takes_the_batches_and_rates_of_its_sizes(whole: Path) -> None:
     clock = checkpoint(whole)["ganlab"]["clock"]
     steps = 2 + 8 + 12  # 96 images by 48, 192 by 24, 144 by 12
@@ -64,6 +65,7 @@ def test_a_run_takes_the_batches_and_rates_of_its_sizes(whole: Path) -> None:
     assert rates == {nimg: 1e-3 if nimg < 288 else 5e-4 for nimg in range(48, 433, 48)}
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_fades_and_at_their_ends_goes_on_bit_for_bit(config: Path, whole: Path) -> None:
     run, stops = config.parent / "stopped", (96, 144, 192, 300, 384, 432)
     for before, stop in zip((0, *stops), stops, strict=False):
@@ -83,12 +85,14 @@ def test_a_run_stopped_in_fades_and_at_their_ends_goes_on_bit_for_bit(config: Pa
         assert (run / "samples" / grid).read_bytes() == (whole / "samples" / grid).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_at_the_end_of_a_fade_holds_adam_as_new(whole: Path) -> None:
     for nimg, seen in ((48, (1, 1)), (96, (0, 1)), (192, (0, 1)), (288, (0, 1)), (384, (0, 1))):
         players = checkpoint(whole, nimg)["optimizer_states"]
         assert tuple(max((s["step"] for s in p["state"].values()), default=0) for p in players) == seen
 
 
+@pytest.mark.slow
 def test_a_loaded_run_and_its_export_sample_at_the_size_of_their_time(config: Path, whole: Path) -> None:
     run, out = config.parent / "fading", config.parent / "export"
     runs.done(config, f"run={run}", "train.total_nimg=144")

@@ -29,6 +29,7 @@ def test_steps_may_be_skipped(tmp_path, config):
     assert made == [{5}, {10}]
 
 
+@pytest.mark.slow
 def test_a_run_rolls_back_so_often_and_then_stops(tmp_path, config):
     run = tmp_path / "run"
     policy = [f"run={run}", "train.on_not_finite=rollback", "train.rollbacks=2"]
@@ -49,6 +50,7 @@ def test_a_run_rolls_back_so_often_and_then_stops(tmp_path, config):
     ]
 
 
+@pytest.mark.slow
 def test_after_a_rollback_the_noise_is_other_and_the_run_ends(tmp_path, config, monkeypatch):
     """One real image of infinity, met in the first attempt alone."""
     import torch

@@ -43,6 +43,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_way_from_photographs_to_an_exported_generator(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(photos)
     monkeypatch.setenv("WANDB_MODE", "disabled")
@@ -74,6 +75,7 @@ def test_the_python_example(photos: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert Image.open("samples.png").size == (8 * 50 + 2, 8 * 50 + 2)
 
 
+@pytest.mark.slow
 def test_the_loop_without_lightning(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(photos)
     import numpy as np

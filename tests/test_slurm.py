@@ -47,7 +47,7 @@ class Slurm:
                 self("scontrol", "update", f"JobId={job}", "StartTime=now")
             return facts if facts["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL") else None
 
-        return jobs.wait_for("the end of the job", ended, seconds=180)
+        return jobs.wait_for("the end of the job", ended, seconds=180, pause=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tiny_runs as runs
 from repository import REPOSITORY
 
@@ -68,21 +69,25 @@ def test_datasets_are_indexed_and_looked_at_and_results_compared_without_torch(d
     assert imported(*verbs) == set()
 
 
+@pytest.mark.slow
 def test_packing_needs_torch_alone(tmp_path: Path) -> None:
     np.savez(tmp_path / "images.npz", images=np.zeros((20, 8, 8), np.uint8))  # webdataset writes them, and brings torch
     words = (tmp_path / "images.npz", tmp_path / "packed", "--size", 8, "--pyramid")
     assert imported(("data", "pack", *words)) == {"torch", "webdataset"}
 
 
+@pytest.mark.slow
 def test_a_benchmark_of_data_needs_torch_alone(dataset: Path) -> None:
     assert imported(("data", "bench", dataset)) == {"torch"}
 
 
+@pytest.mark.slow
 def test_two_folders_are_compared_without_lightning(dataset: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("GANLAB_CACHE", str(tmp_path))
     assert imported(("evaluate", dataset, dataset, "--metrics", "swd")) == {"torch", "jaxtyping"}
 
 
+@pytest.mark.slow
 def test_a_model_brings_lightning_and_no_wandb(dataset: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("GANLAB_CACHE", str(tmp_path))
     config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"

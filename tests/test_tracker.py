@@ -40,6 +40,7 @@ def mirrored(dataset, tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_wandb_holds_every_scalar_of_the_metrics_against_nimg(mirrored):
     lines = [json.loads(line) for line in (mirrored / "metrics.jsonl").read_text().splitlines()]
     first, second = offline_runs(mirrored)
@@ -52,6 +53,7 @@ def test_wandb_holds_every_scalar_of_the_metrics_against_nimg(mirrored):
     assert first.ended and second.ended
 
 
+@pytest.mark.slow
 def test_wandb_holds_the_grids_of_samples(mirrored):
     for run, nimg in zip(offline_runs(mirrored), (240, 480), strict=True):
         (image,) = run.values("samples").values()
@@ -61,6 +63,7 @@ def test_wandb_holds_the_grids_of_samples(mirrored):
             assert (image["width"], image["height"]) == theirs.size and theirs.tobytes() == ours.tobytes()
 
 
+@pytest.mark.slow
 def test_wandb_holds_the_config_and_the_same_id_after_a_resume(mirrored):
     first, second = offline_runs(mirrored)
     assert first.id == second.id == (mirrored / "wandb" / "run-id.txt").read_text() and len(first.id) == 8

@@ -158,6 +158,7 @@ def many(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_kill_9_and_resume_give_the_bytes_of_an_undisturbed_pack(many, tmp_path):
     pack(many, tmp_path / "whole", size=128, shard_samples=25)
     dest = tmp_path / "killed"
@@ -249,6 +250,7 @@ def test_arguments_out_of_range(photos, tmp_path, wrong):
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.slow
 def test_fashion_mnist_survives_whole(shared, tmp_path):
     path = shared / "fashion_mnist" / "t10k-images-idx3-ubyte.gz"
     expected = np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)[16:].reshape(10_000, 28, 28, 1)

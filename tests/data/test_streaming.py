@@ -205,6 +205,7 @@ def test_a_process_killed_while_it_downloads_leaves_the_others_its_bytes(served,
     assert left_over(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_any_ranks_and_threads_go_on_at_any_position(served, root, world_size):
     whole, remote = ShardDataset(root / "data", window=WINDOW), served("plain")

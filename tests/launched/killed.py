@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -58,11 +58,17 @@ def kill(arguments: list[str], run: Path, log: Path, due: int, delay: float | No
     stale = metrics.stat().st_ino if metrics.exists() else None  # a process that goes on writes a new file
     pid = start(arguments, log)
     end = time.monotonic() + PATIENCE
-    try:
-        while told(metrics, stale) < due or (delay is None and not any(checkpoints.glob("*.tmp"))):
+
+    def wait(until: Callable[[], bool], pause: float) -> None:
+        while not until():
             assert os.waitpid(pid, os.WNOHANG) == (0, 0), f"ended before {due} images:\n{log.read_text()}"
             assert time.monotonic() < end, f"{PATIENCE:g} s and no {due} images:\n{log.read_text()}"
-            time.sleep(0.0002)
+            time.sleep(pause)
+
+    try:
+        wait(lambda: told(metrics, stale) >= due, pause=0.005)
+        if delay is None:  # a checkpoint is written within milliseconds
+            wait(lambda: any(checkpoints.glob("*.tmp")), pause=0.0002)
         time.sleep(delay or 0.0)
     finally:
         os.kill(pid, signal.SIGKILL)

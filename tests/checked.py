@@ -1,0 +1,37 @@
+"""Shapes and types of ganlab's functions are checked while the tests run, at what that needs to cost.
+
+Jaxtyping's import hook decorates every function, those inside others at each call of the outer one: that takes
+milliseconds, at every step of every game. Here a function inside another is checked in its first instances.
+"""
+
+import inspect
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from types import CodeType
+from typing import Any
+
+import jaxtyping
+
+INSTANCES = 10
+"""Checked instances of a function inside another one, in each process."""
+
+
+def install() -> None:
+    """Check the modules of ganlab that are imported from now on."""
+    jaxtyping.jaxtyped = sparing(jaxtyping.jaxtyped)  # which the hook's decorators look up
+    jaxtyping.install_import_hook("ganlab", "beartype.beartype").__enter__()
+
+
+def sparing(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the decorator, made to leave further instances of a function inside another one alone."""
+    made: Counter[CodeType] = Counter()
+
+    def decorate(checked: Any, typechecker: Any) -> Any:
+        if inspect.isfunction(checked) and "<locals>" in checked.__qualname__:
+            made[checked.__code__] += 1
+            if made[checked.__code__] > INSTANCES:
+                return checked
+        return jaxtyped(checked, typechecker=typechecker)
+
+    return lambda *, typechecker: partial(decorate, typechecker=typechecker)
