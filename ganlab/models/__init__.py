@@ -11,6 +11,7 @@ from ganlab.models.cyclegan import CycleGAN
 from ganlab.models.dann import DANN
 from ganlab.models.dcgan import DCGAN
 from ganlab.models.dirac import DiracGAN
+from ganlab.models.fanogan import FAnoGAN
 from ganlab.models.gan import GAN
 from ganlab.models.infogan import InfoGAN
 from ganlab.models.lapgan import LAPGAN
@@ -41,6 +42,7 @@ __all__ = [
     "BiGAN",
     "CycleGAN",
     "DiracGAN",
+    "FAnoGAN",
     "GANModule",
     "InfoGAN",
     "MaximumLikelihood",

@@ -246,8 +246,12 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Images, labels: Labels) -> Logits:
         """Return one logit per image; labels are ignored unless the network is conditional."""
-        features = self.pool(F.relu(self.blocks(images)), (2, 3))  # b c
+        features = self.features(images)
         logits: Tensor = self.linear(features)[:, 0]
         if self.classes:
             logits = logits + (self.embedding(labels) * features).sum(1)
         return logits
+
+    def features(self, images: Images) -> Tensor:
+        """Return what the last layer sees, [n, c]."""
+        return self.pool(F.relu(self.blocks(images)), (2, 3))
