@@ -26,6 +26,8 @@ from ganlab.engine.game import Game  # noqa: E402
 from ganlab.experiment import limits  # noqa: E402
 from ganlab.experiment.frame import Config  # noqa: E402
 
+os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Lightning sets it, and every optimizer's step looks for NVML
+
 LONG = ("test_slurm", "test_demo", "test_compiled", "test_parity", "test_sharding", "test_faults", "test_cli")
 """Files of minutes, in the order of their start: the first, so that two workers end at about the same time."""
 
