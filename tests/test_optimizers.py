@@ -33,7 +33,7 @@ MAKERS = {
     "Rprop": partial(optim.Rprop, lr=1e-2),
     "Adam": partial(optim.Adam, lr=1e-2, amsgrad=True),
     "AdamW": partial(optim.AdamW, lr=1e-2),
-    "optimistic Adam": partial(Optimistic, optimizer=partial(optim.Adam, lr=1e-2)),
+    "optimistic Adam": partial(Optimistic, optimizer=partial(optim.Adam, lr=1e-2, fused=True)),
     "lookahead": partial(Lookahead, optimizer=partial(optim.RMSprop, lr=1e-2), steps=2),
 }
 FUSED = {"SGD", "plain SGD", "Adam", "AdamW"}

@@ -33,21 +33,20 @@ def scheduled(make: MakeOptimizer) -> dict[str, Any]:
     return inner | {name: value for name, value in arguments.items() if name != "optimizer" and changes(value)}
 
 
-def at_start(make: MakeOptimizer) -> MakeOptimizer:
-    """Return an optimizer with the first values of its schedules."""
-    if not isinstance(make, partial):
-        return make
-    first = {name: value_at(value, 0) for name, value in scheduled(make).items() if name in make.keywords}
-    inner = {"optimizer": at_start(make.keywords["optimizer"])} if "optimizer" in make.keywords else {}
-    return partial(make, **first, **inner)
-
-
 def make_optimizer(make: MakeOptimizer, parameters: Iterable[Tensor]) -> Optimizer:
     """Make an optimizer, fused if the fused form can mask a step; schedules have their first value."""
-    make = at_start(make)
+    return ready(make)(parameters)
+
+
+def ready(make: MakeOptimizer) -> MakeOptimizer:
+    """Return what makes the optimizer, and one inside of it, as `make_optimizer` does."""
+    if isinstance(make, partial):
+        first = {name: value_at(value, 0) for name, value in scheduled(make).items() if name in make.keywords}
+        inner = {"optimizer": ready(make.keywords["optimizer"])} if "optimizer" in make.keywords else {}
+        make = partial(make, **first, **inner)
     if "fused" in inspect.signature(make).parameters and masks_itself(make([torch.zeros(1)], fused=True)):
         make = partial(make, fused=True)
-    return make(parameters)
+    return make
 
 
 def masks_itself(optimizer: Optimizer) -> bool:
