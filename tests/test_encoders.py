@@ -3,11 +3,13 @@
 import math
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
+from ganlab.data.read.open import open_data
 from ganlab.engine.batch import Batch
 from ganlab.engine.runtime import Runtime
 from ganlab.models import ALI, AVB, DCGAN, VAEGAN, AdversarialAutoencoder, BiGAN
@@ -200,3 +202,11 @@ def test_a_code_of_avb_is_one_draw_and_the_same_every_time():
 def test_a_game_without_an_encoder_says_so():
     with pytest.raises(UserError, match="a DCGAN has no encoder"):
         DCGAN(image=SMALL, width=8).encode(torch.zeros(1, 1, 16, 16))
+
+
+def test_the_corners_are_one_hot_points():
+    dataset = open_data("toy:corners?count=3")
+    places = dataset.places(np.arange(300), 1)
+    points = np.stack([place.pixels[0, 0] for place in places])
+    assert (points == 2 * np.eye(3)[[place.label for place in places]] - 1).all()
+    assert np.bincount([place.label for place in places]).min() > 70
