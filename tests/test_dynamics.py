@@ -5,6 +5,7 @@ from functools import partial
 from itertools import product
 
 import games
+import numpy as np
 import pytest
 import tiny
 import tiny_runs as runs
@@ -29,15 +30,16 @@ from ganlab.experiment import checks
 from ganlab.experiment.config import load
 from ganlab.layers.spectral import spectral_norm
 from ganlab.metrics.spectrum import consensus, eigenvalues, jacobian
-from ganlab.models import GANModule
+from ganlab.models import DiracGAN, GANModule
 from ganlab.networks import dcgan, dirac
 from ganlab.objectives import NonSaturating, Wasserstein
+from ganlab.pictures.axes import BOTTOM, FAKE, GREY, LEFT, RIGHT, TOP
 from ganlab.regularizers import R1
 from ganlab.types import ImageSpec, UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-H, POINT = 0.1, ImageSpec(1, 1, 1)
+H, POINT, IN_FULL = 0.1, ImageSpec(1, 1, 1), Runtime(precision="fp64")
 
 
 def two_parameters(dynamics=None, lr=H, **changes):
@@ -442,3 +444,38 @@ def test_blocks_are_not_recomputed():
     checks.check_dynamics(config, duel(Extragradient()))
     with pytest.raises(UserError, match=r"which recomputed blocks cannot; write train.checkpoint_blocks=false"):
         checks.check_dynamics(config, two_parameters(Unrolled()))
+
+
+# --- what is seen of a game in the plane
+
+
+def test_a_game_in_the_plane_remembers_its_way_and_draws_it():
+    game = DiracGAN(image=POINT, objective=Wasserstein(), lr=H, dynamics=Consensus(gamma=1.0), runtime=IN_FULL)
+    game.configure_optimizers()
+    _, step, _ = MAPS["consensus 1"]
+    path = [at(game)]
+    for number in range(5):
+        game.training_step(zeros(4), number)
+        path.append(step @ path[-1])
+    assert torch.allclose(game.path[-6:], torch.stack(path), atol=1e-12)
+    picture = game.picture()
+    assert picture.size == (1024, 512)
+    left, right = (np.asarray(picture)[:, half].astype(int) for half in (slice(0, 512), slice(512, 1024)))
+    assert near(left, FAKE, 3, across(path[-1][1], 2.0), down(path[-1][0], 2.0))  # theta across, psi up
+    for colour, real in ((GREY, 0.0), (FAKE, -1.0)):  # eigenvalues of -J: +-i, and -1 +- i with consensus
+        assert all(near(right, colour, 3, across(real, 2.0), down(imaginary, 2.0)) for imaginary in (-1.0, 1.0))
+
+
+def across(value, extent):
+    return LEFT + (float(value) / extent + 1) / 2 * (512 - LEFT - RIGHT)
+
+
+def down(value, extent):
+    return 512 - BOTTOM - (float(value) / extent + 1) / 2 * (512 - TOP - BOTTOM)
+
+
+def near(pixels, colour, reach, x, y):
+    """Whether there is a pixel of a colour near to a place."""
+    row, column = round(y), round(x)
+    window = pixels[row - reach : row + reach + 1, column - reach : column + reach + 1]
+    return bool((abs(window - np.array(colour)).sum(-1) < 30).any())

@@ -9,7 +9,7 @@ from ganlab.files import atomic_write
 
 FRAMES = 100
 """Largest number of pictures in a film, evenly chosen."""
-LARGEST = 640
+LARGEST = 1024
 """Largest side, px; larger pictures are shrunk."""
 DURATION = 8000
 """Milliseconds of the whole film, but no picture is shown for less than 40 or more than 400."""
