@@ -240,7 +240,7 @@ def test_translations_are_compared_with_the_other_domain_and_with_the_way_back(c
     assert rows["swd"]["value"] == pytest.approx(ours, rel=0.3) and rows["swd"]["protocol"]["reals_images"] == 20
     said = runs.refused("train", cycle / "config.yaml", "evaluation.every_nimg=16", f"run={cycle / 'other'}")
     assert said.startswith(
-        "evaluation.every_nimg: CycleGAN makes no images of a seed, which these evaluations take; leave it"
+        "evaluation.every_nimg: CycleGAN makes no images of a seed; leave it out; `ganlab evaluate RUN` compares"
     )
 
 

@@ -190,7 +190,8 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Images) -> tuple[Logits, list[Tensor]]:
         """[n, c, h, w] to logits [n] and four maps, each of half the size of the one before."""
-        maps, features = list[Tensor](), images
+        maps: list[Tensor] = []
+        features = images
         for block in self.blocks:
             features = block(features)
             maps.append(features)
