@@ -120,8 +120,11 @@ class Axes:
 
 
 def round_up(value: float) -> float:
-    """Return the next larger of 1, 2 or 5 times a power of ten, so that axes of many pictures seldom change."""
-    value = max(value, 1e-9)
+    """Return the next larger of 1, 2 or 5 times a power of ten, so that axes of many pictures seldom change.
+
+    At least 1e-4: a discriminator that says nothing is a flat line.
+    """
+    value = max(value, 1e-4)
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= value * (1 - 1e-9))
 
