@@ -15,8 +15,8 @@ SIDE = 512
 """Width and height of a plot, px."""
 FINE = 2
 """Everything is drawn so many times larger and then shrunk, which smooths its edges."""
-LEFT, RIGHT, TOP, BOTTOM = 46, 46, 42, 30
-"""Margins around the box, px."""
+LEFT, RIGHT, TOP, BOTTOM = 46, 56, 62, 40
+"""Margins around the box, px, which is a square: a circle of the data is one."""
 TEXT = 13.0
 BLACK, GREY, REAL, FAKE, CRITIC = (20, 20, 20), (150, 150, 150), (80, 80, 80), (213, 70, 0), (0, 90, 181)
 """Colours that stay apart to the colour-blind, and in print."""
@@ -104,11 +104,11 @@ class Axes:
         for value in ticks(low, high) if self.right else ():
             height = (value - low) / (high - low) * (bottom - top)
             self.tick([right, bottom - height], (5, 0), value, "lm")
-        self.draw.text((left, FINE * 3), self.title, fill=BLACK, font=self.font)
+        self.draw.text((left, FINE * 12), self.title, fill=BLACK, font=self.font)
         across = float(left)
         for text, colour in self.labels:
-            self.draw.rectangle((across, FINE * 25, across + FINE * 10, FINE * 35), fill=colour)
-            self.draw.text((across + FINE * 14, FINE * 30), text, fill=BLACK, font=self.font, anchor="lm")
+            self.draw.rectangle((across, FINE * 38, across + FINE * 10, FINE * 48), fill=colour)
+            self.draw.text((across + FINE * 14, FINE * 43), text, fill=BLACK, font=self.font, anchor="lm")
             across += FINE * 28 + self.font.getlength(text)
         return self.sheet.reduce(FINE)
 
@@ -120,8 +120,11 @@ class Axes:
 
 
 def round_up(value: float) -> float:
-    """Return the next larger of 1, 2 or 5 times a power of ten, so that axes of many pictures seldom change."""
-    value = max(value, 1e-9)
+    """Return the next larger of 1, 2 or 5 times a power of ten, so that axes of many pictures seldom change.
+
+    At least 1e-4: a discriminator that says nothing is a flat line.
+    """
+    value = max(value, 1e-4)
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= value * (1 - 1e-9))
 

@@ -14,7 +14,7 @@ LOW, HIGH = (166, 200, 236), (247, 217, 160)
 """Colours of D's lowest and highest output; 0 is white."""
 ARROWS, LONGEST = 4, 24.0
 """Grid points from one arrow to the next, and pixels of the longest."""
-PIXELS = 424
+PIXELS = 410
 """Of the background, a side."""
 
 

@@ -1,6 +1,7 @@
 """Points are trained on, evaluated by what fits them, drawn, and trained again for many seeds."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ from PIL import Image
 from test_more_data import POINTS, TRUST
 
 from ganlab.data.read.toys import parse
+from ganlab.engine.runtime import Runtime
 from ganlab.evaluation.evaluate import evaluate
 from ganlab.evaluation.images import Points, open_images
+from ganlab.evaluation.pictures import judged
 from ganlab.metrics.modes import modes_of
-from ganlab.types import UserError
+from ganlab.models import GANModule
+from ganlab.networks import points
+from ganlab.objectives import NonSaturating
+from ganlab.types import ImageSpec, UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -134,11 +140,32 @@ def test_seeds_that_are_none(config: Path, seeds: str, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_a_discriminator_that_couples_a_group_judges_each_point_among_reals() -> None:
+    image = ImageSpec(1, 1, 2)
+    adam = partial(torch.optim.Adam, lr=1e-3)
+    places, reals = np.array([[0.5, 0.25], [-1.0, 0.0], [0.0, 0.0]]), torch.randn(8, 2, 1, 1)
+    for kernels in (0, 2):
+        game = GANModule(
+            image=image,
+            generator=points.Generator(image=image, width=4, latent=2),
+            discriminator=points.Discriminator(image=image, width=4, kernels=kernels, group=4),
+            objective=NonSaturating(),
+            optimizers={"generator": adam, "discriminator": adam},
+            runtime=Runtime(precision="fp64"),
+        )
+        labels, company = torch.zeros(4, dtype=torch.int64), reals[:3].flatten(1).double()
+        by_hand = [
+            float(game.discriminator(torch.cat([torch.tensor(place)[None], company])[:, :, None, None], labels)[0])
+            for place in places
+        ]
+        assert judged(game, places, reals).tolist() == pytest.approx(by_hand, rel=1e-6)
+
+
 def test_modes_of_a_run_are_those_of_its_samples() -> None:
-    points, toy = Points("toy:grid?side=3", 200), parse("toy:grid?side=3")
-    assert len(points) == 200 and points.total == 1_000_000
-    blocks = torch.cat([points.block(start)[0] for start in (0, 64, 128, 192)])
-    labels = torch.cat([points.block(start)[1] for start in (0, 64, 128, 192)])
+    reals, toy = Points("toy:grid?side=3", 200), parse("toy:grid?side=3")
+    assert len(reals) == 200 and reals.total == 1_000_000
+    blocks = torch.cat([reals.block(start)[0] for start in (0, 64, 128, 192)])
+    labels = torch.cat([reals.block(start)[1] for start in (0, 64, 128, 192)])
     centres = torch.tensor(np.stack(toy.centres(np.arange(9)), 1))
-    found = modes_of(blocks.flatten(1) * points.extent, centres, toy.std)
+    found = modes_of(blocks.flatten(1) * reals.extent, centres, toy.std)
     assert blocks.shape == (200, 2, 1, 1) and found.covered == len(labels.unique()) == 9
