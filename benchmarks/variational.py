@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from held_out import REPOSITORY, digits, model_of, train
+import torch
+from held_out import digits, model_of, train
 from rows import Row
 from torch import Tensor
 
-from ganlab.commands.demo import Judge
 from ganlab.engine.game import Game
 from ganlab.metrics.kernel import squared_mmd
 from ganlab.metrics.reconstruction import absolute_error
@@ -14,12 +14,12 @@ from ganlab.metrics.reconstruction import absolute_error
 SAMPLES = 1000
 
 
-def judged(model: Game, images: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    """L1 of reconstructions; of samples, the kernel distance of their pixels and the share taken for some digit."""
-    samples = model.sample(SAMPLES, seed=1)
-    distance = squared_mmd((samples / 127.5 - 1).flatten(1), images.flatten(1))
-    recognised = Judge(str(REPOSITORY / "data" / "digits")).recognised(samples.permute(0, 2, 3, 1).numpy())
-    return absolute_error(model.made_from(images, labels)["reconstruction"], images), distance, recognised
+def judged(model: Game, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    """L1 of reconstructions, and the kernel distance of samples, by their pixels."""
+    samples = model.sample(SAMPLES, seed=1) / 127.5 - 1
+    with torch.no_grad():
+        again = model.made_from(images, labels)["reconstruction"]
+    return absolute_error(again, images), squared_mmd(samples.flatten(1), images.flatten(1))
 
 
 def beside_a_vae(name: str, config: str, seed: int) -> Iterator[Row]:
@@ -32,4 +32,3 @@ def beside_a_vae(name: str, config: str, seed: int) -> Iterator[Row]:
     ours, theirs = found
     yield Row(name, "L1 of reconstructions", ours[0], f"< {theirs[0]:.4f}, the VAE's", ours[0] < theirs[0])
     yield Row(name, "kernel distance of samples", ours[1], f"< {theirs[1]:.4f}, the VAE's", ours[1] < theirs[1])
-    yield Row(name, "samples that are some digit", ours[2], f"> {theirs[2]:.3f}, the VAE's", ours[2] > theirs[2])
