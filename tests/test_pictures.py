@@ -84,11 +84,11 @@ def test_densities_are_histograms() -> None:
 
 def test_a_film_has_every_picture_of_the_last_ones_size(tmp_path: Path) -> None:
     for number in range(4):
-        size = (50, 50) if number == 1 else (700, 350)
+        size = (50, 50) if number == 1 else (1400, 700)
         Image.new("RGB", size, (60 * number, 0, 0)).save(tmp_path / f"{number}.png")
     write_film(sorted(tmp_path.glob("*.png")), tmp_path / "film.gif")
     with Image.open(tmp_path / "film.gif") as film:
-        assert film.size == (640, 320) and film.n_frames == 3
+        assert film.size == (1024, 512) and film.n_frames == 3
         reds = []
         for frame in range(3):
             film.seek(frame)
