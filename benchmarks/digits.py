@@ -10,11 +10,13 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-import ganlab
 from ganlab.commands.demo import packed
 from ganlab.commands.train import train
 from ganlab.data.make.pack import pack
+from ganlab.engine.game import Game
+from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
+from ganlab.experiment.load import load as load_run
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 HELD_OUT = 360
@@ -43,9 +45,25 @@ def split(folder: Path) -> tuple[str, Digits, Digits]:
     return str(folder / "train"), read["train"], read["held_out"]
 
 
-def trained(config: str, run: Path, seed: int, *overrides: str) -> ganlab.engine.game.Game:
+def played(config: str, images: Tensor, rounds: int, seed: int, before: Game | None = None) -> Game:
+    """Play a shipped config's game on batches of bytes, without a run; the networks of another game may come first."""
+    settings = load(CONFIGS / config, [f"seed={seed}"])
+    game = build_model(settings)
+    if before is not None:
+        shared = (name for name in [*before.networks, "ema"] if name in [*game.networks, "ema"])
+        for name in shared:
+            getattr(game, name).load_state_dict(getattr(before, name).state_dict())
+    game.configure_optimizers()
+    draw, batch = torch.Generator().manual_seed(seed), settings.train.batch
+    for number in range(rounds):
+        chosen = images[torch.randint(len(images), (batch,), generator=draw)]
+        game.training_step((chosen, torch.full((batch,), -1)), number)
+    return game.eval()
+
+
+def trained(config: str, run: Path, seed: int, *overrides: str) -> Game:
     """Train a shipped config, without pictures on the way, and load the run."""
     changes = [f"run={run}", f"seed={seed}", "logging.wandb=disabled", "train.sample_every_nimg=1_000_000", *overrides]
     with redirect_stdout(sys.stderr):
         assert train(load(CONFIGS / config, changes)) == 0, f"{run}: stopped"
-    return ganlab.load(run)
+    return load_run(run)

@@ -6,44 +6,30 @@ Beside it, annealed importance sampling of a linear decoder and the birthday tes
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
+from digits import HELD_OUT, played
 from rows import Row
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from ganlab.engine.game import Game
-from ganlab.experiment.build import build_model
-from ganlab.experiment.config import load
 from ganlab.metrics.birthday import closest_pairs, support_size
 from ganlab.metrics.likelihood import annealed_log_likelihood, bits_per_dimension
 
-HELD_OUT, BATCH = 360, 64
+BATCH = 64
 ROUNDS = {"realnvp_mle": 3000, "realnvp_wgan": 15_000}
 """As many steps of the generator, since a critic has five to each of them."""
 CRITIC_STEPS = 1500
 
 
-def digits(seed: int) -> tuple[Tensor, Tensor]:
+def small_digits(seed: int) -> tuple[Tensor, Tensor]:
     """The digits as bytes [n, 1, 8, 8], for training and held out."""
     images = (load_digits().images[:, None] * (255 / 16)).round().astype(np.uint8)
     order = np.random.default_rng(seed).permutation(len(images))
     shuffled = torch.from_numpy(images[order])
     return shuffled[HELD_OUT:], shuffled[:HELD_OUT]
-
-
-def trained(name: str, images: Tensor, seed: int) -> Game:
-    """Play a config's game on images."""
-    game = build_model(replace(load(f"configs/digits/{name}.yaml"), seed=seed))
-    game.configure_optimizers()
-    draw = torch.Generator().manual_seed(seed)
-    for number in range(ROUNDS[name]):
-        batch = images[torch.randint(len(images), (BATCH,), generator=draw)]
-        game.training_step((batch, torch.full((BATCH,), -1)), number)
-    return game.eval()
 
 
 def dequantized(images: Tensor, seed: int) -> Tensor:
@@ -72,11 +58,11 @@ def critic_distance(reals: tuple[Tensor, Tensor], fakes: tuple[Tensor, Tensor], 
 
 
 def rows(seed: int) -> Iterator[Row]:
-    training, held_out = digits(seed)
+    training, held_out = small_digits(seed)
     reals = dequantized(training, 1), dequantized(held_out, 2)
     found = {}
     for name in ROUNDS:
-        game = trained(name, training, seed)
+        game = played(f"digits/{name}.yaml", training, ROUNDS[name], seed)
         made = game.sample(len(training) + HELD_OUT, seed=seed)
         fakes = dequantized(made[HELD_OUT:], 3), dequantized(made[:HELD_OUT], 4)
         with torch.no_grad():

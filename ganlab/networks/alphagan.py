@@ -1,12 +1,9 @@
 """The encoder and the critic of codes of alpha-GAN (Rosca et al. 2017); its other two networks are DCGAN's."""
 
-from itertools import pairwise
-
 from torch import nn
 
-from ganlab.layers.batchnorm import BatchNorm
 from ganlab.layers.leaky import LeakyReLU
-from ganlab.networks.dcgan import initialize, smallest_map, stage_widths
+from ganlab.networks.dcgan import downward, initialize
 from ganlab.types import Images, ImageSpec, Latents, Logits
 
 
@@ -15,20 +12,7 @@ class Encoder(nn.Module):
 
     def __init__(self, *, image: ImageSpec, width: int = 64, latent: int = 128, norm_group: int | None = None) -> None:
         super().__init__()
-        smallest, doublings = smallest_map(image)
-        widths = stage_widths(doublings, width)[::-1]
-        layers: list[nn.Module] = [
-            nn.Conv2d(image.channels, widths[0], 4, stride=2, padding=1, bias=False),
-            LeakyReLU(),
-        ]
-        for before, after in pairwise(widths):
-            layers += [
-                nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False),
-                BatchNorm(after, group=norm_group),
-                LeakyReLU(),
-            ]
-        layers += [nn.Conv2d(widths[-1], latent, smallest, bias=False), nn.Flatten()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = downward(image, outputs=latent, width=width, norm_group=norm_group)
         initialize(self)
 
     def forward(self, images: Images) -> Latents:

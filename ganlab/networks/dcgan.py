@@ -4,6 +4,7 @@ The 64 px reference (PyTorch's DCGAN example) is `width=64`; the paper's own net
 generator's first layer, are `width=128`.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
@@ -54,6 +55,25 @@ def initialize(network: nn.Module) -> None:
         elif isinstance(module, BatchNorm):
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)
+
+
+def downward(
+    image: ImageSpec, *, outputs: int, width: int, norm_group: int | None, running: bool = True
+) -> nn.Sequential:
+    """Make the layers from images to `outputs` numbers: convolutions of stride 2, batch norm but once, leaky ReLU."""
+    smallest, doublings = smallest_map(image)
+    widths = stage_widths(doublings, width)[::-1]
+    layers: list[nn.Module] = [
+        nn.Conv2d(image.channels, widths[0], 4, stride=2, padding=1, bias=False),
+        LeakyReLU(),
+    ]
+    for before, after in pairwise(widths):
+        layers += [
+            nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False),
+            BatchNorm(after, group=norm_group, running=running),
+            LeakyReLU(),
+        ]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], outputs, smallest, bias=False), nn.Flatten())
 
 
 class Generator(nn.Module):
@@ -118,20 +138,10 @@ class Discriminator(nn.Module):
         super().__init__()
         self.classes = classes_of(image, conditional)
         self.planes = self.classes if conditioning == "concat" else 0
-        smallest, doublings = smallest_map(image)
-        widths = stage_widths(doublings, width)[::-1]
-        layers: list[nn.Module] = [
-            nn.Conv2d(image.channels + self.planes, widths[0], 4, stride=2, padding=1, bias=False),
-            LeakyReLU(),
-        ]
-        for before, after in pairwise(widths):
-            layers += [
-                nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False),
-                BatchNorm(after, group=norm_group, running=False),
-                LeakyReLU(),
-            ]
-        layers += [nn.Conv2d(widths[-1], 1 + self.classes - self.planes, smallest, bias=False), nn.Flatten()]
-        self.layers = nn.Sequential(*layers)
+        seen = replace(image, channels=image.channels + self.planes)
+        self.layers = downward(
+            seen, outputs=1 + self.classes - self.planes, width=width, norm_group=norm_group, running=False
+        )
         initialize(self)
 
     def forward(self, images: Images, labels: Labels) -> Logits:
