@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import tiny_runs as runs
 import torch
+from repository import REPOSITORY
 from torch.autograd import grad
 
 import ganlab
+from ganlab.commands.export import kept
 from ganlab.data.read.open import open_data
 from ganlab.engine.runtime import Runtime
+from ganlab.experiment.build import build_model
+from ganlab.experiment.config import from_yaml, load, to_yaml
 from ganlab.models import ACGAN, DANN, InfoGAN, SemiSupervisedGAN
 from ganlab.models.dann import reversed_gradient
 from ganlab.networks import dann, infogan, semisupervised
@@ -181,3 +185,11 @@ def test_what_labels_need_is_asked_for(tmp_path, shards):
     said = runs.refused("train", alone, f"run={tmp_path / 'run'}")
     assert "data.other: none, but this model takes the labelled images from there" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_an_exported_model_knows_the_other_stream_that_it_was_built_for(tmp_path):
+    """But not where it lay."""
+    config = load(REPOSITORY / "configs" / "digits" / "semisupervised.yaml")
+    (tmp_path / "config.yaml").write_text(to_yaml(kept(config)))
+    assert "data/digits" not in (tmp_path / "config.yaml").read_text()
+    assert build_model(from_yaml(tmp_path / "config.yaml")).runtime.other == config.data.other.image

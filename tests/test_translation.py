@@ -104,10 +104,13 @@ def test_a_pool_returns_what_it_stored_and_each_image_once():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (partial(CycleGAN, image=ImageSpec(18, 16, 1)), r"halve an image twice, and 18x16 px cannot be"),
+        (
+            partial(CycleGAN, image=ImageSpec(18, 16, 1), runtime=Runtime(other=ImageSpec(18, 16, 1))),
+            r"halve an image twice, and 18x16 px cannot be",
+        ),
         (
             partial(CycleGAN, image=RGB[16], runtime=Runtime(other=ImageSpec(32, 32, 3))),
-            r"data.other: its images are 32x32, 3 channels, no labels, and those of data.url 16x16",
+            r"data.other: its images, domain b, are 32x32, 3 channels, no labels, but those of data are 16x16",
         ),
         (partial(Pix2Pix, image=ImageSpec(33, 16, 1)), r"data.image: 33 px high is no pair of images.*--with TARGETS"),
         (partial(Pix2Pix, image=ImageSpec(48, 24, 1)), r"halve an image 4 times, and 24x24 px cannot be"),
@@ -245,13 +248,12 @@ def test_translations_are_compared_with_the_other_domain_and_with_the_way_back(c
 
 
 def test_a_second_domain_that_is_not_there_or_of_another_size(cycle, tmp_path):
-    assert "batch.other: this step has none" in runs.refused(
-        "train", cycle / "config.yaml", "data.other=null", f"run={tmp_path / 'run'}"
-    )
+    said = runs.refused("train", cycle / "config.yaml", "data.other=null", f"run={tmp_path / 'run'}")
+    assert said.startswith("data.other: none, but this model takes domain b from there")
     (tmp_path / "large").mkdir()
     large = runs.pack_noise(tmp_path / "large", classes=0, images=20, size=32)
     said = runs.refused("train", cycle / "config.yaml", f"data.other.url={large}", f"run={tmp_path / 'run'}")
-    assert said.startswith("data.other: its images are 32x32") and not (tmp_path / "run").exists()
+    assert said.startswith("data.other: its images, domain b, are 32x32") and not (tmp_path / "run").exists()
 
 
 def test_pairs_show_input_and_truth_beside_what_is_made(tmp_path):

@@ -84,7 +84,10 @@ def kept(config: Config) -> dict[str, Any]:
     left_out = training & optional if issubclass(target, GANModule) else set[str]()
     model = {name: value for name, value in config.model.items() if name not in left_out}
     assert config.data.image is not None, "a run has agreed on its images"
-    values: dict[str, Any] = {"model": model, "data": {"image": asdict(config.data.image)}}
+    data: dict[str, Any] = {"image": asdict(config.data.image)}
+    if config.data.other is not None and config.data.other.image is not None:
+        data["other"] = {"url": "", "image": asdict(config.data.other.image)}  # where it lay is not told
+    values: dict[str, Any] = {"model": model, "data": data}
     if config.machine.precision != Machine.precision:  # the weights of fp64 have another type
         values["machine"] = {"precision": config.machine.precision}
     return values

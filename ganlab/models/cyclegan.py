@@ -17,7 +17,7 @@ from ganlab.models.distances import l1, mean
 from ganlab.networks import patch, translation
 from ganlab.schedules import Linear, Schedule
 from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Pixels, UserError
+from ganlab.types import Images, ImageSpec, Labels, Pixels
 
 
 class CycleGAN(Game):
@@ -59,7 +59,7 @@ class CycleGAN(Game):
         ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
-        refuse_other_shape(image, runtime.other)
+        runtime.need_other("domain b", image)
         self.cycle_weight, self.identity_weight = cycle_weight, identity_weight
         if lr_schedule is None and runtime.total_nimg is not None:
             lr_schedule = Linear(from_nimg=runtime.total_nimg // 2, until_nimg=runtime.total_nimg)
@@ -134,12 +134,3 @@ class CycleGAN(Game):
     def translate(self, images: Tensor, to: Literal["a", "b"] = "b") -> Pixels:
         """Translate images [n, c, h, w], uint8 or in [-1, 1], with the averaged generators; uint8."""
         return self.remake(images, other=to == "a")[f"to {to}"]
-
-
-def refuse_other_shape(image: ImageSpec, other: ImageSpec | None) -> None:
-    """Refuse a second domain whose images have another shape."""
-    if other and (other.height, other.width, other.channels) != (image.height, image.width, image.channels):
-        raise UserError(
-            f"data.other: its images are {other}, and those of data.url {image}; pack both with one --size and one "
-            "--channels"
-        )
