@@ -491,7 +491,7 @@ def test_an_export_gives_the_same_pixels_and_holds_nothing_that_could_run(finish
     assert Image.open(out / "samples.png").size == (21 * 50 + 2, 3 * 50 + 2)  # a row for each class
     assert yaml.safe_load((out / "config.yaml").read_text()) == {
         "model": {"_target_": "ganlab.models.DCGAN", "width": 8, "latent": 8}
-        | {"conditional": True, "batch_norm_group": None},
+        | {"conditional": True, "conditioning": "projection", "batch_norm_group": None},
         "data": {"image": {"height": 16, "width": 16, "channels": 1, "classes": 3, "class_names": []}},
     }
     assert "exported generator names no reals; give them with --data" in runs.refused("evaluate", out, "-n", 16)

@@ -367,7 +367,7 @@ MISTAKES = {
     ),
     "model.optimizers.x={_target_: ganlab.regularizers.R1, weight: 1}": (
         "model.optimizers.x._target_: 'ganlab.regularizers.R1' is not for this place, which takes classes of "
-        "torch.optim"
+        "ganlab.optim and torch.optim"
     ),
 }
 

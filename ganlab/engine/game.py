@@ -24,7 +24,7 @@ from ganlab.engine.compiled import Compiled
 from ganlab.engine.cuda_graphs import CudaGraphs
 from ganlab.engine.dynamics import Alternating, Dynamics
 from ganlab.engine.optimizers import value_at
-from ganlab.engine.penalties import WithWeights, noise_of
+from ganlab.engine.penalties import ON_WEIGHTS, WithWeights, noise_of
 from ganlab.engine.player import Player, Seat
 from ganlab.engine.precision import LossScale, autocast, widened
 from ganlab.engine.runtime import Runtime
@@ -96,10 +96,10 @@ class Game(Sampling):
         self.average_names = {name: name + AVERAGE if number else "ema" for number, name in enumerate(self.averages)}
         for name, at in self.average_names.items():
             self.add_module(at, copy.deepcopy(networks[name]).eval().requires_grad_(False))
-        self.loss: dict[str, Callable[[Batch], Loss]] = {
-            name: WithWeights(getattr(self, f"{name}_loss"), partial(self.weights, name)).complete for name in players
-        }
+        self.loss: dict[str, Callable[[Batch], Loss]] = {name: getattr(self, f"{name}_loss") for name in players}
         for name, player in self.players.items():
+            if any(penalty.at == ON_WEIGHTS for penalty in player.regularizers.values()):
+                self.loss[name] = WithWeights(self.loss[name], partial(self.weights, name)).complete
             for at, penalty in player.regularizers.items():
                 if (memory := penalty.memory(self.weights(name))) is not None:
                     self.register_buffer(f"{name}_{at}", memory)

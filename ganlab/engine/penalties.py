@@ -52,6 +52,10 @@ def noise_of(name: str) -> str:
     return f"{name} noise"
 
 
+ON_WEIGHTS = ("weights",)
+"""`at` of penalties on a player's weights."""
+
+
 @dataclass(frozen=True)
 class WithWeights:
     """A player's loss with the due penalties on its weights. (A closure would not follow a copy of the game.)"""
@@ -63,7 +67,7 @@ class WithWeights:
         """Return the loss; a penalty on weights adds the same number to every sample."""
         terms, *beside = found if isinstance(found := self.loss(batch), tuple) else (found,)
         n = len(next(iter(terms.values())))
-        for name in [name for name, penalty in batch.due.items() if penalty.at == ("weights",)]:
+        for name in [name for name, penalty in batch.due.items() if penalty.at == ON_WEIGHTS]:
             held = tuple(self.weights())
             values, _ = penalize(name, Point(held, held[0], None, self.loss, "weights"), batch)
             terms = {**terms, name: values.expand(n)}

@@ -310,7 +310,10 @@ def test_digits_are_the_digits_of_their_class():
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("toy:rign", "no such toy; write one of toy:gaussian, toy:ring, toy:grid, toy:lines, toy:digits"),
+        (
+            "toy:rign",
+            "no such toy; write one of toy:gaussian, toy:dirac, toy:ring, toy:grid, toy:lines, ",
+        ),
         ("toy:ring?mode=3", "toy:ring has no mode; it has samples, seed, modes, radius, std, extent"),
         ("toy:ring?modes=2.5", "modes=2.5: write a whole number, more than 0"),
         ("toy:grid?std=0", "std=0: write a number, more than 0"),
