@@ -41,7 +41,8 @@ def table(folder: str) -> click.Command:
             for row in rows(seed):
                 missed += not row.passed
                 met = "yes" if row.passed else "**no**"
-                print(f"| {row.system} | {row.quantity} | {row.ours:.4g} | {row.target} | {met} |", flush=True)
+                words = (text.replace("|", "\\|") for text in (row.system, row.quantity, f"{row.ours:.4g}", row.target))
+                print(f"| {' | '.join(words)} | {met} |", flush=True)
             took = f"{(time.monotonic() - started) / 60:.1f} minutes, {time.process_time() - spent:.0f} s of CPU"
             print(f"{name}: {took}", file=sys.stderr, flush=True)
         sys.exit(bool(missed))
