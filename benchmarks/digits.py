@@ -14,7 +14,6 @@ from ganlab.commands.demo import packed
 from ganlab.commands.train import train
 from ganlab.data.make.pack import pack
 from ganlab.engine.game import Game
-from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
 from ganlab.experiment.load import load as load_run
 
@@ -43,22 +42,6 @@ def split(folder: Path) -> tuple[str, Digits, Digits]:
         pixels, labels = packed(str(folder / name))
         read[name] = Digits(torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels))
     return str(folder / "train"), read["train"], read["held_out"]
-
-
-def played(config: str, images: Tensor, rounds: int, seed: int, before: Game | None = None) -> Game:
-    """Play a shipped config's game on batches of bytes, without a run; the networks of another game may come first."""
-    settings = load(CONFIGS / config, [f"seed={seed}"])
-    game = build_model(settings)
-    if before is not None:
-        shared = (name for name in [*before.networks, "ema"] if name in [*game.networks, "ema"])
-        for name in shared:
-            getattr(game, name).load_state_dict(getattr(before, name).state_dict())
-    game.configure_optimizers()
-    draw, batch = torch.Generator().manual_seed(seed), settings.train.batch
-    for number in range(rounds):
-        chosen = images[torch.randint(len(images), (batch,), generator=draw)]
-        game.training_step((chosen, torch.full((batch,), -1)), number)
-    return game.eval()
 
 
 def trained(config: str, run: Path, seed: int, *overrides: str) -> Game:

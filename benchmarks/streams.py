@@ -47,10 +47,16 @@ def fashion() -> Tensor:
     return pad(torch.from_numpy(pixels.copy()), (2, 2, 2, 2)).float() / 127.5 - 1
 
 
-def played(config: str, seed: int, streams: Mapping[str, Tensor], *changes: str) -> Game:
-    """Train the model of a shipped config on images by the names of their streams, in random orders; no labels."""
+def played(config: str, seed: int, streams: Mapping[str, Tensor], *changes: str, before: Game | None = None) -> Game:
+    """Train the model of a shipped config on images by the names of their streams, in random orders; no labels.
+
+    The networks of the game `before`, and its first average, are taken where the model has them.
+    """
     values = load(REPOSITORY / "configs" / config, [f"seed={seed}", *changes])
     model = build_model(values)
+    if before is not None:
+        for name in {*before.networks, "ema"} & {*model.networks, "ema"}:
+            getattr(model, name).load_state_dict(getattr(before, name).state_dict())
     model.configure_optimizers()
     batch = values.train.batch or model.BATCH
     orders = {name: torch.Generator().manual_seed(key) for key, name in enumerate(streams, seed)}

@@ -26,9 +26,12 @@ class Around(Optimizer):
         super().__setstate__(state)
         self.inner.__setstate__({"state": self.state, "param_groups": self.param_groups})
 
-    def moved(self) -> list[Tensor]:
-        """Return the parameters that this step moves."""
-        return [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+    def moves(self) -> list[tuple[Tensor, Tensor, dict[str, Any]]]:
+        """Make the inner step; return each parameter that it moves, with its value before and its state."""
+        moved = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        before = [p.clone() for p in moved]
+        self.inner.step()
+        return [(p, start, self.state[p]) for p, start in zip(moved, before, strict=True)]
 
 
 class Optimistic(Around):
@@ -41,11 +44,7 @@ class Optimistic(Around):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Make a step."""
-        moved = self.moved()
-        before = [p.clone() for p in moved]
-        self.inner.step()
-        for parameter, start in zip(moved, before, strict=True):
-            state = self.state[parameter]
+        for parameter, start, state in self.moves():
             if "move" not in state:
                 state["move"] = torch.zeros_like(parameter)
             move = parameter - start
@@ -75,11 +74,7 @@ class Lookahead(Around):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Make a step."""
-        moved = self.moved()
-        before = [p.clone() for p in moved]
-        self.inner.step()
-        for parameter, start in zip(moved, before, strict=True):
-            state = self.state[parameter]
+        for parameter, start, state in self.moves():
             if "slow" not in state:
                 state["slow"], state["since"] = start, parameter.new_zeros(())
             state["since"].add_(1)

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from digits import HELD_OUT, played
+from digits import HELD_OUT
 from rows import Row
 from sklearn.datasets import load_digits
+from streams import played
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
@@ -62,7 +63,7 @@ def rows(seed: int) -> Iterator[Row]:
     reals = dequantized(training, 1), dequantized(held_out, 2)
     found = {}
     for name in ROUNDS:
-        game = played(f"digits/{name}.yaml", training, ROUNDS[name], seed)
+        game = played(f"digits/{name}.yaml", seed, {"real": training}, f"train.total_nimg={BATCH * ROUNDS[name]}")
         made = game.sample(len(training) + HELD_OUT, seed=seed)
         fakes = dequantized(made[HELD_OUT:], 3), dequantized(made[:HELD_OUT], 4)
         with torch.no_grad():

@@ -95,7 +95,7 @@ class DANN(Game):
     @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:
         """Return the probabilities of the classes [n, classes] of images, uint8 or in [-1, 1], by the average."""
-        logits, _ = self.ema(self._as_floats("real", images.to(self.device)))
+        logits, _ = self.ema(self.as_floats(images.to(self.device)))
         return logits.softmax(1)  # type: ignore[no-any-return]
 
 

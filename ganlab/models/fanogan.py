@@ -11,6 +11,7 @@ from ganlab.engine.batch import Batch
 from ganlab.engine.game import Game, Loss
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
+from ganlab.models.distances import mean
 from ganlab.networks import alphagan, resnet
 from ganlab.schedules import Schedule
 from ganlab.types import Images, ImageSpec, Labels, PerSample
@@ -69,8 +70,8 @@ class FAnoGAN(Game):
         again = self.call(self.ema, self.call(self.encoder, batch.real), batch.labels)
         features = partial(self.call, self.discriminator.features)
         return {
-            "loss": squares(again - batch.real),
-            "features": self.weight * squares(features(again) - features(batch.real)),
+            "loss": mean((again - batch.real).square()),
+            "features": self.weight * mean((features(again) - features(batch.real)).square()),
         }
 
     def made_from(self, images: Images, labels: Labels) -> dict[str, Tensor]:
@@ -83,9 +84,4 @@ class FAnoGAN(Game):
         real = self.as_floats(images.to(self.device))
         again = self.ema(self.encoder_ema(real), torch.full((len(real),), -1, device=self.device))
         difference = self.discriminator.features(again) - self.discriminator.features(real)
-        return squares(again - real) + self.weight * squares(difference)
-
-
-def squares(values: Tensor) -> PerSample:
-    """Return the mean square of each sample."""
-    return values.square().flatten(1).mean(1)
+        return mean((again - real).square()) + self.weight * mean(difference.square())

@@ -116,5 +116,5 @@ class SemiSupervisedGAN(Game):
     @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:
         """Return the probabilities of the classes [n, classes] of images, uint8 or in [-1, 1], by the average."""
-        logits, _ = self.discriminator_ema(self._as_floats("real", images.to(self.device)))
+        logits, _ = self.discriminator_ema(self.as_floats(images.to(self.device)))
         return logits.softmax(1)  # type: ignore[no-any-return]
