@@ -12,6 +12,7 @@ from compiled import BATCH, make_case
 
 from ganlab.data import BatchLoader, ShardDataset
 from ganlab.data.make.pack import pack
+from ganlab.engine.batch import named
 from ganlab.engine.loop import on_device
 from ganlab.engine.runtime import Runtime
 from ganlab.models import DCGAN, GANModule
@@ -102,7 +103,7 @@ def played(case: str, captured: bool, steps: int = 16) -> GANModule:
 @pytest.mark.parametrize("case", ["dcgan", "sngan", "projection", "wgan-gp", "progressive", "schedules"])
 def test_captured_steps_are_those_of_eager_ones(case: str) -> None:
     eager, other = played(case, captured=False), played(case, captured=True)
-    assert other.run.graphs
+    assert other.run_step.graphs
     for (name, value), found in zip(eager.state_dict().items(), other.state_dict().values(), strict=True):
         torch.testing.assert_close(found, value, rtol=1e-6, atol=1e-8, msg=name)
     assert other.statistics.read() == pytest.approx(eager.statistics.read(), rel=1e-6)
@@ -146,9 +147,9 @@ def test_captured_steps_follow_a_schedule_and_a_loss_scale() -> None:
 
 def test_batches_arrive_as_they_were_sent() -> None:
     sent = [(torch.full((8, 3, 64, 64), n, dtype=torch.uint8).pin_memory(), torch.full((8,), n)) for n in range(20)]
-    for n, (images, labels) in enumerate(on_device(iter(sent), torch.device("cuda"))):
+    for n, batch in enumerate(on_device(iter(sent), torch.device("cuda"))):
         torch.mm(torch.ones(2048, 2048, device="cuda"), torch.ones(2048, 2048, device="cuda"))  # it plays
-        assert images.is_cuda and (images == n).all() and (labels == n).all()
+        assert batch["real"].is_cuda and (batch["real"] == n).all() and (batch["labels"] == n).all()
 
 
 def test_pinned_batches_are_those_of_the_cpu(tmp_path: Path) -> None:
@@ -159,9 +160,9 @@ def test_pinned_batches_are_those_of_the_cpu(tmp_path: Path) -> None:
     plain, pinned = (BatchLoader(dataset, plan=lambda _: phase, seed=0, pin_memory=pin) for pin in (False, True))
     assert next(iter(pinned))[0].is_pinned()
     batches = on_device(iter(pinned), torch.device("cuda"))
-    for (sent, _), (images, _) in islice(zip(plain, batches, strict=True), 40):  # their memory is used again and again
+    for sent, batch in islice(zip(plain, batches, strict=True), 40):  # their memory is used again and again
         torch.mm(torch.ones(2048, 2048, device="cuda"), torch.ones(2048, 2048, device="cuda"))  # it plays
-        assert torch.equal(images.cpu(), sent)
+        assert torch.equal(batch["real"].cpu(), named(sent)["real"])
 
 
 def test_batches_from_the_host_and_their_steps_do_not_wait_for_the_device() -> None:

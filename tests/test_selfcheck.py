@@ -127,8 +127,11 @@ LONG = {**TICK, "seconds/discriminator_penalty": 12.0}
     ],
 )
 def test_the_first_suspect(suspect, told, row, launching, every, rates):
-    name, remedy = first_suspect(row, launching, every, "fp32", rates)
-    assert name == suspect and told in remedy
+    name, remedy = first_suspect(row, launching, every, "fp32", rates, capture=False)
+    assert name == suspect and told in remedy and "cuda_graphs" not in remedy
+    assert ("cuda_graphs" in first_suspect(row, launching, every, "fp32", rates, capture=True)[1]) == (
+        suspect == "launch overhead"
+    )
 
 
 def test_the_limit_is_the_machine_over_the_model():

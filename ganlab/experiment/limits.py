@@ -220,7 +220,7 @@ def time_rounds(model: Game, phase: Phase, batch: int, seconds: float) -> dict[s
 
 
 def first_suspect(
-    row: Mapping[str, Any], launching: float, every: Mapping[str, int], precision: str, rates: Rates
+    row: Mapping[str, Any], launching: float, every: Mapping[str, int], precision: str, rates: Rates, capture: bool
 ) -> tuple[str, str]:
     """Return the likeliest bottleneck of a run and a remedy.
 
@@ -230,6 +230,7 @@ def first_suspect(
         every: period of each penalty on a gradient, by name.
         precision: the run's precision.
         rates: measured speeds, in this precision and perhaps in others.
+        capture: whether CUDA graphs could be used, and are not.
     """
     tick = sum(value for name, value in row.items() if name.startswith("seconds/"))
     data = row["seconds/data"] / tick
@@ -250,8 +251,9 @@ def first_suspect(
     launched = launching * tick / steps
     if launched > 0.3:
         return "launch overhead", (
-            f"launching small operators takes {launched:.0%} of the steps' time; raise train.batch, or take larger "
-            "networks for this machine"
+            f"launching small operators takes {launched:.0%} of the steps' time; "
+            + ("write machine.cuda_graphs=true, or " if capture else "")
+            + "raise train.batch, or take larger networks for this machine"
         )
     best = max(rates.flops, key=lambda name: rates.flops[name])
     if rates.flops[best] > 1.5 * rates.flops[precision]:
@@ -290,10 +292,11 @@ def tell_limit(work: Work, limit: float, phase: Phase) -> str:
 def tell_share(model: Game, work: Work, rates: Rates, row: Mapping[str, Any], processes: int) -> str:
     """Describe the share of the limit in a tick's line, and the likeliest bottleneck."""
     rate = row["images_per_second"]
-    launching = work.operators * rates.launch * rate / processes
+    launching = 0.0 if model.cuda_graphs else work.operators * rates.launch * rate / processes
+    capture = model.device.type == "cuda" and processes == 1 and not model.cuda_graphs
     penalties = {name: p for player in model.players.values() for name, p in player.regularizers.items()}
     every = {name: penalty.every for name, penalty in penalties.items() if penalty.gradient or penalty.own_gradient}
-    name, remedy = first_suspect(row, launching, every, model.runtime.precision, rates)
+    name, remedy = first_suspect(row, launching, every, model.runtime.precision, rates, capture)
     return f"{rate:,.1f} images/s, {row['share']:.0%} of the limit; first suspect: {name}: {remedy}"
 
 
