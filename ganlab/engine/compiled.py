@@ -24,7 +24,13 @@ class Compiled:
 
     def __init__(self, player: str, loss: Callable[..., Any], **options: Any) -> None:
         self.player, self.loss = player, loss
-        self.compiled = torch.compile(loss, fullgraph=True, dynamic=False, **options)
+
+        def whole(*arguments: Any) -> Any:
+            return loss(*arguments)
+
+        # Torch finds graphs by their code, and torch 2.11 may take another player's: each player gets code of its own.
+        whole.__code__ = whole.__code__.replace(co_name=f"{player}_loss")
+        self.compiled = torch.compile(whole, fullgraph=True, dynamic=False, **options)
 
     def __call__(self, *arguments: Any) -> Any:
         """Return the loss."""
