@@ -13,7 +13,7 @@ from ganlab.types import PerSample
 
 
 def judge(
-    score: Callable[..., Tensor], points: Mapping[str, tuple[Tensor, ...]], batch: Batch
+    score: Callable[..., Tensor], points: Mapping[str, tuple[Any, ...]], batch: Batch
 ) -> tuple[dict[str, PerSample], dict[str, Tensor]]:
     """Make one pass per point (a name and its inputs); return the terms of the due penalties, and the outputs.
 
