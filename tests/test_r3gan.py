@@ -1,15 +1,17 @@
 """R3GAN: published sizes, the block's formula, initial statistics, its precision, and what it refuses."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+from ganlab.augment import ADA
 from ganlab.engine.runtime import Runtime
 from ganlab.models import R3GAN
 from ganlab.networks import r3gan
-from ganlab.regularizers import R2, FiniteDifferenceR1
+from ganlab.regularizers import FiniteDifferenceR1, FiniteDifferenceR2, input_gradient
 from ganlab.schedules import Cosine
 from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec, UserError
@@ -154,27 +156,74 @@ def test_a_run_begins_and_ends_with_the_papers_values():
 def test_equal_logits_cost_log_2_and_both_penalties_of_a_linear_discriminator_are_equal():
     game = model()
     batch = {"real": torch.zeros(4, 3, 16, 16), "labels": torch.arange(4) % 3}
-    batch |= {"other": batch["real"], "other_labels": batch["labels"].flip(0)}
+    batch |= {"other": batch["real"], "other_labels": (batch["labels"] + 1) % 3}
     game.configure_optimizers()
-    weight = torch.randn(3, 16, 16)
-    seen = []
-
-    def linear(images, labels):
-        seen.append(labels)
-        return 0 * images.sum((1, 2, 3))
-
-    game.score = lambda images, labels, full=False: linear(images, labels)
-    for player in game.players:
+    for player, labels in (("discriminator", batch["labels"]), ("generator", batch["other_labels"])):
+        game.discriminator, flat = Linear(torch.zeros(3, 16, 16)), torch.full((4,), math.log(2))
         terms, _ = game.loss[player](game.batch(player, batch))
-        assert terms["loss"].tolist() == pytest.approx([math.log(2)] * 4, rel=1e-6)
-    real, fake, made, new = seen  # the fakes' labels are those of their reals, which are new for the generator
-    assert torch.equal(real, batch["labels"]) and torch.equal(fake, real)
-    assert torch.equal(made, batch["other_labels"]) and torch.equal(new, made)
-    game.score = lambda images, labels, full=False: (images * weight).sum((1, 2, 3))
+        torch.testing.assert_close(terms["loss"], flat)
+        assert all(torch.equal(seen, labels) for seen in game.discriminator.seen) and len(game.discriminator.seen) == 2
+    weight = torch.randn(3, 16, 16)
+    game.discriminator = Linear(weight)
     terms, _ = game.loss["discriminator"](game.batch("discriminator", batch))
     expected = 0.05 / 2 * weight.square().sum()
     torch.testing.assert_close(terms["r1"], expected.expand(4))
     torch.testing.assert_close(terms["r2"], expected.expand(4))
+
+
+class Linear(torch.nn.Module):
+    """A linear discriminator, which notes the labels that it sees."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight, self.seen = weight, []
+
+    def forward(self, images, labels):
+        self.seen.append(labels)
+        return (images * self.weight).sum((1, 2, 3))
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_its_own_input_gradient_is_the_one_of_autograd_and_so_are_its_derivatives(conditional):
+    seed_everything(0)
+    d = r3gan.Discriminator(image=SMALL, width=16, widest=8, group_width=8, conditional=conditional).double()
+    for weight in d.parameters():
+        torch.nn.init.normal_(weight, 0.0, 0.3)
+    images, labels = torch.randn(4, 3, 16, 16, dtype=torch.float64), torch.arange(4) % 3
+    found = []
+    for way in (d.with_gradient, partial(input_gradient, d)):
+        gradient, logits = way(images, labels)
+        loss = gradient.square().sum() * 1e-3 + logits.square().sum()
+        found.append([gradient, logits, *torch.autograd.grad(loss, list(d.parameters()))])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_penalties_are_on_the_images_before_augmentation():
+    games = []
+    for network in (r3gan.Discriminator, without_a_way_of_its_own):
+        seed_everything(0)
+        game = model(precision="fp64", augment=ADA(p=0.9, cutout=1.0))
+        game.discriminator = network(image=SMALL, width=16, group_width=8, conditional=True).double()
+        for weight in game.discriminator.parameters():
+            torch.nn.init.normal_(weight, 0.0, 0.3)
+        game.configure_optimizers()
+        games.append(game)
+    reals = {"real": torch.randn(4, 3, 16, 16, dtype=torch.float64), "labels": torch.arange(4) % 3}
+    reals |= {"other": reals["real"], "other_labels": reals["labels"]}
+    ours, theirs = (game.loss["discriminator"](game.batch("discriminator", reals))[0] for game in games)
+    assert ours["r1"].min() > 0
+    for term in ("loss", "r1", "r2"):
+        torch.testing.assert_close(ours[term], theirs[term], rtol=1e-9, atol=1e-12)
+
+
+def without_a_way_of_its_own(**arguments):
+    """The same network, of which autograd has to find the gradients."""
+
+    class Plain(r3gan.Discriminator):
+        with_gradient = None
+
+    return Plain(**arguments)
 
 
 def dtypes(game, player, batch):
@@ -217,7 +266,9 @@ def test_in_bfloat16_the_penalties_passes_are_mixed_and_what_must_be_is_in_full(
     assert {kind for name, kinds in found.items() if name.startswith("discriminator") for kind in kinds} == {
         torch.float32
     }
-    differences = model(precision="bf16", regularizers={"r1": FiniteDifferenceR1(weight=1.0), "r2": R2(weight=1.0)})
+    differences = model(
+        precision="bf16", regularizers={"r1": FiniteDifferenceR1(weight=1.0), "r2": FiniteDifferenceR2(weight=1.0)}
+    )
     differences.configure_optimizers()
     found, _ = dtypes(differences, "discriminator", batch)
     assert {kind for name, kinds in found.items() if name.startswith("discriminator") for kind in kinds} == {

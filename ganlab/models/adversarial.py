@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from ganlab.augment import Augment, augmented, change_of, drawn
@@ -31,7 +32,8 @@ class GANModule(Game):
     Args:
         generator: `network(latents [n, network.latent], labels [n]) -> images [n, c, h, w]` in [-1, 1].
         discriminator: `network(images, labels) -> logits [n]`. Both networks have `classes`: 0 ignores the labels. One
-            with an attribute `noise` also takes that many standard normal numbers for each sample [n, noise].
+            with an attribute `noise` also takes that many standard normal numbers for each sample [n, noise]. A
+            discriminator may have a method `with_gradient(images, labels) -> (gradients, logits)`: see `slope`.
         optimizers: by "generator" and "discriminator"; `lr_schedule` is a factor on both learning rates.
         regularizers, generator_regularizers: penalties of the discriminator and of the generator, by name.
         constraints: on the discriminator's weights, by name.
@@ -118,7 +120,7 @@ class GANModule(Game):
             ends = [augmented(self.augment, images, change) for images, _, change, *_ in points.values()]
             _, labels, _, *noise = points["real"]
             points["interpolates"] = ends[0].lerp(ends[1], batch["interpolates"]), labels, {}, *noise
-        penalties, logits = judge(self.judged, points, batch)
+        penalties, logits = judge(self.judged, points, batch, self.slope)
         loss = self.objective.discriminator(logits["real"], logits["fake"])
         recorded = {f"{at}_logit": logits[at] for at in ("real", "fake")}
         if "augment real p" in batch:
@@ -154,6 +156,29 @@ class GANModule(Game):
     ) -> Scores:
         """Augment images and score them."""
         return self.score(augmented(self.augment, images, change), labels, *noise, full=full)
+
+    @property
+    def slope(self) -> Callable[..., tuple[Images, Scores]] | None:
+        """The discriminator's own way to the gradients of its logits by the images before augmentation, if it has one.
+
+        It is in the run's precision, except float16, whose range is too small for gradients that nothing scales.
+        """
+        with_gradient = getattr(self.discriminator, "with_gradient", None)
+        return with_gradient and partial(self.pulled, with_gradient)
+
+    def pulled(
+        self,
+        with_gradient: Callable[..., Any],
+        images: Images,
+        labels: Labels,
+        change: Mapping[str, Tensor],
+        *noise: Tensor,
+    ) -> tuple[Images, Scores]:
+        """Augment images, and pull the gradient of the logits back through the augmentation."""
+        seen, back = torch.func.vjp(partial(augmented, self.augment, change=change), images)  # type: ignore[misc]
+        full = self.runtime.precision == "fp16"
+        gradient, logits = self.call(with_gradient, seen, labels, *noise, full=full)
+        return back(gradient)[0], logits
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw latents and labels of the fakes, noise and augmentation of the discriminator, and mixing weights."""

@@ -1,25 +1,22 @@
 """R3GAN: Huang et al. 2024, "The GAN is dead; long live the GAN! A modern baseline GAN"."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from torch import Tensor
 from torch.optim import Adam
 
 from ganlab.augment import Augment
 from ganlab.engine.batch import Batch
 from ganlab.engine.optimizers import MakeOptimizer
 from ganlab.engine.runtime import Runtime
-from ganlab.layers.recompute import keeping
 from ganlab.models.adversarial import GANModule
 from ganlab.networks import r3gan
 from ganlab.objectives import RelativisticPaired
 from ganlab.regularizers import R1, R2, Regularizer
 from ganlab.schedules import Cosine
-from ganlab.types import Images, ImageSpec, Labels, Scores, UserError
+from ganlab.types import ImageSpec, UserError
 
 
 class R3GAN(GANModule):
@@ -29,9 +26,8 @@ class R3GAN(GANModule):
     `data.other`, a second stream of the same images. A pair of numbers is a schedule's first and last value: half a
     cosine over `decay_nimg` images.
 
-    In bfloat16 the penalties' passes are in mixed precision too, since they are in every step. Deviations, both towards
-    float32: the images, which that code makes in bfloat16, and with them the gradients of R2, of which it sums the
-    squares in bfloat16.
+    In bfloat16 the penalties' passes are in mixed precision too, as they are in every step. Two deviations, towards
+    float32: the images, which that code makes in bfloat16, and the sum of R2's squares, which it takes in bfloat16.
 
     Args:
         image: sides that can be halved until the shorter one is from 4 to 7 px.
@@ -96,10 +92,3 @@ class R3GAN(GANModule):
             return batch
         new = {"real": batch.other, "labels": batch.other_labels, "fake_labels": batch.other_labels}
         return replace(batch, tensors={**batch.tensors, **new})
-
-    def score(self, images: Images, labels: Labels, *noise: Tensor, full: bool = False) -> Scores:
-        """Run the discriminator, which keeps in full what must be: gradients are taken in bfloat16 too."""
-        differences = any(penalty.full for penalty in self.players["discriminator"].regularizers.values())
-        mixed = self.runtime.precision == "bf16" and not differences  # small ones drown in bfloat16
-        with keeping() if full else nullcontext():
-            return super().score(images, labels, *noise, full=full and not mixed)

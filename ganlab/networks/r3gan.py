@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.layers.leaky import LeakyReLU
+from ganlab.layers.pullback import Pullback, chain, convolution
 from ganlab.layers.resample import Downsample, Upsample
 from ganlab.layers.spectral import in_full
 from ganlab.networks.conditioning import classes_of
@@ -80,6 +81,16 @@ class Residual(nn.Module):
         hidden: Tensor = self.layers(features)
         return features.to(hidden.dtype) + hidden
 
+    def pulled(self, features: Tensor) -> tuple[Tensor, Pullback]:
+        """Return the same with its pullback."""
+        hidden, back = chain(self.layers, features)
+
+        def backward(gradient: Tensor) -> Tensor:
+            inner = back(gradient)
+            return gradient.to(inner.dtype) + inner
+
+        return features.to(hidden.dtype) + hidden, backward
+
 
 def residuals(channels: int, group_width: int) -> list[nn.Module]:
     """Return the blocks of one size."""
@@ -95,6 +106,18 @@ def fully(layer: nn.Module, features: Tensor, like: Tensor) -> Tensor:
     """Run a layer in full precision, the dtype of the weight `like`."""
     with in_full(like):
         return layer(features.to(like.dtype))  # type: ignore[no-any-return]
+
+
+def fully_pulled(stage: nn.Sequential, features: Tensor, like: Tensor) -> tuple[Tensor, Pullback]:
+    """Run a stage and its pullback in full precision, the dtype of the weight `like`."""
+    with in_full(like):
+        features, back = chain(stage, features.to(like.dtype))
+
+    def backward(gradient: Tensor) -> Tensor:
+        with in_full(like):
+            return back(gradient.to(like.dtype))
+
+    return features, backward
 
 
 def initialize(network: nn.Module) -> None:
@@ -212,8 +235,29 @@ class Discriminator(nn.Module):
     def forward(self, images: Images, labels: Labels) -> Logits:
         """Return one logit per image; labels are ignored unless the network is conditional."""
         features, weight = self.input(images), self.input.weight
-        for number, stage in enumerate(self.blocks, start=1):
-            full = number > len(self.blocks) - self.full_stages
+        for stage, full in self.stages():
             features = fully(stage, features, weight) if full else stage(features)
         features = fully(self.output, features, weight)  # n c, or n 1
         return (features * self.embedding(labels)).sum(1) if self.classes else features[:, 0]
+
+    def with_gradient(self, images: Images, labels: Labels) -> tuple[Images, Logits]:
+        """Return each logit's gradient by its image, and the logits: see `layers.pullback`."""
+        weight = self.input.weight
+        features, back = convolution(self.input, images)
+        backs: list[Pullback] = [back]
+        for stage, full in self.stages():
+            features, back = fully_pulled(stage, features, weight) if full else chain(stage, features)
+            backs.append(back)
+        pool, linear = self.output.parameters()
+        with in_full(weight):
+            rows = self.embedding(labels) @ linear if self.classes else linear.expand(len(images), -1)  # n c
+            gradient: Tensor = rows[:, :, None, None] * pool[:, 0]  # of each logit by the last map, n c h w
+            logits = (gradient * features).sum((1, 2, 3))  # which is linear in it
+        for back in reversed(backs):
+            gradient = back(gradient)
+        return gradient, logits
+
+    def stages(self) -> list[tuple[nn.Sequential, bool]]:
+        """Return the layers of each size, and whether they stay in full precision."""
+        mixed = len(self.blocks) - self.full_stages
+        return [(stage, number >= mixed) for number, stage in enumerate(self.blocks)]  # type: ignore[misc]
