@@ -57,6 +57,24 @@ class Linear(Schedule):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Half a cosine from `start` to `end`, which it reaches at `until_nimg`; constant from then on."""
+
+    start: float
+    end: float
+    until_nimg: int
+
+    def __post_init__(self) -> None:
+        if self.until_nimg <= 0:
+            raise UserError(f"until_nimg: {self.until_nimg}: must be more than 0")
+
+    def __call__(self, nimg: int) -> float:
+        """Return the value at `nimg`."""
+        share = min(nimg / self.until_nimg, 1.0)
+        return self.end + (self.start - self.end) * (1 + math.cos(math.pi * share)) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
 class Exponential(Schedule):
     """`start`, multiplied by `factor` for each `every_nimg` images shown, continuously; never below `least`."""
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ganlab.augment import InstanceNoise, MirrorFlip, augmented, drawn
+from ganlab.augment import InstanceNoise, MirrorFlip, augmented, change_of, drawn
 from ganlab.engine.batch import Batch
 from ganlab.engine.clock import Clock, crossed
 from ganlab.engine.penalties import judge
@@ -169,7 +169,7 @@ def test_instance_noise_fades_and_is_another_for_reals_and_fakes():
     images = torch.zeros(200, 3, 4, 4)
     for nimg, std in ((0, 0.5), (500, 0.25), (1000, 0.0)):
         tensors = drawn(fading, images.shape, Noise(0, nimg), "discriminator")
-        real, fake = (augmented(fading, images, tensors, kind) for kind in ("real", "fake"))
+        real, fake = (augmented(fading, images, change_of(tensors, kind)) for kind in ("real", "fake"))
         for noised in (real, fake):
             assert noised.std().item() == pytest.approx(std, rel=0.05) and abs(noised.mean()) <= 0.05 * std
         assert nimg == 1000 or abs((real * fake).mean()) < 0.05 * std**2

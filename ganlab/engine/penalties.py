@@ -13,13 +13,17 @@ from ganlab.types import PerSample
 
 
 def judge(
-    score: Callable[..., Tensor], points: Mapping[str, tuple[Tensor, ...]], batch: Batch
+    score: Callable[..., Tensor],
+    points: Mapping[str, tuple[Any, ...]],
+    batch: Batch,
+    slope: Callable[..., tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[dict[str, PerSample], dict[str, Tensor]]:
     """Make one pass per point (a name and its inputs); return the terms of the due penalties, and the outputs.
 
     `score(*inputs)` runs a network in the run's precision, `score(*inputs, full=True)` in full precision. A pass whose
-    gradient a due penalty needs is made in full precision and returns the gradient too. The outputs are by point;
-    beside them is what penalties record, under their names for it.
+    gradient a due penalty needs is made in full precision and returns the gradient too; or `slope(*inputs)` returns
+    gradient and output, unless a penalty makes passes of its own. The outputs are by point; beside them is what
+    penalties record, under their names for it.
     """
     terms: dict[str, PerSample] = {}
     outputs: dict[str, Tensor] = {}
@@ -28,7 +32,8 @@ def judge(
         gradient: Tensor | None = None
         network = partial(score, full=True) if any(p.gradient or p.full for p in here.values()) else score
         if any(penalty.gradient for penalty in here.values()):
-            gradient, outputs[at] = input_gradient(network, *inputs)
+            given = slope if not any(penalty.full for penalty in here.values()) else None
+            gradient, outputs[at] = (given or partial(input_gradient, network))(*inputs)
         else:
             outputs[at] = network(*inputs)
         for name in here:

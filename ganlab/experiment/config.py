@@ -60,7 +60,8 @@ def load(
     if isinstance(data, dict):
         values["data"] = data = _with_url(data)
         if isinstance(data.get("other"), dict):
-            data["other"] = _with_url(data["other"])
+            same = {} if data["other"].get("url") else {"url": data.get("url"), "image": data.get("image")}
+            data["other"] = _with_url({**data["other"], **same})
     if values.get("run") is None:
         url = data.get("url") if isinstance(data, dict) else None
         values["run"] = f"runs/{_dataset_name(str(url))}-{path.stem}"

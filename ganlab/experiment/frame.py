@@ -27,7 +27,7 @@ class Other:
     """A second stream of images beside the first, in an order of its own, for games that read `batch.other`."""
 
     url: str
-    """As data.url; it may be the same."""
+    """As data.url; without one it is the same images, and `image` that of data."""
     image: ImageSpec | None = None
     """Size, channels and classes; None takes them from the index. If both are given, they must agree."""
     mirror: bool = False

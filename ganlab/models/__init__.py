@@ -19,6 +19,7 @@ from ganlab.models.likelihood import MaximumLikelihood
 from ganlab.models.pix2pix import Pix2Pix
 from ganlab.models.progressive import ProgressiveGAN
 from ganlab.models.projection import ProjectionGAN
+from ganlab.models.r3gan import R3GAN
 from ganlab.models.semisupervised import SemiSupervisedGAN
 from ganlab.models.semisupervised_autoencoder import SemiSupervisedAutoencoder
 from ganlab.models.sngan import SNGAN
@@ -34,6 +35,7 @@ __all__ = [
     "DCGAN",
     "GAN",
     "LAPGAN",
+    "R3GAN",
     "SNGAN",
     "VAE",
     "VAEGAN",

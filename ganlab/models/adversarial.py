@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
-from ganlab.augment import Augment, augmented, drawn
+from ganlab.augment import Augment, augmented, change_of, drawn
 from ganlab.constraints import Constraint
 from ganlab.engine.averages import RAMPED, Average, HalfLife
 from ganlab.engine.batch import Batch
@@ -31,11 +32,13 @@ class GANModule(Game):
     Args:
         generator: `network(latents [n, network.latent], labels [n]) -> images [n, c, h, w]` in [-1, 1].
         discriminator: `network(images, labels) -> logits [n]`. Both networks have `classes`: 0 ignores the labels. One
-            with an attribute `noise` also takes that many standard normal numbers for each sample [n, noise].
+            with an attribute `noise` also takes that many standard normal numbers for each sample [n, noise]. A
+            discriminator may have a method `with_gradient(images, labels) -> (gradients, logits)`: see `slope`.
         optimizers: by "generator" and "discriminator"; `lr_schedule` is a factor on both learning rates.
         regularizers, generator_regularizers: penalties of the discriminator and of the generator, by name.
         constraints: on the discriminator's weights, by name.
-        augment: applied to the reals and the fakes of both players.
+        augment: applied to the reals and the fakes of both players; penalties are on the images before it, but on
+            interpolates of images after it.
         discriminator_steps: discriminator steps per generator step; or a function of the generator's steps so far.
         generator_batch: the generator's batch as a ratio to the discriminator's.
         ema_half_life: half-life of the generator's average, in reals shown; `ema` replaces it by another average.
@@ -45,8 +48,9 @@ class GANModule(Game):
 
     generator: nn.Module
     discriminator: nn.Module
+    augment_memory: Tensor
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {"optimizers": ("lr", "betas"), "ema": ("ema_half_life",)}
-    RECORDS = ("loss", "real_logit", "fake_logit")
+    RECORDS = ("loss", "real_logit", "fake_logit", "augment_p")
 
     def __init__(
         self,
@@ -97,6 +101,13 @@ class GANModule(Game):
             dynamics=dynamics,
             runtime=runtime,
         )
+        if augment is not None and (memory := augment.memory()) is not None:
+            if not objective.signed:
+                raise UserError(
+                    f"model.augment: fed back from the sign of real logits, which is none with "
+                    f"{type(objective).__name__}; write p: a number or a schedule"
+                )
+            self.register_buffer("augment_memory", memory.to(self.real_dtype))
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         """L_D(D(x), D(G(z))) of the objective (Goodfellow et al. 2014, eq. 1), due penalties; records the logits."""
@@ -106,17 +117,21 @@ class GANModule(Game):
             "fake": self.seen(batch, "fake", fake, batch.fake_labels),
         }
         if any("interpolates" in penalty.at for penalty in batch.due.values()):  # Gulrajani et al. 2017, algorithm 1
-            real, *rest = points["real"]
-            points["interpolates"] = real.lerp(points["fake"][0], batch["interpolates"]), *rest
-        penalties, logits = judge(self.score, points, batch)
+            ends = [augmented(self.augment, images, change) for images, _, change, *_ in points.values()]
+            _, labels, _, *noise = points["real"]
+            points["interpolates"] = ends[0].lerp(ends[1], batch["interpolates"]), labels, {}, *noise
+        penalties, logits = judge(self.judged, points, batch, self.slope)
         loss = self.objective.discriminator(logits["real"], logits["fake"])
-        return {"loss": loss, **penalties}, {f"{at}_logit": logits[at] for at in ("real", "fake")}
+        recorded = {f"{at}_logit": logits[at] for at in ("real", "fake")}
+        if "augment real p" in batch:
+            recorded["augment_p"] = batch["augment real p"]
+        return {"loss": loss, **penalties}, recorded
 
     def generator_loss(self, batch: Batch) -> Loss:
         """L_G(D(G(z))) of the objective, or L_G(D(G(z)), D(x)) if it sees reals, and the due penalties."""
         penalties, made = judge(self.generate, {"latents": (batch.latents, batch.fake_labels)}, batch)
-        fake = self.score(*self.seen(batch, "fake", made.pop("latents"), batch.fake_labels))
-        reals = [self.score(*self.seen(batch, "real", batch.real, batch.labels))] if self.objective.sees_reals else []
+        fake = self.judged(*self.seen(batch, "fake", made.pop("latents"), batch.fake_labels))
+        reals = [self.judged(*self.seen(batch, "real", batch.real, batch.labels))] if self.objective.sees_reals else []
         return {"loss": self.objective.generator(fake, *reals), **penalties}, made
 
     def generate(self, latents: Tensor, labels: Tensor, full: bool = False) -> Images:
@@ -131,10 +146,39 @@ class GANModule(Game):
         """Score images, as of class 0."""
         return self.score(images, images.new_zeros(len(images)).long())
 
-    def seen(self, batch: Batch, kind: str, images: Images, labels: Labels) -> tuple[Tensor, ...]:
-        """Return what the discriminator gets of images, "real" or "fake": augmented, with labels and its own noise."""
+    def seen(self, batch: Batch, kind: str, images: Images, labels: Labels) -> tuple[Any, ...]:
+        """Return what `judged` gets of images, "real" or "fake"."""
         noise = [batch[name] for name in [f"{kind} noise"] if name in batch]
-        return augmented(self.augment, images, batch.tensors, kind), labels, *noise
+        return images, labels, change_of(batch.tensors, kind), *noise
+
+    def judged(
+        self, images: Images, labels: Labels, change: Mapping[str, Tensor], *noise: Tensor, full: bool = False
+    ) -> Scores:
+        """Augment images and score them."""
+        return self.score(augmented(self.augment, images, change), labels, *noise, full=full)
+
+    @property
+    def slope(self) -> Callable[..., tuple[Images, Scores]] | None:
+        """The discriminator's own way to the gradients of its logits by the images before augmentation, if it has one.
+
+        It is in the run's precision, except float16, whose range is too small for gradients that nothing scales.
+        """
+        with_gradient = getattr(self.discriminator, "with_gradient", None)
+        return with_gradient and partial(self.pulled, with_gradient)
+
+    def pulled(
+        self,
+        with_gradient: Callable[..., Any],
+        images: Images,
+        labels: Labels,
+        change: Mapping[str, Tensor],
+        *noise: Tensor,
+    ) -> tuple[Images, Scores]:
+        """Augment images, and pull the gradient of the logits back through the augmentation."""
+        seen, back = torch.func.vjp(partial(augmented, self.augment, change=change), images)  # type: ignore[misc]
+        full = self.runtime.precision == "fp16"
+        gradient, logits = self.call(with_gradient, seen, labels, *noise, full=full)
+        return back(gradient)[0], logits
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw latents and labels of the fakes, noise and augmentation of the discriminator, and mixing weights."""
@@ -145,4 +189,10 @@ class GANModule(Game):
             found["interpolates"] = noise.uniform("between", n, 1, 1, 1)
         dims = getattr(self.discriminator, "noise", 0)
         found |= {f"{at} noise": noise.normal(f"{player} {at} noise", n, dims) for at in ("real", "fake") if dims}
-        return found | drawn(self.augment, (n, *self.plan(self.clock.nimg).image.shape), noise, player)
+        shape = n, *self.plan(self.clock.nimg).image.shape
+        return found | drawn(self.augment, shape, noise, player, getattr(self, "augment_memory", None))
+
+    def feed_back(self, player: str, found: Mapping[str, Tensor]) -> None:
+        """Let the augmentation see how the discriminator judged the reals."""
+        if self.augment is not None and player == "discriminator" and hasattr(self, "augment_memory"):
+            self.augment.remember(self.augment_memory, found["real_logit"], self.clock.steps[player])

@@ -14,6 +14,8 @@ class Objective(Protocol):
     """Whether the generator's loss depends on the reals."""
     coupled: ClassVar[bool] = False
     """Whether a sample's loss depends on the other samples: those of the whole batch, over all ranks."""
+    signed: ClassVar[bool] = True
+    """Whether a positive logit says real."""
     generator: Callable[..., PerSample]
     """The generator's loss: `generator(fake)`, or with `sees_reals` `generator(fake, real)`."""
 

@@ -7,7 +7,7 @@ to it at T = f'(p/q) (eq. 4). T = g(v) maps a discriminator's output v into the 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,6 +74,7 @@ class FDivergence(Objective):
     have huge gradients.
     """
 
+    signed: ClassVar[bool] = False
     name: Divergence
     trick: bool = True
     """The generator maximises E_q T instead of minimising the bound (section 3.2), as it does in the paper."""

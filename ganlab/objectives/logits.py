@@ -1,6 +1,7 @@
 """The classical losses, each of one logit at a time."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch.nn.functional import relu, softplus
 
@@ -47,6 +48,8 @@ class NonSaturating(Objective):
 class LeastSquares(Objective):
     """Squared distance of raw logits from 1 for reals and 0 for fakes (Mao et al. 2017, eq. 9)."""
 
+    signed: ClassVar[bool] = False
+
     def discriminator(self, real: Logits, fake: Logits) -> PerSample:
         """(D(x) - 1)^2 / 2 + D(G(z))^2 / 2."""
         return ((real - 1).square() + fake.square()) / 2
@@ -72,6 +75,8 @@ class Hinge(Objective):
 @dataclass(frozen=True)
 class Wasserstein(Objective):
     """Difference of a critic's means (Arjovsky et al. 2017, eq. 2); needs a penalty that keeps the critic Lipschitz."""
+
+    signed: ClassVar[bool] = False
 
     def discriminator(self, real: Logits, fake: Logits) -> PerSample:
         """D(G(z)) - D(x)."""

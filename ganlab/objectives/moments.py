@@ -24,6 +24,7 @@ class MMD(Objective):
     estimate, which may be negative.
     """
 
+    signed: ClassVar[bool] = False
     sees_reals: ClassVar[bool] = True
     coupled: ClassVar[bool] = True
 
@@ -72,6 +73,7 @@ class FeatureMatching(Objective):
     squared distance is too large by the trace of the features' covariances over n.
     """
 
+    signed: ClassVar[bool] = False
     sees_reals: ClassVar[bool] = True
     coupled: ClassVar[bool] = True
 

@@ -14,6 +14,7 @@ from ganlab.types import Logits, PerSample
 class RelativisticPaired(Objective):
     """Logistic loss of the differences of pairs (Jolicoeur-Martineau 2019, section 4.1; Huang et al. 2024, eq. 2)."""
 
+    signed: ClassVar[bool] = False
     sees_reals: ClassVar[bool] = True
 
     def discriminator(self, real: Logits, fake: Logits) -> PerSample:
@@ -33,6 +34,7 @@ class RelativisticAverage(Objective):
     author's code.
     """
 
+    signed: ClassVar[bool] = False
     sees_reals: ClassVar[bool] = True
     coupled: ClassVar[bool] = True
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ from ganlab.types import PerSample
 class Point(NamedTuple):
     """One pass through a network, the input of a penalty."""
 
-    inputs: tuple[Tensor, ...]
-    """The inputs, each with samples along the first dimension. At `weights`: the weights that the player moves."""
+    inputs: tuple[Any, ...]
+    """The inputs, each with samples along the first dimension, or a mapping of such. At `weights`: the weights that the
+    player moves."""
     output: Tensor
     """The output: logits [n] of a discriminator."""
     gradient: Tensor | None
@@ -31,7 +32,7 @@ class Point(NamedTuple):
     """What the penalty remembers of earlier steps, where it does."""
 
 
-def input_gradient(network: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, Tensor]:
+def input_gradient(network: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Tensor]:
     """Return the gradient of each sample's output by its first input, and the outputs of the same forward pass.
 
     It uses `torch.func.grad`, so that the penalty and the loss can be compiled as one graph. `network` must be plain

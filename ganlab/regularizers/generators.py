@@ -80,4 +80,5 @@ class ModeSeeking(Regularizer):
         """1 / (d(G(z), G(z')) / d(z, z')), d the mean absolute difference."""
         second = given(point.noise)
         images = (point.network(second, *point.inputs[1:]) - point.output).abs().flatten(1).mean(1)
-        return 1 / (images / (second - point.inputs[0]).abs().mean(1) + 1e-5)
+        apart: Tensor = (second - point.inputs[0]).abs().mean(1)
+        return 1 / (images / apart + 1e-5)

@@ -20,7 +20,7 @@ class Orthogonal(Regularizer):
 
     def penalty(self, point: Point) -> PerSample:
         """The sum of |W W^T * (1 - I)|^2 over weights of two axes and more, with a unit's in each row of W."""
-        total = point.inputs[0].new_zeros(1)
+        total: Tensor = point.inputs[0].new_zeros(1)
         for weight in point.inputs:
             if weight.ndim > 1:
                 rows = weight.flatten(1)

@@ -1,0 +1,164 @@
+"""ADA's geometric operations: one affine map of each image, and its application without aliasing.
+
+A map is inverse: it takes places of the result to places of the image, in pixels from the centre. (Karras et al. 2020,
+appendix B.)
+"""
+
+import math
+from functools import reduce
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganlab.augment.matrices import matrices, product
+from ganlab.types import Images
+
+DRAWS = 14, 4
+SYM6 = (
+    0.015404109327027373,
+    0.0034907120842174702,
+    -0.11799011114819057,
+    -0.048311742585633,
+    0.4910559419267466,
+    0.787641141030194,
+    0.3379294217276218,
+    -0.07263752278646252,
+    -0.021060292512300564,
+    0.04472490177066578,
+    0.0017677118642428036,
+    -0.007800708325034148,
+)
+"""The low-pass filter of the symlet with six vanishing moments, whose shifts by two are orthonormal."""
+TAPS = len(SYM6)
+AROUND = TAPS // 2 - 1
+"""Doubled pixels beyond each side of the result of which the halving filter takes a share."""
+MARGIN = (AROUND + 1) // 2
+"""Pixels beyond each side of the image that are doubled with it: what comes from within it is then exact."""
+
+
+def scaling(x: Tensor, y: Tensor) -> Tensor:
+    """Return the maps (x, y) of scaling."""
+    return matrices([[x, 0, 0], [0, y, 0], [0, 0, 1]], x)
+
+
+def rotation(angle: Tensor) -> Tensor:
+    """Return maps of turning around the centre."""
+    cos, sin = angle.cos(), angle.sin()
+    return matrices([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], angle)
+
+
+def translation(x: Tensor, y: Tensor) -> Tensor:
+    """Return maps of shifting."""
+    return matrices([[1, 0, x], [0, 1, y], [0, 0, 1]], x)
+
+
+def inverse_maps(uniform: Tensor, normal: Tensor, blit: Tensor, geometry: Tensor, height: int, width: int) -> Tensor:
+    """Return each image's map [n, 3, 3]; a coin that is tails makes its factor the identity.
+
+    Args:
+        uniform, normal: random numbers [n, DRAWS].
+        blit, geometry: probabilities of heads [n]. Of the two turns around any angle, before and after the stretching,
+            at least one happens with `geometry`.
+        height, width: of the images, px.
+    """
+    turn = 1 - (1 - geometry).clamp(0, 1).sqrt()
+    heads = uniform[:, :8] < torch.stack([blit, blit, blit, geometry, turn, geometry, turn, geometry], 1)
+    mirror, quarter, shift, scale, before, stretch, after, move = heads.to(uniform.dtype).unbind(1)
+    side, quarters, right, down, first, second = uniform[:, 8:].unbind(1)
+    larger, wider, further, lower = normal.unbind(1)
+    steps = (
+        scaling(1 - 2 * mirror * (2 * side).floor(), torch.ones_like(side)),
+        rotation(math.pi / 2 * quarter * (4 * quarters).floor()),
+        translation(*(-shift * ((at - 0.5) / 4 * px).round() for at, px in ((right, width), (down, height)))),
+        scaling(*[2 ** (-0.2 * scale * larger)] * 2),
+        rotation(math.pi * before * (2 * first - 1)),
+        scaling(2 ** (-0.2 * stretch * wider), 2 ** (0.2 * stretch * wider)),
+        rotation(math.pi * after * (2 * second - 1)),
+        translation(*(-move * at / 8 * px for at, px in ((further, width), (lower, height)))),
+    )
+    return reduce(product, steps)
+
+
+def warped(images: Images, inverse: Tensor) -> Images:
+    """Map images; one whose map is the identity stays as it is, bit for bit.
+
+    They are doubled with the wavelet's filter, taken at four places per pixel of the result, linearly, and halved with
+    the same filter. Images go on as their reflections at any distance, of which those beyond `MARGIN` are of the
+    doubled image. (The paper's code pads with what the largest map of the batch needs, and has grey beyond one
+    reflection; its shapes depend on what was drawn.)
+    """
+    n, _, height, width = images.shape
+    places = (torch.arange(2 * size + 2 * AROUND, device=images.device) for size in (height, width))
+    y, x = ((at - AROUND) / 2 - (size - 1) / 2 for at, size in zip(places, (height, width), strict=True))
+    a, b, c = (inverse[:, 0, k, None, None] for k in range(3))
+    d, e, f = (inverse[:, 1, k, None, None] for k in range(3))
+    across, along = a * x + b * y[:, None] + c, d * x + e * y[:, None] + f  # n, rows, columns
+    column, row = (2 * folded(at + (size - 1) / 2, size) for at, size in ((across, width), (along, height)))
+    warped = halved(taken(doubled(images), row, column))
+    same = (inverse == torch.eye(3, dtype=inverse.dtype, device=inverse.device)).all(2).all(1)
+    return torch.where(same.view(n, 1, 1, 1), images, warped)
+
+
+def reflected(at: Tensor, size: int) -> Tensor:
+    """Fold places, in pixels from the first one's centre, into [0, size - 1]; the ends are not repeated."""
+    period = 2 * (size - 1)
+    rest = at.remainder(period)
+    return torch.minimum(rest, period - rest)
+
+
+def folded(at: Tensor, size: int) -> Tensor:
+    """Return where in a padded image places are: those beyond its margin are reflected into the image itself."""
+    beside = (at < -MARGIN) | (at > size - 1 + MARGIN)
+    return torch.where(beside, reflected(at, size), at) + MARGIN
+
+
+def padded(images: Tensor, px: int) -> Tensor:
+    """Extend images by their reflections, by any number of pixels."""
+    for dim in (2, 3):
+        size = images.shape[dim]
+        at = reflected(torch.arange(-px, size + px, device=images.device), size)
+        images = images.index_select(dim, at)
+    return images
+
+
+def taken(images: Images, row: Tensor, column: Tensor) -> Tensor:
+    """Interpolate linearly at places [n, rows, columns], which must lie between the first and the last pixel's centre.
+
+    Four gathers: torch's own operation for it has no second derivative before 2.15, which penalties need.
+    """
+    n, channels, _, width = images.shape
+    top, left = row.floor(), column.floor()
+    lower, right = (row - top)[:, None], (column - left)[:, None]  # n 1 rows columns
+    at = (top * width + left).long().flatten(1)[:, None].expand(-1, channels, -1)
+    pixels = images.flatten(2)
+    corners = [pixels.gather(2, at + by).view(n, channels, *row.shape[1:]) for by in (0, 1, width, width + 1)]
+    above, below = corners[0].lerp(corners[1], right), corners[2].lerp(corners[3], right)
+    return above.lerp(below, lower)
+
+
+def doubled(images: Images) -> Tensor:
+    """Double both sides of images with their margin.
+
+    Pixel j's centre becomes that of the new pixel 2 j: the filter's largest tap is not between two.
+    """
+    n, channels, height, width = images.shape
+    taps, around = filter_of(images, 2), MARGIN + TAPS // 4
+    planes = padded(images, around).flatten(0, 1)[:, None]
+    beyond = 2 * (TAPS // 4) + AROUND
+    planes = F.conv_transpose2d(planes, taps.view(1, 1, 1, -1), stride=(1, 2), padding=(0, beyond))
+    planes = F.conv_transpose2d(planes, taps.view(1, 1, -1, 1), stride=(2, 1), padding=(beyond, 0))
+    return planes.view(n, channels, 2 * (height + 2 * MARGIN), 2 * (width + 2 * MARGIN))
+
+
+def halved(images: Tensor) -> Images:
+    """Undo the doubling, of images with `AROUND` more pixels on each side."""
+    planes, taps = images.flatten(0, 1)[:, None], filter_of(images, 1)
+    planes = F.conv2d(planes, taps.view(1, 1, 1, -1), stride=(1, 2))
+    planes = F.conv2d(planes, taps.view(1, 1, -1, 1), stride=(2, 1))
+    return planes.view(*images.shape[:2], *planes.shape[2:])
+
+
+def filter_of(images: Tensor, total: int) -> Tensor:
+    """Return the filter with a sum of `total`."""
+    return torch.tensor(SYM6, dtype=images.dtype, device=images.device) * (total / math.sqrt(2))
