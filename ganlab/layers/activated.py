@@ -53,9 +53,10 @@ class ActivatedConv2d(EqualizedConv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """[n, channels_in, h, w] to [n, channels_out, h, w], or half of h and w."""
-        weight, bias = self.weight * self.scale, self.bias * self.gain  # type: ignore[operator]
+        assert self.bias is not None
+        weight, bias = self.weight * self.scale, self.bias * self.gain
         if self.down:
             images = F.conv2d(blurred(images, self.kernel, padding=2), weight, bias, stride=2)
         else:
-            images = F.conv2d(images, weight, bias, padding=self.padding)
+            images = F.conv2d(images, weight, bias, padding=weight.shape[-1] // 2)
         return F.leaky_relu(images, SLOPE, inplace=True)

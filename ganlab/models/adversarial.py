@@ -48,7 +48,7 @@ class GANModule(Game):
     discriminator: nn.Module
     augment_memory: Tensor
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {"optimizers": ("lr", "betas"), "ema": ("ema_half_life",)}
-    RECORDS = ("loss", "real_logit", "fake_logit", "augment_p")
+    RECORDS: ClassVar[tuple[str, ...]] = ("loss", "real_logit", "fake_logit", "augment_p")
 
     def __init__(
         self,

@@ -115,13 +115,13 @@ class StyleGAN2(GANModule):
 
     def fakes(self, batch: Batch) -> Images:
         """Make images of the batch's latents and noise."""
-        return self.synthesize(self.styles(batch)[1], *self.maps(batch))
+        return self.images_of(self.styles(batch)[1], *self.maps(batch))
 
     def generator_loss(self, batch: Batch) -> Loss:
         """-log D(G(z)), and the due path length, at the w of every layer; the first w is fed back."""
         first, w = self.styles(batch)
-        penalties, made = judge(self.synthesize, {"latents": (w, *self.maps(batch))}, batch)
-        fake = self.score(*self.seen(batch, "fake", made.pop("latents"), batch.fake_labels))
+        penalties, made = judge(self.images_of, {"latents": (w, *self.maps(batch))}, batch)
+        fake = self.judged(*self.seen(batch, "fake", made.pop("latents"), batch.fake_labels))
         return {"loss": self.objective.generator(fake), **penalties}, {**made, "w": first}
 
     def styles(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -138,9 +138,18 @@ class StyleGAN2(GANModule):
         """Return the noise of every layer."""
         return [batch[f"map {number}"] for number in range(len(self.generator.noise_sizes))]
 
-    def synthesize(self, w: Tensor, *maps: Tensor, full: bool = False) -> Images:
+    def images_of(self, w: Tensor, *maps: Tensor, full: bool = False) -> Images:
         """Run the live generator on the w of every layer."""
         return self.call(self.generator.synthesize, w, *maps, full=full)  # type: ignore[no-any-return]
+
+    def truncated(self, latents: Tensor, labels: Labels, truncation: float, noise: Noise, name: str) -> Images:
+        """Run the averaged network with w at `truncation` of its distance from its mean: 0 gives one image, 1 all.
+
+        (Karras et al. 2019, appendix B.) The mean is over all classes.
+        """
+        assert isinstance(self.ema, stylegan2.Generator)
+        w = self.ema.mapping(latents.to(self.device), labels.to(self.device))
+        return self.ema.synthesize(self.ema.repeated(self.ema.w_mean.lerp(w, truncation)))
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the noise of every layer too, a second latent, and the layer from which on it takes over."""

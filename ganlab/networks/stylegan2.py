@@ -32,7 +32,7 @@ from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
 
 SMALLEST, LARGEST = 4, 1024
 LOW = 4
-"""The largest sizes that run in the run's precision, where it is a low one; the others run in full (the code's fp16)."""
+"""Number of sizes, the largest ones, that run in low precision if the run has one, as in the authors' code."""
 Architecture = Literal["skip", "resnet", "orig"]
 """Images summed over the sizes, residual blocks, or neither (figure 7)."""
 
@@ -68,9 +68,7 @@ class Mapping(nn.Module):
         if classes:
             self.embedding = EqualizedLinear(classes, width, gain=1.0)
         sizes = [latent + width * bool(classes), *[width] * layers]
-        self.layers = nn.Sequential(
-            *(ActivatedLinear(a, b, lr_factor=self.LR_FACTOR) for a, b in pairwise(sizes))
-        )
+        self.layers = nn.Sequential(*(ActivatedLinear(a, b, lr_factor=self.LR_FACTOR) for a, b in pairwise(sizes)))
 
     def forward(self, latents: Latents | None, labels: Labels) -> Tensor:
         """[n, latent] and [n] to [n, width]."""
@@ -96,22 +94,33 @@ class Style(EqualizedLinear):
             return super().forward(w)
 
 
+class NoisyActivation(nn.Module):
+    """Noise of a learned strength, a bias, and leaky ReLU; the factor of sqrt(2) behind it is in the summands."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features: Tensor, noise: Tensor) -> Tensor:
+        """[n, channels, h, w], which it changes, and [n, 1, h, w], or [h, w] for all, to the first's shape."""
+        features.add_((noise * (GAIN * self.strength)).to(features.dtype))
+        features.add_((GAIN * self.bias).to(features.dtype)[:, None, None])
+        return F.leaky_relu(features, SLOPE, inplace=True)
+
+
 class StyledLayer(nn.Module):
-    """A modulated convolution, noise, a bias and leaky ReLU; the factor of sqrt(2) is in the summands."""
+    """A modulated convolution with noise, bias and activation."""
 
     def __init__(self, before: int, after: int, style_width: int, *, up: bool) -> None:
         super().__init__()
         self.style = Style(style_width, before)
         self.convolution = ModulatedConv2d(before, after, up=up, gain=GAIN)
-        self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.bias = nn.Parameter(torch.zeros(after))
+        self.activation = NoisyActivation(after)
 
     def forward(self, features: Tensor, w: Tensor, noise: Tensor) -> Tensor:
-        """[n, before, h, w], [n, style_width] and [n, 1, h, w] to [n, after, h, w]; twice h and w with `up`."""
-        features = self.convolution(features, self.style(w))
-        features.add_((noise * (GAIN * self.noise_strength)).to(features.dtype))
-        features.add_((GAIN * self.bias).to(features.dtype)[:, None, None])
-        return F.leaky_relu(features, SLOPE, inplace=True)
+        """[n, before, h, w] and [n, style_width] to [n, after, h, w]; twice h and w with `up`."""
+        return self.activation(self.convolution(features, self.style(w)), noise)  # type: ignore[no-any-return]
 
 
 class Shortcut(nn.Conv2d):
@@ -138,12 +147,13 @@ class GeneratorBlock(nn.Module):
         self.layers.append(StyledLayer(after, after, style_width, up=False))
         self.shortcut = Shortcut(before, after) if before and architecture == "resnet" else None
         self.upsample = Upsample()
+        self.rgb: ModulatedRGB | None = None
         if last or architecture == "skip":
             self.rgb_style, self.rgb = Style(style_width, after), ModulatedRGB(after, colours)
-        else:
-            self.rgb = None
 
-    def forward(self, features: Tensor, image: Tensor | None, w: Tensor, *noise: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, features: Tensor, image: Tensor | None, w: Tensor, *noise: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         """Run at twice the size, except in the first block.
 
         Args:
@@ -234,14 +244,14 @@ class Generator(nn.Module):
         return w[:, None].expand(-1, len(self.noise_sizes) + 1, -1)
 
     def synthesize(self, w: Tensor, *noise: Tensor) -> Images:
-        """Return the images of w [n, layers, style_width] and noise [n, 1, h, w] of `noise_sizes`; linear, not clamped."""
+        """Return the images, not clamped, of w [n, layers, style_width] and noise [n, 1, h, w] of `noise_sizes`."""
         maps = noise or [getattr(self, f"noise_{number}") for number in range(len(self.noise_sizes))]
-        features, image, first = self.constant(len(w)), None, 0
+        features, first, last = self.constant(len(w)), 0, 1
+        image: Tensor | None = None
         for size, block in zip(self.sizes, self.blocks, strict=True):
-            count = len(block.layers)
             with nullcontext() if size in self.low else in_full(w):
-                features, image = block(features, image, w[:, first : first + count + 1], *maps[first : first + count])
-            first += count
+                features, image = block(features, image, w[:, first : last + 1], *maps[first:last])
+            first, last = last, last + 2
         assert image is not None
         return image
 
@@ -290,7 +300,8 @@ class Discriminator(nn.Module):
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(widths[size], widths[size // 2], architecture) for size in self.sizes[:-1]
         )
-        self.downsample = Downsample()
+        if architecture == "skip":
+            self.downsample = Downsample()
         width = widths[SMALLEST]
         self.last = nn.Sequential(
             MinibatchStd(group),
