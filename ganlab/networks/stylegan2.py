@@ -75,8 +75,8 @@ class Mapping(nn.Module):
         with in_full(labels):
             inputs = [] if latents is None else [self.norm(latents)]
             if self.classes:
-                weight = self.embedding.weight
-                inputs.append(self.norm(self.embedding(F.one_hot(labels, self.classes).to(weight.dtype))))
+                one_hot = labels[:, None] == torch.arange(self.classes, device=labels.device)
+                inputs.append(self.norm(self.embedding(one_hot.to(self.embedding.weight.dtype))))
             w: Tensor = self.layers(torch.cat(inputs, 1))
             return w
 
