@@ -39,7 +39,9 @@ from ganlab.seeding import Noise, key
 from ganlab.types import Images, ImageSpec, Labels, Logits, PerSample, Phase, UserError
 
 Loss = Mapping[str, PerSample] | tuple[Mapping[str, PerSample], Mapping[str, Tensor]]
-"""Terms of a loss, [n] each, which are summed; optionally with a second mapping of values that are only recorded."""
+"""Terms of a loss, [n] each, which are summed; optionally with a second mapping of values that are only recorded.
+
+Of those, what has several numbers per sample is not logged: `feed_back` alone gets it."""
 
 
 class Game(Sampling):
@@ -278,7 +280,8 @@ class Game(Sampling):
     def conclude(self, name: str, found: Mapping[str, Tensor], reals: Mapping[str, Tensor]) -> None:
         """Finish a step: update the statistics, the state that it feeds back, the averages and the clock."""
         for term, values in found.items():
-            self.statistics.record(f"{name}/{term}", values)
+            if values.ndim == 1:  # the rest is for `feed_back` alone
+                self.statistics.record(f"{name}/{term}", values)
         with torch.no_grad():
             for at, memory in self._memory(name).items():
                 self.players[name].regularizers[at].remember(memory, found, self.weights(name), self.clock.steps[name])
@@ -344,7 +347,7 @@ class Game(Sampling):
         return None
 
     def feed_back(self, player: str, found: Mapping[str, Tensor]) -> None:
-        """Update the game's state after a step, from its recorded values of this rank [n] and `not_finite` [1]."""
+        """Update the game's state after a step, from what it recorded on this rank [n, ...] and `not_finite` [1]."""
 
     def scores_of(self, images: Images) -> Logits | None:
         """Return what a network says of single images, for pictures of points; None if no network judges them."""

@@ -27,10 +27,20 @@ class Downsample(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8  # also exact in bfloat16
-        self.register_buffer("kernel", torch.outer(taps, taps), persistent=False)
+        self.register_buffer("kernel", kernel(), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """[n, c, h, w] to [n, c, h/2, w/2]; h and w are even."""
-        channels = images.shape[1]
-        return F.conv2d(images, self.kernel.expand(channels, 1, 4, 4), stride=2, padding=1, groups=channels)
+        return blurred(images, self.kernel, padding=1, stride=2)
+
+
+def kernel(gain: float = 1.0) -> Tensor:
+    """Return the filter [4, 4], of sum `gain`."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8  # also exact in bfloat16
+    return gain * torch.outer(taps, taps)
+
+
+def blurred(images: Tensor, kernel: Tensor, *, padding: int, stride: int = 1) -> Tensor:
+    """Filter each channel of [n, c, h, w], within `padding` zeros: its height becomes h + 2 padding - 3."""
+    channels = images.shape[1]
+    return F.conv2d(images, kernel.expand(channels, 1, 4, 4), stride=stride, padding=padding, groups=channels)

@@ -23,6 +23,7 @@ from ganlab.models.r3gan import R3GAN
 from ganlab.models.semisupervised import SemiSupervisedGAN
 from ganlab.models.semisupervised_autoencoder import SemiSupervisedAutoencoder
 from ganlab.models.sngan import SNGAN
+from ganlab.models.stylegan2 import StyleGAN2
 from ganlab.models.superresolution import SuperResolution
 from ganlab.models.vae import VAE
 from ganlab.models.vaegan import VAEGAN
@@ -53,5 +54,6 @@ __all__ = [
     "ProjectionGAN",
     "SemiSupervisedAutoencoder",
     "SemiSupervisedGAN",
+    "StyleGAN2",
     "SuperResolution",
 ]

@@ -50,7 +50,7 @@ class GANModule(Game):
     discriminator: nn.Module
     augment_memory: Tensor
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {"optimizers": ("lr", "betas"), "ema": ("ema_half_life",)}
-    RECORDS = ("loss", "real_logit", "fake_logit", "augment_p")
+    RECORDS: ClassVar[tuple[str, ...]] = ("loss", "real_logit", "fake_logit", "augment_p")
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class GANModule(Game):
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         """L_D(D(x), D(G(z))) of the objective (Goodfellow et al. 2014, eq. 1), due penalties; records the logits."""
-        fake = self.generate(batch.latents, batch.fake_labels)  # only dynamics let it pass gradients on
+        fake = self.fakes(batch)  # only dynamics let it pass gradients on
         points = {
             "real": self.seen(batch, "real", batch.real, batch.labels),
             "fake": self.seen(batch, "fake", fake, batch.fake_labels),
@@ -133,6 +133,10 @@ class GANModule(Game):
         fake = self.judged(*self.seen(batch, "fake", made.pop("latents"), batch.fake_labels))
         reals = [self.judged(*self.seen(batch, "real", batch.real, batch.labels))] if self.objective.sees_reals else []
         return {"loss": self.objective.generator(fake, *reals), **penalties}, made
+
+    def fakes(self, batch: Batch) -> Images:
+        """Make the images that the discriminator's loss gets."""
+        return self.generate(batch.latents, batch.fake_labels)
 
     def generate(self, latents: Tensor, labels: Tensor, full: bool = False) -> Images:
         """Run the live generator."""

@@ -38,8 +38,9 @@ class JacobianClamping(Regularizer):
 class PathLength(Regularizer):
     """Keep the length of an image's step for a step of its latent near its running mean (Karras et al. 2020, eq. 4).
 
-    The length is that of the gradient of <G(z), y> / sqrt(pixels) by the latent, y normal. It makes a pass of its own;
-    the running mean is the one before the step, and begins at 0. Their weight is 2, at every 4th step.
+    The length is that of the gradient of <G(z), y> / sqrt(pixels) by the latent, y normal; of a latent for each layer
+    [n, layers, d], the root mean square over layers. It makes a pass of its own; the running mean is the one before
+    the step, and begins at 0. Their weight is 2, at every 4th step.
     """
 
     decay: float = 0.99
@@ -57,7 +58,7 @@ class PathLength(Regularizer):
             return total
 
         gradient, _ = input_gradient(along, *point.inputs)
-        length = norm(gradient)
+        length = norm(gradient) / (gradient[0].numel() / gradient.shape[-1]) ** 0.5
         return (length - given(point.memory)).square(), {"length": length}
 
     def memory(self, weights: Sequence[Tensor]) -> Tensor:
