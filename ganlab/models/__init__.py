@@ -18,6 +18,7 @@ from ganlab.models.lapgan import LAPGAN
 from ganlab.models.likelihood import MaximumLikelihood
 from ganlab.models.pix2pix import Pix2Pix
 from ganlab.models.progressive import ProgressiveGAN
+from ganlab.models.projected import ProjectedGAN
 from ganlab.models.projection import ProjectionGAN
 from ganlab.models.semisupervised import SemiSupervisedGAN
 from ganlab.models.semisupervised_autoencoder import SemiSupervisedAutoencoder
@@ -48,6 +49,7 @@ __all__ = [
     "MaximumLikelihood",
     "Pix2Pix",
     "ProgressiveGAN",
+    "ProjectedGAN",
     "ProjectionGAN",
     "SemiSupervisedAutoencoder",
     "SemiSupervisedGAN",
