@@ -18,6 +18,7 @@ from ganlab.models.lapgan import LAPGAN
 from ganlab.models.likelihood import MaximumLikelihood
 from ganlab.models.pix2pix import Pix2Pix
 from ganlab.models.progressive import ProgressiveGAN
+from ganlab.models.projected import ProjectedGAN
 from ganlab.models.projection import ProjectionGAN
 from ganlab.models.r3gan import R3GAN
 from ganlab.models.semisupervised import SemiSupervisedGAN
@@ -51,6 +52,7 @@ __all__ = [
     "MaximumLikelihood",
     "Pix2Pix",
     "ProgressiveGAN",
+    "ProjectedGAN",
     "ProjectionGAN",
     "SemiSupervisedAutoencoder",
     "SemiSupervisedGAN",

@@ -5,6 +5,7 @@ from ganlab.objectives.divergences import FDivergence
 from ganlab.objectives.kernels import DistanceKernel, GaussianKernel, Kernel, RationalQuadraticKernel
 from ganlab.objectives.logits import Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
 from ganlab.objectives.moments import MMD, FeatureMatching, RepulsiveMMD
+from ganlab.objectives.patches import OfPatches
 from ganlab.objectives.ratios import RatioMatching
 from ganlab.objectives.relativistic import RelativisticAverage, RelativisticPaired
 
@@ -20,6 +21,7 @@ __all__ = [
     "Minimax",
     "NonSaturating",
     "Objective",
+    "OfPatches",
     "RatioMatching",
     "RationalQuadraticKernel",
     "RelativisticAverage",

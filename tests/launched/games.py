@@ -23,6 +23,7 @@ from ganlab.engine.penalties import judge
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
 from ganlab.models import GANModule
+from ganlab.networks.pretrained import Features
 from ganlab.objectives import NonSaturating
 from ganlab.regularizers import R1, Regularizer
 from ganlab.schedules import Linear
@@ -72,6 +73,29 @@ class Judge(nn.Module):
         """[n, ...] and more to [n]."""
         logits: Tensor = self.layers(torch.cat([each.flatten(1) for each in inputs], 1))
         return logits[:, 0]
+
+
+class Scales(nn.Module):
+    """Images to maps at strides 4, 8, 16 and 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        pairs = [(3, 4, 4), (4, 2, 2), (2, 3, 2), (3, 2, 2)]
+        self.layers = nn.ModuleList(nn.Conv2d(before, after, by, stride=by) for before, after, by in pairs)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """[n, 3, h, w] to four maps."""
+        maps = [images]
+        for layer in self.layers:
+            maps.append(torch.tanh(layer(maps[-1])))
+        return maps[1:]
+
+
+class FewFeatures(Features):
+    """A frozen network for a projected discriminator, with random weights."""
+
+    def __init__(self) -> None:
+        super().__init__(Scales(), (4, 2, 3, 2))
 
 
 class JudgeOfImages(Judge):
