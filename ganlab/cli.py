@@ -354,13 +354,30 @@ def compare(runs: tuple[Path, ...]) -> None:
 @main.command()
 @click.argument("run", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="Folder to write.")
+@click.option(
+    "--format",
+    "form",
+    default="safetensors",
+    show_default=True,
+    type=click.Choice(["safetensors", "onnx", "pt2", "hub", "page"]),
+    help="safetensors and hub (for the Hugging Face Hub) are read by ganlab.load; onnx and pt2 are graphs; page is a "
+    "site that samples in the browser.",
+)
+@click.option(
+    "--license", "licence", metavar="ID", help="Under which others may use it, such as cc-by-4.0; for hub and page."
+)
+@click.option(
+    "--runtime", type=FOLDER, help="Of a page: folder of onnxruntime-web, to be held in it; default: a CDN's."
+)
 @TRUST
-def export(run: Path, out: Path, trust: tuple[str, ...]) -> None:
-    """Write the averaged networks of RUN as safetensors, with the config that builds them."""
+def export(run: Path, out: Path, **options: Any) -> None:
+    """Write the averaged networks of RUN for others, with a picture, class names, results and a README."""
     from ganlab.commands.export import export
 
-    export(run, out, trust)
-    click.echo(out)
+    written, *told = export(run, out, **options)
+    click.echo(written)
+    for line in told:
+        click.echo(line, err=True)
 
 
 @main.group(cls=Verbs)

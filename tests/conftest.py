@@ -17,6 +17,7 @@ checked.install()
 settings.register_profile("ganlab", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("ganlab")
 
+import browser  # noqa: E402 (as the next)
 import jobs  # noqa: E402
 import tiny_runs as runs  # noqa: E402 (it imports ganlab, so after the hook)
 from repository import REPOSITORY  # noqa: E402
@@ -124,3 +125,7 @@ def undisturbed(job: Path) -> Path:
     """The run of that job on two processes that nothing has disturbed."""
     jobs.launch("trained.py", 2, job, f"run={job.parent / 'undisturbed'}")
     return job.parent / "undisturbed"
+
+
+chromium = pytest.fixture(scope="module")(browser.launched)
+"""A real browser, one for all tests of a file."""

@@ -11,7 +11,6 @@ from repository import REPOSITORY
 from torch.autograd import grad
 
 import ganlab
-from ganlab.commands.export import kept
 from ganlab.data.read.open import open_data
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment.build import build_model
@@ -19,6 +18,7 @@ from ganlab.experiment.config import from_yaml, load, to_yaml
 from ganlab.models import ACGAN, DANN, InfoGAN, SemiSupervisedGAN
 from ganlab.models.dann import reversed_gradient
 from ganlab.networks import dann, infogan, semisupervised
+from ganlab.portable.parcel import kept
 from ganlab.schedules import InverseDecay, Saturating
 from ganlab.seeding import Noise
 from ganlab.types import ImageSpec, UserError

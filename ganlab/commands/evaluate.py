@@ -19,7 +19,7 @@ from ganlab.evaluation.made import ERRORS, Made, sides_of
 from ganlab.evaluation.points import fitting
 from ganlab.evaluation.protocol import circumstances
 from ganlab.evaluation.results import best, error, read
-from ganlab.experiment.checkpoints import GENERATOR
+from ganlab.experiment.checkpoints import exported
 from ganlab.experiment.frame import Config, Data, Machine
 from ganlab.experiment.launch import join, meeting
 from ganlab.experiment.records import append
@@ -95,7 +95,7 @@ def with_truncations(fakes: ImageSet, truncations: Sequence[float], standing: in
 
 def is_run(path: str) -> bool:
     """Tell whether a path is a run's folder or an exported one."""
-    return (Path(path) / "checkpoints").is_dir() or (Path(path) / GENERATOR).exists()
+    return (Path(path) / "checkpoints").is_dir() or exported(Path(path)) is not None
 
 
 def config_of(run: Path, trust: Sequence[str]) -> Config:
@@ -112,8 +112,8 @@ def opened(path: str, n: int | None, device: torch.device, trust: Sequence[str],
         return open_images(path, n, data)
     from ganlab.experiment.load import load
 
-    exported = (Path(path) / GENERATOR).exists()
-    return Samples(load(path, trust).to(device), n or SAMPLES, SEED, Path(path).resolve().name, exported)
+    model, alone = load(path, trust).to(device), exported(Path(path)) is not None
+    return Samples(model, n or SAMPLES, SEED, Path(path).resolve().name, alone)
 
 
 def reals_of(target: str, config: Config | None) -> ImageSet:

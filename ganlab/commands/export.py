@@ -1,69 +1,87 @@
-"""The verb `export`: the averaged networks of a run, with what a stranger needs to use them."""
+"""The verb `export`: the averaged networks of a run, in a folder with what a stranger needs to use them."""
 
+import json
+import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from PIL import Image
-from safetensors.torch import save
-from torch import Tensor, nn
 
-from ganlab.classes import named
 from ganlab.commands.sample import drawn
 from ganlab.engine.game import Game
-from ganlab.experiment.checkpoints import GENERATOR
-from ganlab.experiment.config import from_saved, to_yaml
-from ganlab.experiment.frame import Config, Machine
-from ganlab.experiment.load import newest_checkpoint, restored
-from ganlab.experiment.parts import hints_of, parameters_of
-from ganlab.experiment.targets import resolve
+from ganlab.experiment.checkpoints import GENERATOR, HUB
+from ganlab.experiment.config import to_yaml
 from ganlab.files import atomic_write
-from ganlab.models import GANModule
-from ganlab.pictures.tiles import save_png
+from ganlab.portable import card, page
+from ganlab.portable.functions import functions_of
+from ganlab.portable.graphs import as_onnx, as_pt2, need_onnx
+from ganlab.portable.parcel import Parcel, in_float32, kept, parcel_of, png, weights
 from ganlab.types import UserError
+
+Form = Literal["safetensors", "onnx", "pt2", "hub", "page"]
 
 SHOWN, ROWS = 64, 8
 """Images of the picture, and the largest number of classes in it, one a row."""
-NAMED = 100
-"""Largest number of classes that the README lists."""
-PAPERS = frozenset({"lr", "betas", "lr_factors", "ema_decay", "batches"})
-"""Arguments of our papers' classes that only training uses, besides those of `GANModule`."""
-COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
+LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+"""An identifier as SPDX and the Hugging Face Hub write it, in lower case."""
 
 
-def export(run: Path, out: Path, trust: Sequence[str]) -> None:
-    """Write the averaged networks as safetensors, the config that builds them, a picture and a README.
+def export(
+    run: Path,
+    out: Path,
+    trust: Sequence[str] = (),
+    form: Form = "safetensors",
+    licence: str | None = None,
+    runtime: Path | None = None,
+) -> list[str]:
+    """Write a model's averaged networks in one form, with a README and a picture; return what to say.
 
-    None of them can run code, and none says where the run and its data lay. A game that makes images of real ones gets
-    no picture: it would hold some of them.
+    Nothing in the folder can run code but a page's own script, and nothing says where the run and its data lay. A game
+    that makes images of real ones gets no picture: it would hold some of them.
+
+    Args:
+        run: a run's folder.
+        out: folder to write.
+        trust: packages whose classes the model needs.
+        form: `safetensors`, which `ganlab.load` reads; `onnx` and `pt2`, graphs of its functions; `hub`, a folder for
+            the Hugging Face Hub, which `ganlab.load` reads too; `page`, a static site that runs the model.
+        licence: identifier; asked for where a folder is made for the public, and never guessed.
+        runtime: for a page: folder of onnxruntime-web, to be held in the page.
     """
-    checkpoint = newest_checkpoint(run)
-    config, model = from_saved(checkpoint["config"], str(run), trust), restored(checkpoint, run, trust)
-    sheet, where = of_seed(model) if model.latent else (None, "")
+    refuse(form, licence, runtime)
+    parcel = parcel_of(run, out.resolve().name, trust, licence)
+    if parcel.model.latent:
+        sheet, where = of_seed(parcel.model)
+        parcel = replace(parcel, sheet=sheet, where=where)
+    files = files_of(parcel, form, runtime)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with atomic_write(out / GENERATOR) as file:
-            file.write(save(averages(model), {"nimg": str(model.clock.nimg)}))
-        if sheet is not None:
-            save_png(sheet, out / "samples.png")
-        with atomic_write(out / "config.yaml") as file:
-            file.write(to_yaml(kept(config)).encode())
-        if not (out / "README.md").exists():  # its author may have written in it
-            with atomic_write(out / "README.md") as file:
-                file.write(card(model, out.name, where, trust).encode())
+        for name, data in files.items():
+            if name != "README.md" or not (out / name).exists():  # its author may have written in it
+                with atomic_write(out / name) as file:
+                    file.write(data)
     except OSError as error:
         raise UserError(f"{out}: cannot write there: {error.strerror}; choose another folder with --out") from None
+    return [str(out), *next_step(out, form, runtime)]
 
 
-def averages(model: Game) -> dict[str, Tensor]:
-    """Return the weights of all averages, those of the first one by the names that they have in its network."""
-    return {
-        f"{at}.{name}" if number else name: tensor.contiguous()
-        for number, at in enumerate(model.average_names.values())
-        for name, tensor in getattr(model, at).state_dict().items()
-    }
+def refuse(form: Form, licence: str | None, runtime: Path | None) -> None:
+    """Refuse what does not fit together, before anything is loaded."""
+    if licence is None and form in ("hub", "page"):
+        raise UserError(
+            f"--license: say under which licence others may use the model: --format {form} --license cc-by-4.0, mit, "
+            "apache-2.0 or another identifier; other if none fits"
+        )
+    if licence is not None and not LICENCE.fullmatch(licence):
+        raise UserError(f"--license: {licence!r}: write an identifier in lower case, such as cc-by-4.0, mit or other")
+    if runtime is not None and form != "page":
+        raise UserError(f"--runtime: a page holds it, and --format is {form}; leave it out")
+    if form in ("onnx", "page"):
+        need_onnx(form)
 
 
 def of_seed(model: Game) -> tuple[Image.Image, str]:
@@ -73,75 +91,64 @@ def of_seed(model: Game) -> tuple[Image.Image, str]:
     return drawn(model.sample(numbers, labels=labels or None), numbers, labels, model)
 
 
-def kept(config: Config) -> dict[str, Any]:
-    """Return the part of a config that samples depend on: the images, and the model without its training.
-
-    Of a `GANModule`, what is optional and does not make its networks is left out.
-    """
-    target = resolve(str(config.model["_target_"]), Game, config.trust)
-    training = {name for name, hint in hints_of(GANModule).items() if hint is not nn.Module} | PAPERS
-    optional = {name for name, parameter in parameters_of(target).items() if parameter.default is not parameter.empty}
-    left_out = training & optional if issubclass(target, GANModule) else set[str]()
-    model = {name: value for name, value in config.model.items() if name not in left_out}
-    assert config.data.image is not None, "a run has agreed on its images"
-    data: dict[str, Any] = {"image": asdict(config.data.image)}
-    if config.data.other is not None and config.data.other.image is not None:
-        data["other"] = {"url": "", "image": asdict(config.data.other.image)}  # where it lay is not told
-    values: dict[str, Any] = {"model": model, "data": data}
-    if config.machine.precision != Machine.precision:  # the weights of fp64 have another type
-        values["machine"] = {"precision": config.machine.precision}
-    return values
-
-
-def card(model: Game, name: str, where: str, trust: Sequence[str]) -> str:
-    """Return the README of an exported model; `where` says which image is where in its picture, if it has one."""
-    image = model.image
-    needs = f", but it needs classes of {', '.join(trust)}" if trust else ""
-    of = "" if model.latent else " of other images"
-    lines = [
-        f"# {name}",
-        f"The averaged generator of a {type(model).__name__} after {model.clock.nimg:,} training images. It makes "
-        f"images{of} of {image.height}x{image.width} px (height x width), {COLOURS[image.channels]}. To use it, "
-        f"install ganlab; nothing in this folder can run code{needs}.",
-        "What it was trained on, and under which licence it may be used, is for its author to say here.",
-        *[f"![samples](samples.png)\n\nOf seed 0: {where}."] * bool(where),
-        "```sh\n" + "\n".join(commands(model, name, trust)) + "\n```",
-        code(model, name, trust),
-        *classes(model),
-    ]
-    return "\n\n".join(lines) + "\n"
+def files_of(parcel: Parcel, form: Form, runtime: Path | None) -> dict[str, bytes]:
+    """Return the files of a form by name."""
+    match form:
+        case "safetensors":
+            files = with_weights(parcel, GENERATOR, card.card(parcel, form, []))
+        case "hub":
+            front = card.front_of_card(parcel)
+            files = with_weights(parcel, HUB, card.with_front(front, card.card(parcel, form, [])))
+            files["config.json"] = described(parcel)
+        case "onnx" | "pt2":
+            write = as_onnx if form == "onnx" else as_pt2
+            functions = functions_of(in_float32(parcel.model))
+            files = {f"{each.name}.{form}": write(parcel.model, each, parcel.about) for each in functions}
+            files["README.md"] = card.card(parcel, form, functions).encode()
+        case "page":
+            files = as_page(parcel, runtime)
+    return files if parcel.sheet is None else {**files, "samples.png": png(parcel.sheet)}
 
 
-def commands(model: Game, name: str, trust: Sequence[str]) -> list[str]:
-    """Return examples of the command line."""
-    command = shlex.join(["ganlab", "sample", name, *(word for prefix in trust for word in ("--trust", prefix))])
-    examples = list[str]()
-    if model.latent:
-        examples += [f"{command} -n 64 --seed 1 --out grid.png", f"{command} --images 5,10-12 --each --out pictures"]
-    if model.latent and model.classes:
-        some = ",".join(named(k, model.image.class_names) for k in range(min(model.classes, 2)))
-        examples.append(f"{command} --labels {shlex.quote(some)} --out classes.png")
-    if model.remakes():
-        examples.append(f"{command} --from IMAGES -n 8 --out made.png")
-    return examples
+def with_weights(parcel: Parcel, name: str, readme: str) -> dict[str, bytes]:
+    """Return the files that `ganlab.load` reads, and a README."""
+    return {
+        name: weights(parcel.model),
+        "config.yaml": to_yaml(kept(parcel.config)).encode(),
+        "README.md": readme.encode(),
+    }
 
 
-def code(model: Game, name: str, trust: Sequence[str]) -> str:
-    """Return the example in Python."""
-    image, trusted = model.image, f", trust={list(trust)!r}" if trust else ""
-    loaded = f"ganlab.load({name!r}{trusted})"
-    labels = f", labels=[{image.class_names[0]!r}]" if model.classes and image.class_names else ""
-    shape = f"[16, {image.channels}, {image.height}, {image.width}]"
-    made = f"images = {loaded}.sample(16, seed=0{labels})  # uint8 {shape}"
-    if not model.latent:
-        made = f"parts = {loaded}.remake(images)  # uint8 {shape} to such images by title"
-    return f"```python\nimport ganlab\n\n{made}\n```"
+def described(parcel: Parcel) -> bytes:
+    """Return the Hub's config.json, by which it counts downloads."""
+    model = parcel.model
+    facts = {
+        "library_name": "ganlab",
+        "ganlab_version": version("ganlab"),
+        "model": type(model).__name__,
+        "nimg": model.clock.nimg,
+        "image": asdict(model.image),
+    }
+    return (json.dumps(facts, indent=2) + "\n").encode()
 
 
-def classes(model: Game) -> list[str]:
-    """Return the list of classes, if there are any."""
-    if not model.classes:
-        return []
-    if model.image.class_names and model.classes <= NAMED:
-        return ["Classes:\n\n" + "\n".join(f"{k}. {name}" for k, name in enumerate(model.image.class_names))]
-    return [f"Classes: 0 to {model.classes - 1}" + "; config.yaml names them." * bool(model.image.class_names)]
+def as_page(parcel: Parcel, runtime: Path | None) -> dict[str, bytes]:
+    """Return a page with what lies beside it, and the README of a static Space."""
+    model = in_float32(parcel.model)
+    functions = page.check(model, functions_of(model))
+    graphs = {f"{each.name}.onnx": as_onnx(model, each, parcel.about) for each in functions}
+    readme = card.with_front(card.front_of_space(parcel), card.card(parcel, "page", []))
+    files = {"index.html": page.page(parcel, functions, graphs, runtime).encode(), "README.md": readme.encode()}
+    return files | (graphs if runtime is None else {})
+
+
+def next_step(out: Path, form: Form, runtime: Path | None) -> list[str]:
+    """Return what to do with a folder that is made for the public."""
+    folder = shlex.quote(str(out))
+    if form == "hub":
+        return [f"to publish it: hf upload USER/{shlex.quote(out.resolve().name)} {folder}"]
+    if form == "page":
+        name = shlex.quote(out.resolve().name)
+        look = f"open {folder}/index.html" if runtime else f"python -m http.server --directory {folder}"
+        return [f"to look at it: {look}", f"to publish it: hf upload USER/{name} {folder} --repo-type space"]
+    return []

@@ -30,8 +30,13 @@ FORMAT = 1
 
 log = logging.getLogger(__name__)
 
-GENERATOR = "generator.safetensors"
-"""What an exported folder holds instead of checkpoints."""
+GENERATOR, HUB = "generator.safetensors", "model.safetensors"
+"""What an exported folder holds instead of checkpoints, and one for the Hugging Face Hub."""
+
+
+def exported(folder: Path) -> Path | None:
+    """Return the weights of an exported folder; None if it is none."""
+    return next((folder / name for name in (GENERATOR, HUB) if (folder / name).exists()), None)
 
 
 def path_at(folder: Path, nimg: int) -> Path:

@@ -11,7 +11,7 @@ from ganlab.engine.game import Game
 from ganlab.engine.samples import AVERAGE
 from ganlab.experiment import checkpoints
 from ganlab.experiment.build import build_model
-from ganlab.experiment.checkpoints import GENERATOR
+from ganlab.experiment.checkpoints import exported
 from ganlab.experiment.config import from_saved, from_yaml
 from ganlab.types import UserError
 
@@ -29,9 +29,9 @@ def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
     Only the model is built, and only from the kinds of parts that a model has: none of them reads a file.
     """
     run = Path(run).expanduser()
-    if (run / GENERATOR).exists():
+    if (weights := exported(run)) is not None:
         model = build_model(from_yaml(run / "config.yaml", trust))
-        model.clock.nimg, averages = read_exported(run / GENERATOR, next(iter(model.averages)))
+        model.clock.nimg, averages = read_exported(weights, next(iter(model.averages)))
         for network, at in model.average_names.items():  # a growing generator runs at the size of that time
             getattr(model, at).load_state_dict(averages[network])
         return model.eval()

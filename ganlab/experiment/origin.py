@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganlab.engine.game import Game
 from ganlab.experiment import checkpoints
-from ganlab.experiment.checkpoints import GENERATOR
+from ganlab.experiment.checkpoints import exported
 from ganlab.experiment.load import read_exported
 from ganlab.files import sha256_of
 from ganlab.types import UserError
@@ -75,7 +75,7 @@ def take_weights(model: Game, run: Path) -> Origin:
 
 def _read(run: Path, first: str) -> tuple[Path, str, int, dict[str, Tensor]]:
     """Return the file of a run's weights, its sha256, the images shown, and the weights by name."""
-    if (path := run / GENERATOR).exists():
+    if (path := exported(run)) is not None:
         nimg, averages = read_exported(path, first)
         weights = {f"{at}.{name}": tensor for at, average in averages.items() for name, tensor in average.items()}
         return path, sha256_of(path), nimg, weights

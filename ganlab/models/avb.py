@@ -75,6 +75,7 @@ class AVB(Autoencoding):
             averages={"decoder": average, "encoder": average},
             runtime=runtime,
         )
+        self.encoding_noise = Noise(0, 0, dtype=runtime.dtype).normal("encode", 1, self.dims)
 
     def critic_loss(self, batch: Batch) -> Loss:
         """-log sigmoid(T(x, z)) of the posterior's codes, -log(1 - sigmoid(T(x, z))) of N(0, 1) (eq. 3.3)."""
@@ -108,8 +109,8 @@ class AVB(Autoencoding):
 
     def encoded(self, images: Images) -> Latents:
         """One draw for each image, with the same noise for all."""
-        noise = Noise(0, 0, dtype=images.dtype).normal("encode", 1, self.dims).to(images.device)
-        codes: Latents = self.encoder_ema.codes(images, noise.expand(len(images), -1))  # type: ignore[operator]
+        noise = self.encoding_noise.to(images).expand(images.shape[0], -1)
+        codes: Latents = self.encoder_ema.codes(images, noise)  # type: ignore[operator]
         return codes
 
 

@@ -18,7 +18,7 @@ class Generator(nn.Module):
 
     def forward(self, latents: Latents, labels: Labels) -> Images:
         """[n, 1] to [n, c, h, w]."""
-        return self.theta.expand(len(latents), *self.shape)
+        return self.theta.expand(latents.shape[0], *self.shape)
 
 
 class Discriminator(nn.Module):

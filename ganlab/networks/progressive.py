@@ -59,15 +59,18 @@ class Growing(nn.Module):
             )
         self.widths = {size: min(2 * width_base // size, width_max) for size in (SMALLEST // 2, *self.sizes)}
         self.size, self.fading = image.height, False
+        self.level: tuple[int, float] | None = None
         self.register_buffer("alpha", torch.ones(()), persistent=False)
 
     def grow(self, size: int, alpha: float) -> None:
         """Run at `size`, faded in by `alpha`: 0 shows only half the size, 1 only `size`.
 
-        `alpha` is on the device: setting it needs no sync, and a compiled fade is compiled once.
+        `alpha` is on the device: setting it needs no sync, and a compiled fade is compiled once. Where nothing changes,
+        nothing is written: an exported graph has no state.
         """
-        self.size, self.fading = size, alpha < 1
-        self.alpha.fill_(alpha)
+        if (size, alpha) != self.level:
+            self.size, self.fading, self.level = size, alpha < 1, (size, alpha)
+            self.alpha.fill_(alpha)
 
     def fade(self, old: Tensor, new: Tensor) -> Tensor:
         """Interpolate between the output of half the size and that of this size."""

@@ -117,13 +117,12 @@ class Scale(nn.Module):
 
     def inverse(self, latents: Latents, height: int, width: int) -> Tensor:
         """Map latents [n, c h w] to [n, c, h, w]."""
-        n = len(latents)
         if self.last:
-            maps = latents.reshape(n, -1, height, width)
+            maps: Tensor = latents.unflatten(1, (-1, height, width))
         else:
             inner, leave = latents.chunk(2, 1)
             stay = self.next.inverse(inner, height // 2, width // 2)
-            maps = torch.cat([stay, leave.reshape(stay.shape)], 1)
+            maps = torch.cat([stay, leave.unflatten(1, stay.shape[1:])], 1)
             for coupling in reversed(list(self.channels)):
                 maps = coupling.inverse(maps)  # type: ignore[operator]
             maps = pixel_shuffle(maps, 2)

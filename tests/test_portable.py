@@ -1,0 +1,110 @@
+"""Functions of every family as graphs: onnxruntime and torch.export compute what the model does, at any batch."""
+
+import io
+import re
+import zipfile
+from functools import cache, partial
+
+import exported
+import onnxruntime
+import pytest
+import torch
+from papers import PAPERS
+from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+from ganlab.models import SNGAN, ProgressiveGAN, ProjectionGAN
+from ganlab.portable.functions import functions_of
+from ganlab.portable.graphs import as_onnx, as_pt2
+from ganlab.types import ImageSpec, UserError
+
+pytestmark = pytest.mark.usefixtures("one_thread", "one_registry")
+
+PHOTO = ImageSpec(16, 16, 3, 3)
+SIMILAR = ("AC-GAN", "CGAN", "WGAN", "literature", "VAE/GAN", "AVB, ", "toy", "PacGAN")
+"""Beginnings of papers whose averaged networks are another one's."""
+DYNAMICS = ("consensus", "symplectic", "extragradient", "past extragradient", "unrolled")
+GAMES = {
+    "SN-GAN": partial(SNGAN, image=PHOTO, generator_width=8, discriminator_width=4, latent=4),
+    "projection": partial(ProjectionGAN, image=PHOTO, generator_width=8, discriminator_width=4, latent=4),
+    "progressive": partial(
+        ProgressiveGAN, image=PHOTO, width_base=64, width_max=8, latent=4, conditional=True, train_nimg=9, fade_nimg=9
+    ),
+} | {
+    name: partial(paper.made, precision="fp32")
+    for name, paper in PAPERS.items()
+    if not name.startswith(SIMILAR) and name not in DYNAMICS
+}
+FADING = 9 + 4
+"""Images shown in the middle of the progressive game's first fade."""
+
+
+@pytest.fixture(scope="module")
+def one_registry():
+    """The exporter compiles its table of operations anew for each graph, which takes longer than a tiny graph."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", classmethod(cache(ONNXRegistry.from_torchlib.__func__)))
+        yield
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_onnxruntime_computes_what_the_model_does(name):
+    model = exported.contrasted(GAMES[name]())
+    if name == "progressive":
+        model.clock.nimg = FADING
+    draw = torch.Generator().manual_seed(1)
+    for function in functions_of(model):
+        session = onnxruntime.InferenceSession(as_onnx(model, function, {"nimg": "7"}))
+        assert session.get_modelmeta().custom_metadata_map == {"nimg": "7"}
+        for n in (1, 4, 7):
+            given = {at: batch(example, n, draw) for at, example in function.inputs.items()}
+            (found,) = session.run([function.output], {at: tensor.numpy() for at, tensor in given.items()})
+            with torch.no_grad():
+                wanted = function.run(*given.values())
+            assert found.shape == wanted.shape and len(found) == n
+            assert wanted.std() > 0.02, "an image of one grey would prove nothing"
+            assert abs(found - wanted.numpy()).max() < 2e-5 * max(1, wanted.abs().max()), (function.name, n)
+
+
+def batch(example: torch.Tensor, n: int, draw: torch.Generator) -> torch.Tensor:
+    """A batch like an example: numbers in [-1, 1], or classes."""
+    if not example.is_floating_point():
+        return torch.arange(n) % 3
+    return torch.rand(n, *example.shape[1:], generator=draw) * 2 - 1
+
+
+def test_the_functions_of_a_model_are_those_of_its_family():
+    found = {name: [each.name for each in functions_of(GAMES[name]())] for name in ("DCGAN", "ALI", "CycleGAN", "DANN")}
+    assert found == {
+        "DCGAN": ["generator"],
+        "ALI": ["generator", "encoder"],
+        "CycleGAN": ["translator", "other_translator"],
+        "DANN": ["classifier"],
+    }
+    few = [each.name for each in functions_of(GAMES["adversarial autoencoder, few labels"]())]
+    assert few == ["generator", "encoder", "classifier"]
+
+
+def test_a_file_of_torch_export_runs_without_ganlab_and_names_no_place():
+    model = exported.made(PAPERS["ALI"])
+    generator, encoder = functions_of(model)
+    data = as_pt2(model, encoder, {"nimg": "7"})
+    extra = {"ganlab.json": ""}
+    images = torch.rand(7, *model.image.shape) * 2 - 1
+    with torch.no_grad():
+        codes = torch.export.load(io.BytesIO(data), extra_files=extra).module()(images)
+        assert torch.allclose(codes, model.encode(images), atol=1e-5)
+    assert extra["ganlab.json"] == '{"nimg": "7"}'
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        inside = {name: archive.read(name) for name in archive.namelist()}
+    assert not [name for name, held in inside.items() if re.search(rb"/(root|home|work|tmp|usr|opt)/|\.py\b", held)]
+    weights = sum(len(held) for name, held in inside.items() if "/weights/weight_" in name)
+    averages = sum(4 * p.numel() for network in model.averaged_networks for p in network.state_dict().values())
+    assert 0 < weights <= 1.1 * averages, "no network but the averages travels"
+    assert not re.search(rb"/(root|home|work|tmp)/|\.py\b", as_onnx(model, generator, {}))
+
+
+def test_a_model_without_a_function_is_refused():
+    model = GAMES["DCGAN"]()
+    model.ema.latent = 0
+    with pytest.raises(UserError, match="--format safetensors"):
+        functions_of(model)
