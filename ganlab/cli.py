@@ -140,6 +140,7 @@ class Verbs(click.Group):
 CONFIG = click.argument("config", type=FOLDER)
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 MACHINE = click.option("--machine", type=FOLDER, help="YAML of `machine` and `logging` keys, laid over the config.")
+RUNS = click.argument("runs", type=FOLDER, nargs=-1, required=True, metavar="RUN...")
 TRUST = click.option("--trust", multiple=True, metavar="PREFIX", help="Package whose classes a config may name.")
 
 
@@ -310,13 +311,23 @@ def evaluate(target: str, images: str | None, metrics: str | None, **options: An
 
 
 @main.command()
-@click.argument("runs", type=FOLDER, nargs=-1, required=True, metavar="RUN...")
+@RUNS
 def compare(runs: tuple[Path, ...]) -> None:
     """Print the results of RUNs side by side; values of different protocols are refused."""
     from ganlab.commands.compare import compare
 
     for line in compare(runs):
         click.echo(line)
+
+
+@main.command()
+@RUNS
+@click.option("--out", type=FOLDER, help="FILE.html; default: report.html in the run's folder, or here for several.")
+def report(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Write a page about RUNs, curves over each other, in one file that opens offline and can be sent to anyone."""
+    from ganlab.commands.report import report
+
+    click.echo(report(runs, out))
 
 
 @main.command()
