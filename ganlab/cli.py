@@ -332,6 +332,31 @@ def report(runs: tuple[Path, ...], out: Path | None) -> None:
 
 @main.command()
 @click.argument("run", type=FOLDER)
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+def watch(run: Path, port: int) -> None:
+    """Show RUN in a browser while it trains: curves, newest samples, events.
+
+    It reads the folder only, so it cannot disturb the run, and works for a run on a shared file system. It listens on
+    127.0.0.1; from another machine, `ssh -L` leads there.
+    """
+    from ganlab.commands.watch import watch
+
+    watch(run, port)
+
+
+@main.command()
+@RUNS
+@click.option("--out", type=FOLDER, required=True, help="FILE.pdf, .svg, .png or .eps.")
+@click.option("--metrics", help="Names of metrics.jsonl, with * as a wildcard: a chart for each. Default: the losses.")
+def plot(runs: tuple[Path, ...], out: Path, metrics: str | None) -> None:
+    """Draw the curves of RUNs over each other, as wide as a column of a paper."""
+    from ganlab.commands.plot import plot
+
+    click.echo(plot(runs, out, [name.strip() for name in metrics.split(",")] if metrics else []))
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="Folder to write.")
 @TRUST
 def export(run: Path, out: Path, trust: tuple[str, ...]) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ganlab.experiment.run import Run
 from ganlab.files import atomic_write
 from ganlab.pages.report import report as page_of
+from ganlab.pages.run import Run
 from ganlab.types import UserError
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from ganlab.experiment.run import Picture
+from ganlab.pages.run import Picture
 
 BUDGET = 8_000_000
 """Bytes of all pictures of a page, which grow by a third as text."""

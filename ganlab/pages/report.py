@@ -5,9 +5,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ganlab.experiment.run import Picture, Run
 from ganlab.pages import story, values
 from ganlab.pages.images import Shown, shown
+from ganlab.pages.run import Picture, Run
 from ganlab.pages.templates import hash_of, render, text_of
 from ganlab.pictures.charts import svg
 from ganlab.pictures.panels import panels

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from ganlab.data.read.location import redact_all
-from ganlab.experiment.run import Run
+from ganlab.pages.run import Run
 from ganlab.pictures.panels import Mark
 
 MARKED = ("start", "resume", "phase", "not-finite", "rollback", "bad samples", "evaluation failed", "stop")
@@ -24,7 +24,8 @@ def summary(run: Run) -> str:
     """Say in one line how far a run is and how it ended."""
     nimg, events = run.columns.get("nimg"), run.events
     shown = int(nimg[-1]) if nimg is not None and len(nimg) else 0
-    last = next((event for event in reversed(events) if event.get("event") in ("start", "resume", "stop", "done")), {})
+    turns = [event for event in events if event.get("event") in ("start", "resume", "stop", "done")]
+    last = turns[-1] if turns else {}
     state = {"done": "done", "stop": f"stopped by {last.get('signal', 'a signal')}"}.get(str(last.get("event")), "")
     model = run.config.get("model")
     target = str(model.get("_target_", "")).rpartition(".")[2] if isinstance(model, Mapping) else ""
@@ -36,7 +37,7 @@ def marks(run: Run) -> list[Mark]:
     """Return the events that stand on the curves."""
     told = (event for event in run.events if event.get("event") in MARKED and isinstance(event.get("nimg"), int))
     return [
-        Mark(event["nimg"], f"{event['event']} at {event['nimg']:,}: {facts(event)}", event["event"] in BAD)
+        Mark(float(event["nimg"]), f"{event['event']} at {event['nimg']:,}: {facts(event)}", event["event"] in BAD)
         for event in told
         if event["nimg"] or event["event"] != "start"
     ]

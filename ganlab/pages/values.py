@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ganlab.evaluation.results import best, error
-from ganlab.experiment.run import Run
+from ganlab.pages.run import Run
 from ganlab.pages.story import text_of
 from ganlab.pictures.panels import Line, Panel
 

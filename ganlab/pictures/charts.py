@@ -29,7 +29,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0529a", "#9a7400", "#5e6bd6")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 INK = "#1a1b1c"
 """Of text and axes: in a page it becomes the page's own colour."""
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "axes.edgecolor": INK,
     "axes.grid": True,
     "axes.labelcolor": INK,
@@ -48,7 +48,7 @@ STYLE: dict[str, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
-PAPER = {"font.size": 8.0, "lines.linewidth": 1.0, "pdf.fonttype": 42}
+PAPER: Any = {"font.size": 8.0, "lines.linewidth": 1.0, "pdf.fonttype": 42}
 """For a column of a paper: embedded TrueType fonts, as journals ask for."""
 SVG = "http://www.w3.org/2000/svg"
 
@@ -80,6 +80,8 @@ def draw(figure: Figure, panel: Panel) -> None:
     values = np.concatenate([line.y[np.isfinite(line.y)] for line in panel.lines] or [np.zeros(0)])
     if panel.log and len(values) and values.min() > 0 and values.max() > 20 * values.min():
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
     elif len(values) and abs(values).max() >= 1e4:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     else:
@@ -88,9 +90,9 @@ def draw(figure: Figure, panel: Panel) -> None:
         line = axes.axvline(mark.x, color=COLOURS[1] if mark.bad else INK, linewidth=0.9, alpha=0.7, linestyle=":")
         line.set_gid(f"mark {number}")
     if len(drawn) > 1:
-        outside = "outside " * (figure.get_layout_engine() is not None)
         names = labels_of(panel)
-        figure.legend(drawn, names, loc=f"{outside}lower left", ncols=columns_of(names), fontsize="small")
+        place: Any = "lower left" if figure.get_layout_engine() is None else "outside lower left"
+        figure.legend(drawn, names, loc=place, ncols=columns_of(names), fontsize="small")
 
 
 def labels_of(panel: Panel) -> list[str]:
@@ -144,7 +146,7 @@ def figure_of(panel: Panel) -> Figure:
     figure.patch.set_alpha(0)
     draw(figure, panel)
     figure.axes[0].patch.set_alpha(0)
-    figure.subplots_adjust(0.68 / width, (0.52 + legend) / height, 1 - 0.18 / width, 1 - 0.3 / height)
+    figure.subplots_adjust(0.8 / width, (0.52 + legend) / height, 1 - 0.18 / width, 1 - 0.3 / height)
     return figure
 
 
@@ -184,7 +186,7 @@ def clean(element: ElementTree.Element, titles: Mapping[str, str], prefix: str) 
             at["font-size"] = re.search(r"[\d.]+px", value)[0]  # type: ignore[index]
         else:
             at[name.strip()] = value.strip()
-    if (own := at.pop("id", None)) in titles:
+    if (own := at.pop("id", "")) in titles:
         ElementTree.SubElement(element, f"{{{SVG}}}title").text = titles[own]
     elif own and element.tag.rpartition("}")[2] in ("clipPath", "path", "symbol"):
         at["id"] = f"{prefix}-{own}"
@@ -210,7 +212,7 @@ def save(panels: Sequence[Panel], path: Path, form: str) -> None:
     with rc_context({**STYLE, **PAPER}), warnings.catch_warnings(), atomic_write(path) as file:
         warnings.filterwarnings("ignore", "Glyph .* missing")
         sheet = Figure((width, height * len(panels)), layout="constrained")
-        parts = np.atleast_1d(sheet.subfigures(len(panels), 1))
-        for part, panel in zip(parts, panels, strict=True):
+        parts: Any = sheet.subfigures(len(panels), 1, squeeze=False)
+        for part, panel in zip(parts[:, 0], panels, strict=True):
             draw(part, panel)
         sheet.savefig(file, format=form, dpi=300, metadata=dates)

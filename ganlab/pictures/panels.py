@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ ALONE = (
 SECONDS = "seconds/"
 
 
+@runtime_checkable
 class Curves(Protocol):
     """The numbers of a run by name."""
 
@@ -111,7 +112,7 @@ def lines_of(runs: Mapping[str, Curves], names: Sequence[str]) -> list[Line]:
         )
         for colour, (run, columns) in enumerate(runs.items())
         for dash, name in enumerate(names)
-        if name in columns  # type: ignore[operator]
+        if name in columns
     ]
 
 

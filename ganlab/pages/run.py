@@ -69,10 +69,12 @@ class Run:
     @property
     def columns(self) -> Columns:
         """The metrics by name; lines that came since the last look are added."""
-        anew, rows = self._lines["metrics"].read()
-        if anew:
-            self._columns = Columns()
-        self._columns.add(rows)
+        rows: list[dict[str, Any]] | None = None
+        while rows is None or rows:
+            anew, rows = self._lines["metrics"].read()
+            if anew:
+                self._columns = Columns()
+            self._columns.add(rows)
         return self._columns
 
     @property
