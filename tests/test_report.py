@@ -22,6 +22,9 @@ INSIDE = """[...document.querySelectorAll("svg")].flatMap(svg => {
     }).map(text => text.textContent);
 })"""
 """The texts of charts that leave them."""
+EMPTY = """[...document.querySelectorAll("svg use")].map(mark => mark.getBoundingClientRect()).filter(
+    box => box.width + box.height == 0).length"""
+"""Marks that show nothing, since what they refer to is not there."""
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,7 @@ def test_a_report_is_sound(chromium, pages, name, size, dark):
         visited.check(f"report-{name}-{size[0]}-{'dark' if dark else 'light'}")
         assert [url for url in visited.requests if not url.startswith("data:")] == [pages[name].resolve().as_uri()]
         assert visited.page.evaluate(INSIDE) == []
+        assert visited.page.evaluate(EMPTY) == 0
 
 
 def test_what_a_run_calls_itself_stays_text(chromium, pages):

@@ -33,7 +33,7 @@ def address(run):
 
 def ask(url, path="/now"):
     """Return the status and the body of an answer."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     connection.request("GET", path)
     answer = connection.getresponse()
     return answer.status, answer.read()

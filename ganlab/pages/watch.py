@@ -26,20 +26,25 @@ EVENTS = 12
 class Watched:
     """A run's folder, whose state is drawn again only when it has changed.
 
-    Requests come from several threads, and matplotlib and the readers of files serve one at a time.
+    Requests come from several threads, and matplotlib and the readers of files serve one at a time: while one draws,
+    the others are given what was drawn before.
     """
 
     def __init__(self, path: Path) -> None:
         self.run, self.lock = Run(path), Lock()
-        self.tag, self.body = "", b""
+        self.latest = "", b""
+        """What the state was drawn of, and the state."""
 
     def now(self, seen: str) -> bytes | None:
         """Return the state as JSON; None if it is the one that the page has seen."""
-        with self.lock:
-            tag = self._tag()
-            if tag != self.tag:
-                self.tag, self.body = tag, json.dumps({"tag": tag, **self._state()}).encode()
-            return None if seen == tag else self.body
+        if self.lock.acquire(blocking=not self.latest[1]):
+            try:
+                if (tag := self._tag()) != self.latest[0]:
+                    self.latest = tag, json.dumps({"tag": tag, **self._state()}).encode()
+            finally:
+                self.lock.release()
+        tag, body = self.latest
+        return None if seen == tag else body
 
     def picture(self, name: str) -> Path | None:
         """Return the file of a picture of that name, if the run has it."""

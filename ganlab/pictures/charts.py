@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
@@ -70,7 +70,7 @@ def thinned(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
     return x[kept], y[kept]
 
 
-def draw(figure: Figure, panel: Panel) -> None:
+def draw(figure: FigureBase, panel: Panel) -> None:
     """Draw a chart into an empty figure."""
     axes = figure.add_subplot()
     axes.set_title(shortened(panel.title), loc="left")
@@ -78,6 +78,8 @@ def draw(figure: Figure, panel: Panel) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     drawn = draw_stack(axes, panel.lines) if panel.stacked else [draw_line(axes, line) for line in panel.lines]
     values = np.concatenate([line.y[np.isfinite(line.y)] for line in panel.lines] or [np.zeros(0)])
+    if panel.share:
+        axes.set_ylim(-0.02, 1.02)
     if panel.log and len(values) and values.min() > 0 and values.max() > 20 * values.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
@@ -91,7 +93,8 @@ def draw(figure: Figure, panel: Panel) -> None:
         line.set_gid(f"mark {number}")
     if len(drawn) > 1:
         names = labels_of(panel)
-        place: Any = "lower left" if figure.get_layout_engine() is None else "outside lower left"
+        fixed = isinstance(figure, Figure) and figure.get_layout_engine() is None
+        place: Any = "lower left" if fixed else "outside lower left"
         figure.legend(drawn, names, loc=place, ncols=columns_of(names), fontsize="small")
 
 
@@ -190,9 +193,9 @@ def clean(element: ElementTree.Element, titles: Mapping[str, str], prefix: str) 
         ElementTree.SubElement(element, f"{{{SVG}}}title").text = titles[own]
     elif own and element.tag.rpartition("}")[2] in ("clipPath", "path", "symbol"):
         at["id"] = f"{prefix}-{own}"
-    for name, value in at.items():
-        if "#" in value and name.rpartition("}")[2] in ("clip-path", "href"):
-            at[name] = value.replace("#", f"#{prefix}-")
+    for name in [name for name in at if name.rpartition("}")[2] in ("clip-path", "href")]:
+        value = at.pop(name)  # HTML has no xlink:href
+        at[name.rpartition("}")[2]] = value.replace("#", f"#{prefix}-")
 
 
 def described(panel: Panel) -> str:

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 
-NORMS, RATES = "Norms of the gradients", "Learning rates"
+NORMS, RATES, CALLED_REAL = "Norms of the gradients", "Learning rates", "Share that the discriminator calls real"
 TOGETHER = (
     ("/loss", "Losses"),
     ("_logit", "What the discriminator says: mean logits"),
     ("_logit_spread", "Standard deviation of the logits"),
-    ("_called_real", "Share that the discriminator calls real"),
+    ("_called_real", CALLED_REAL),
     ("/gradient_norm", NORMS),
 )
 """Ends of names that share a chart, in the order of the charts."""
@@ -71,12 +71,18 @@ class Panel:
     marks: Sequence[Mark] = ()
     stacked: bool = False
     log: bool = False
+    share: bool = False
+    """The values are shares of 1."""
 
 
 def panels(runs: Mapping[str, Curves], marks: Sequence[Mark] = ()) -> list[Panel]:
     """Return the charts of the metrics of runs, over each other, with what happened on the first one."""
     names = list(dict.fromkeys(name for columns in runs.values() for name in columns))
-    found = [Panel(title, lines_of(runs, chosen), log=title == NORMS) for title, chosen in grouped(names) if chosen]
+    found = [
+        Panel(title, lines_of(runs, chosen), log=title == NORMS, share=title == CALLED_REAL)
+        for title, chosen in grouped(names)
+        if chosen
+    ]
     if found and marks:
         found[0] = Panel(found[0].title, found[0].lines, marks)
     return found + [times(name, columns, len(runs)) for name, columns in runs.items() if seconds_of(columns)]
