@@ -2,11 +2,15 @@
 
 from typing import Any
 
-__all__ = ["load"]
+__all__ = ["Run", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `load` on first use: `ganlab --help` does not wait for torch."""
+    """Import on first use: `ganlab --help` does not wait for torch."""
+    if name == "Run":
+        from ganlab.pages.run import Run
+
+        return Run
     if name == "load":
         from ganlab.experiment.load import load
 

@@ -160,6 +160,7 @@ class Verbs(click.Group):
 CONFIG = click.argument("config", type=FOLDER)
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 MACHINE = click.option("--machine", type=FOLDER, help="YAML of `machine` and `logging` keys, laid over the config.")
+RUNS = click.argument("runs", type=FOLDER, nargs=-1, required=True, metavar="RUN...")
 TRUST = click.option("--trust", multiple=True, metavar="PREFIX", help="Package whose classes a config may name.")
 
 
@@ -342,13 +343,48 @@ def evaluate(target: str, images: str | None, metrics: str | None, **options: An
 
 
 @main.command()
-@click.argument("runs", type=FOLDER, nargs=-1, required=True, metavar="RUN...")
+@RUNS
 def compare(runs: tuple[Path, ...]) -> None:
     """Print the results of RUNs side by side; values of different protocols are refused."""
     from ganlab.commands.compare import compare
 
     for line in compare(runs):
         click.echo(line)
+
+
+@main.command()
+@RUNS
+@click.option("--out", type=FOLDER, help="FILE.html; default: report.html in the run's folder, or here for several.")
+def report(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Write a page about RUNs, curves over each other, in one file that opens offline and can be sent to anyone."""
+    from ganlab.commands.report import report
+
+    click.echo(report(runs, out))
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+def watch(run: Path, port: int) -> None:
+    """Show RUN in a browser while it trains: curves, newest samples, events.
+
+    It reads the folder only, so it cannot disturb the run, and works for a run on a shared file system. It listens on
+    127.0.0.1; from another machine, `ssh -L` leads there.
+    """
+    from ganlab.commands.watch import watch
+
+    watch(run, port)
+
+
+@main.command()
+@RUNS
+@click.option("--out", type=FOLDER, required=True, help="FILE.pdf, .svg, .png or .eps.")
+@click.option("--metrics", help="Names of metrics.jsonl, with * as a wildcard: a chart for each. Default: the losses.")
+def plot(runs: tuple[Path, ...], out: Path, metrics: str | None) -> None:
+    """Draw the curves of RUNs over each other, as wide as a column of a paper."""
+    from ganlab.commands.plot import plot
+
+    click.echo(plot(runs, out, [name.strip() for name in metrics.split(",")] if metrics else []))
 
 
 @main.command()

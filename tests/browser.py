@@ -53,12 +53,14 @@ class Visit:
         """Assert that the page is sound as it is now; keep a screenshot of that name if a person wants to look."""
         if SHOTS and name:
             self.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
-        assert self.errors == []
-        assert [url for url in self.requests if not url.startswith(OWN)] == []
+        assert self.errors == [], self.errors
+        foreign = [url for url in self.requests if not url.startswith(OWN)]
+        assert foreign == [], foreign
         wide = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide[0] <= wide[1], f"{name}: {wide[0]} px wide in a window of {wide[1]} px"
         self.page.evaluate(AXE.read_text())
-        assert self.page.evaluate(AXE_IN_WORDS) == []
+        violations = self.page.evaluate(AXE_IN_WORDS)
+        assert violations == [], violations
 
 
 @contextmanager
@@ -76,7 +78,7 @@ def visit(
         visited = Visit(context.new_page())
         visited.page.goto(url if isinstance(url, str) else url.resolve().as_uri())
         yield visited
-        assert visited.errors == []
+        assert visited.errors == [], visited.errors
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from statistics import pstdev
 
 import pytest
 import tiny
@@ -41,7 +42,10 @@ class Loop:
         self.steps_of[id(network)] += 1
         t = self.steps_of[id(network)]
         parameters = list(network.parameters())
-        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        gradients = torch.autograd.grad(loss, parameters)
+        name = "generator" if network is self.g else "discriminator"
+        self.note(f"{name}/gradient_norm", torch.cat([gradient.flatten() for gradient in gradients]).norm())
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             first, second = self.moments[id(parameter)]
             first = BETAS[0] * first + (1 - BETAS[0]) * gradient
             second = BETAS[1] * second + (1 - BETAS[1]) * gradient**2
@@ -97,6 +101,10 @@ class Loop:
 
     def statistics(self):
         means = {name: sum(values) / len(values) for name, values in self.seen.items()}
+        for at in ("real", "fake"):
+            logits = self.seen[f"discriminator/{at}_logit"]
+            means[f"discriminator/{at}_logit_spread"] = pstdev(logits)
+            means[f"discriminator/{at}_called_real"] = sum(logit > 0 for logit in logits) / len(logits)
         return means | {"discriminator/not_finite": 0.0, "generator/not_finite": 0.0}
 
 

@@ -258,11 +258,10 @@ def test_the_loss_is_a_part_and_labels_are_told():
     for images, _ in batches(5):
         module.training_step((images, torch.tensor([0, 1, 2, 0])), 0)
     seen = module.statistics.read()
-    assert seen.keys() == {
-        f"discriminator/{name}" for name in ("loss", "r1", "real_logit", "fake_logit", "not_finite")
-    } | {
-        "generator/loss",
-        "generator/not_finite",
+    logits = [f"{at}_{name}" for at in ("real", "fake") for name in ("logit", "logit_spread", "called_real")]
+    both = "loss", "not_finite", "gradient_norm"
+    assert seen.keys() == {f"discriminator/{name}" for name in ("r1", *both, *logits)} | {
+        f"generator/{name}" for name in both
     }
     assert seen["discriminator/loss"] > 0 and not torch.equal(
         module.sample(1, labels=[0]), module.sample(1, labels=[1])

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import threading
+from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
@@ -114,6 +115,13 @@ def test_a_line_of_metrics_at_the_first_step_past_each_multiple_and_at_the_end(f
             "discriminator/r1",
             "discriminator/real_logit",
             "discriminator/fake_logit",
+            "discriminator/real_logit_spread",
+            "discriminator/fake_logit_spread",
+            "discriminator/real_called_real",
+            "discriminator/fake_called_real",
+            "discriminator/gradient_norm",
+            "generator/gradient_norm",
+            "time",
             "generator/loss",
             "discriminator/lr",
             "generator/lr",
@@ -124,6 +132,9 @@ def test_a_line_of_metrics_at_the_first_step_past_each_multiple_and_at_the_end(f
         assert row["discriminator/lr"] == row["generator/lr"] == 2e-4
         assert 0 < row["discriminator/r1"] < 100 and 0 < row["generator/loss"] < 100
         assert 50e6 < row["memory_bytes"] < 50e9
+        assert 0 <= row["discriminator/real_called_real"] <= 1 and row["discriminator/real_logit_spread"] > 0
+        assert 0 < row["discriminator/gradient_norm"] < 1000
+        assert datetime.fromisoformat(row["time"]).utcoffset() == timedelta(0)
     seconds = [0, *(row["seconds"] for row in lines)]
     assert seconds == sorted(seconds)
     parts = {name: [row[f"seconds/{name}"] for row in lines] for name in NAMES}

@@ -1,6 +1,7 @@
 """What each verb imports on a tiny real dataset and run: the slow packages only where they are used."""
 
 import ast
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tiny_runs as runs
 from repository import REPOSITORY
+from told import write_run
 
 SLOW = {
     "torch",
@@ -67,6 +69,15 @@ def test_datasets_are_indexed_and_looked_at_and_results_compared_without_torch(d
         ("compare", tmp_path),
     ]
     assert imported(*verbs) == set()
+
+
+def test_pages_and_plots_need_no_torch(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    verbs = [("report", run), ("plot", run, "--out", tmp_path / "x.pdf"), ("watch", "--help")]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert imported(*verbs) == set()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - before.ru_utime < 5  # of which three are to start
 
 
 @pytest.mark.slow

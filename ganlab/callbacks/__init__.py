@@ -4,6 +4,7 @@ from ganlab.callbacks.bad_samples import BadSamples
 from ganlab.callbacks.checkpoint import Checkpoints
 from ganlab.callbacks.evaluate import Evaluations
 from ganlab.callbacks.heartbeat import Heartbeat
+from ganlab.callbacks.phases import Phases
 from ganlab.callbacks.samples import SamplePictures
 from ganlab.callbacks.selfcheck import SelfCheck
 from ganlab.callbacks.ticks import NotFiniteError, Ticks
@@ -15,6 +16,7 @@ __all__ = [
     "Evaluations",
     "Heartbeat",
     "NotFiniteError",
+    "Phases",
     "SamplePictures",
     "SelfCheck",
     "Ticks",

@@ -9,6 +9,7 @@ from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
 from ganlab.data.format.faults import BadSample, Faults
 from ganlab.engine.game import Game
+from ganlab.experiment.records import Events
 
 
 class BadSamples(EveryImages):
@@ -18,9 +19,9 @@ class BadSamples(EveryImages):
         UserError: on every rank, with the list, when all ranks together have found more than `faults` allows.
     """
 
-    def __init__(self, file: Path, *, every: int, faults: Faults, ticks: Ticks) -> None:
+    def __init__(self, file: Path, *, every: int, faults: Faults, ticks: Ticks, events: Events) -> None:
         super().__init__(every)
-        self.file, self.faults, self.ticks = file, faults, ticks
+        self.file, self.faults, self.ticks, self.events = file, faults, ticks, events
         self.shared: set[int] = set()
 
     def fire(self, module: Game) -> None:
@@ -29,6 +30,8 @@ class BadSamples(EveryImages):
         self.shared |= found.keys()
         if found and distributed.rank() == 0:
             self._write(list(found.values()))
+            facts = {"found": len(found), "listed_in": self.file.name}
+            self.events.add("bad samples", module.clock.nimg, module.runtime.attempt, **facts)
             if self.ticks.progress is not None:
                 self.ticks.progress.print(f"{len(found):,} bad samples were replaced; they are listed in {self.file}")
         self.faults.add(*found.values())

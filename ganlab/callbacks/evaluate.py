@@ -113,6 +113,8 @@ class Evaluations(EveryImages):
         good = [row for row in rows if row["value"] is not None]
         values = {row["metric"]: row["value"] for row in good} | {row["name"]: row["value"] for row in good}
         if values:
+            told = {row["name"]: row["value"] for row in good}
+            self.events.add("evaluation", nimg, module.runtime.attempt, values=told)
             self.ticks.add(nimg, values)
             self.writer.judge(path_at(self.run / "checkpoints", nimg), values)
 

@@ -22,16 +22,16 @@ from ganlab.engine.game import Game
 from ganlab.engine.signals import Signals
 from ganlab.evaluation.images import Points
 from ganlab.evaluation.pictures import picture_of_points
-from ganlab.pictures.captions import captions_of
+from ganlab.pictures.captions import MARGIN, captions_of
 from ganlab.pictures.films import write_film
 from ganlab.pictures.grids import grid, grid_by_class, grid_by_title
-from ganlab.pictures.tiles import save_png
+from ganlab.pictures.tiles import LARGEST, fitting, save_png
 from ganlab.types import Labels, Pixels
 
 log = logging.getLogger(__name__)
 
 SIDE = 10
-"""Rows and columns of a grid; the first classes are shown if there are more."""
+"""Rows and columns of a grid, or fewer of large images; the first classes are shown if there are more."""
 Draw = Callable[[], Image.Image]
 
 
@@ -116,8 +116,9 @@ class SamplePictures(EveryImages):
         return [first_images(dataset, SIDE) for dataset in self.streams]
 
     def _of_seed(self, module: Game) -> Draw:
-        classes, columns = min(module.classes, SIDE), module.columns or SIDE
-        images = module.sample((classes or SIDE) * columns, self.seed, list(range(classes)) or None).cpu()
+        rows, columns = (min(most, SIDE) for most in fitting(module.image.height, module.image.width, MARGIN))
+        classes, columns = min(module.classes, rows), module.columns or columns
+        images = module.sample((classes or rows) * columns, self.seed, list(range(classes)) or None).cpu()
         if not classes:
             return partial(grid, images, columns)
         return partial(grid_by_class, images, classes, captions_of(module.image.class_names, range(classes)))
@@ -128,7 +129,9 @@ class SamplePictures(EveryImages):
             if module.remakes(bool(other)):
                 made = module.remake(images, labels, other=bool(other))
                 parts |= {"other" if other and title == "input" else title: made[title].cpu() for title in made}
-        return partial(grid_by_title, parts, SIDE)
+        _, columns = fitting(module.image.height, module.image.width, MARGIN)
+        columns = min(columns, SIDE)
+        return partial(grid_by_title, {title: images[:columns] for title, images in parts.items()}, columns)
 
     def _wait(self) -> None:
         for writing in self.writing:
@@ -152,6 +155,8 @@ def first_images(dataset: Dataset, count: int) -> tuple[Tensor, Labels]:
 
 
 def write(draw: Draw, path: Path) -> Path:
-    """Draw and write a picture, and return its path."""
-    save_png(draw(), path)
+    """Draw and write a picture, no larger than `LARGEST` a side, and return its path."""
+    picture = draw()
+    picture.thumbnail((LARGEST, LARGEST))
+    save_png(picture, path)
     return path

@@ -15,7 +15,8 @@ from ganlab.callbacks.tracker import Tracker
 from ganlab.engine.clock import crossed
 from ganlab.engine.game import Game
 from ganlab.engine.signals import Signals
-from ganlab.experiment.records import Events, read_lines
+from ganlab.engine.statistics import SPREAD
+from ganlab.experiment.records import Events, now, read_lines
 from ganlab.progress import Progress
 
 
@@ -92,11 +93,15 @@ class Ticks(EveryImages):
     def fire(self, module: Game) -> None:
         """Write the line, and check for masked steps and for ranks that differ."""
         means = module.statistics.read()
-        now, nimg = time.monotonic(), module.clock.nimg
+        for player in module.players:  # the norms of the steps that were made
+            if (norm := means.get(f"{player}/gradient_norm")) is not None:
+                made = 1 - means[f"{player}/not_finite"]
+                means[f"{player}/gradient_norm"] = norm / made if made else math.nan
+        moment, nimg = time.monotonic(), module.clock.nimg
         self.row = row = {
             "nimg": nimg,
-            "seconds": round(now - self.first_time, 3),
-            "images_per_second": round((nimg - self.last_nimg) / (now - self.last_time), 2),
+            "seconds": round(moment - self.first_time, 3),
+            "images_per_second": round((nimg - self.last_nimg) / (moment - self.last_time), 2),
             **{name: value for name, value in means.items() if not name.endswith("/not_finite")},
             **{f"{player}/lr": lr for player, lr in module.learning_rates().items()},
             **{f"seconds/{name}": round(seconds, 6) for name, seconds in module.stopwatch.read().items()},
@@ -107,7 +112,7 @@ class Ticks(EveryImages):
             facts = " ".join(f"{player} {loss:.3f}" for player, loss in losses.items() if loss is not None)
             self.progress.update(nimg - self.progress.done, facts, tell=True)
             self._write(row)
-        self.last_nimg, self.last_time = nimg, now
+        self.last_nimg, self.last_time = nimg, moment
         self._check_finite(module, means)
         if distributed.world_size() > 1 and (names := distributed.differing(module.state_dict().items())):
             raise RuntimeError(f"at {nimg:,} images the ranks hold different values of {', '.join(names[:5])}")
@@ -119,7 +124,7 @@ class Ticks(EveryImages):
     def _write(self, row: Mapping[str, int | float]) -> None:
         finite = {k: v if math.isfinite(v) else None for k, v in row.items()}  # JSON has no NaN
         with self.file.open("a") as file:
-            file.write(json.dumps(finite) + "\n")
+            file.write(json.dumps({**finite, "time": now()}) + "\n")
         if self.tracker is not None:
             self.tracker.log(int(row["nimg"]), dict(row))
 
@@ -129,14 +134,16 @@ class Ticks(EveryImages):
             masked = means.get(f"{name}/not_finite", 0.0)
             if masked == 0 or (module.runtime.precision == "fp16" and masked < 1):
                 continue
-            terms = [key for key, mean in means.items() if key.startswith(f"{name}/") and not math.isfinite(mean)]
+            bad = [key for key, mean in means.items() if key.startswith(f"{name}/") and not math.isfinite(mean)]
+            terms = [key for key in bad if not key.endswith((SPREAD, "/gradient_norm"))]
             more = f" and {len(culprits) - 3} more" if len(culprits) > 3 else ""
             text = (
                 f"at {module.clock.nimg:,} images: {masked:.1%} of the {name}'s steps in this tick had a gradient "
                 f"that is infinite or not a number, in {', '.join(culprits[:3])}{more}; "
                 f"terms not finite: {', '.join(terms) or 'none'}. Those steps were left out, so the weights are good"
             )
-            self.events.add("not-finite", module.clock.nimg, module.runtime.attempt, player=name, masked=masked)
+            facts = {"player": name, "masked": masked, "parameters": culprits[:20], "terms": terms}
+            self.events.add("not-finite", module.clock.nimg, module.runtime.attempt, **facts)
             if not self.skip:
                 raise NotFiniteError(f"{text}. Lower the learning rate, add a penalty, or see train.on_not_finite")
             if self.progress is not None:

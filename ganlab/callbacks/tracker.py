@@ -89,7 +89,7 @@ class Tracker:
         """
         if self.run is not None and (self.run.offline or self.is_new):
             for row in rows:
-                self.log(row["nimg"], {name: value for name, value in row.items() if value is not None})
+                self.log(row["nimg"], {k: v for k, v in row.items() if isinstance(v, int | float)})
 
     def finish(self) -> None:
         """Log the rest and close the W&B run."""

@@ -15,6 +15,7 @@ from ganlab.callbacks import (
     Evaluations,
     Heartbeat,
     NotFiniteError,
+    Phases,
     SamplePictures,
     SelfCheck,
     Ticks,
@@ -31,6 +32,7 @@ from ganlab.evaluation.evaluate import check_names, make_extractor
 from ganlab.evaluation.images import open_reals
 from ganlab.evaluation.measures import check_best, higher_is_better
 from ganlab.evaluation.points import fitting
+from ganlab.evaluation.protocol import machine
 from ganlab.experiment import checkpoints
 from ganlab.experiment.build import build_model, count_work, open_dataset, open_other, set_arithmetic, speed_up
 from ganlab.experiment.checkpoints import Choice
@@ -147,10 +149,11 @@ def start(run: Run, model: Game) -> int:
         return 0
     origin = distributed.decide(lambda: None if choice else take(run, model))
     fill(run.folder, run.config)
+    here = machine(run.device)
     if choice is not None:
-        run.events.add("resume", choice.nimg, choice.attempt)
+        run.events.add("resume", choice.nimg, choice.attempt, file=Path(choice.path).name, **here)
     else:
-        run.events.add("start", 0, 0, **({"from": asdict(origin)} if origin else {}))
+        run.events.add("start", 0, 0, **here, **({"from": asdict(origin)} if origin else {}))
     while True:
         try:
             return go_on(run, model, choice)
@@ -163,8 +166,9 @@ def start(run: Run, model: Game) -> int:
             choice = distributed.decide(lambda model=model: choose(run, model))  # type: ignore[misc]
             if choice is None and distributed.rank() == 0:
                 take(run, model)
-            announce(f"{error}; rolling back to {Path(choice.path).name if choice else 'the start'}")
-            run.events.add("rollback", choice.nimg if choice else 0, model.runtime.attempt)
+            to = Path(choice.path).name if choice else "the start"
+            announce(f"{error}; rolling back to {to}")
+            run.events.add("rollback", choice.nimg if choice else 0, model.runtime.attempt, to=to)
 
 
 def choose(run: Run, model: Game) -> Choice | None:
@@ -238,8 +242,9 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
     measuring: list[Task] = [
         SelfCheck(folder / "selfcheck.json", every=every.tick_nimg, works=run.works, ticks=ticks),
         ticks,
+        Phases(run.events),
         *(
-            BadSamples(folder / name, every=every.tick_nimg, faults=dataset.faults, ticks=ticks)
+            BadSamples(folder / name, every=every.tick_nimg, faults=dataset.faults, ticks=ticks, events=run.events)
             for name, dataset in (("bad_samples.jsonl", run.data.dataset), ("bad_samples_other.jsonl", run.data.other))
             if dataset is not None
         ),

@@ -62,10 +62,10 @@ class Gradients:
                 if parameter not in self.reached:
                     parameter.grad = None  # unused in this step: the optimizer skips it, as on one process
 
-    def not_finite(self) -> Tensor:
-        """Return for each parameter whether its gradient holds an infinity or a NaN, on the device, without a sync."""
+    def norms(self) -> Tensor:
+        """Return the norm of each parameter's gradient, on the device, without a sync; a bad gradient has none."""
         gradients = [p.new_zeros(()) if p.grad is None else p.grad for p in self.parameters]
-        return ~torch.stack(torch._foreach_norm(gradients)).isfinite()
+        return torch.stack(torch._foreach_norm(gradients))
 
     def _make_buckets(self) -> None:
         size = BUCKET_BYTES + 1

@@ -95,7 +95,7 @@ class Seat:
         self.optimizer = make_optimizer(player.optimizer, self.network.parameters())
         self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.gradients = sharding.gradients_of(self.network)
-        self.culprits = torch.zeros_like(self.gradients.not_finite(), dtype=torch.float32)
+        self.culprits = torch.zeros_like(self.gradients.norms(), dtype=torch.float32)
         self.lr = [torch.tensor(lr, device=self.culprits.device) for lr in self.base_lr] if still else []
         self.count: Callable[[], Any] = self.optimizer.step
         """Makes the optimizer's step. Under a Trainer, the first player's is Lightning's wrapper, which counts it."""
@@ -133,10 +133,14 @@ class Seat:
         """Run the optimizer, unless a gradient is not finite or `skip` is 1: then nothing changes. No host sync.
 
         A step that a Trainer should not count, because it is undone later, is not `counted`.
-        Returns `not_finite` [1], and `skipped` [1] if `skip` is given.
+        Returns `not_finite` [1], `gradient_norm` [1] over all parameters, which is 0 where it is not finite, and
+        `skipped` [1] if `skip` is given.
         """
-        culprits = self.gradients.not_finite()
+        norms = self.gradients.norms()
+        culprits = ~norms.isfinite()
         not_finite = culprits.any().float()
+        norm = torch.linalg.vector_norm(norms)
+        norm = torch.where(not_finite.bool(), 0.0, norm if self.scale is None else norm / self.scale.value)
         self.culprits += culprits
         masked = not_finite if skip is None else torch.maximum(not_finite, skip.float())
         step = self.count if counted else self.optimizer.step
@@ -156,7 +160,8 @@ class Seat:
             self.scale.update(not_finite)
         for constrain in self.player.constraints.values():
             constrain(self.network)
-        return {"not_finite": not_finite[None]} | ({} if skip is None else {"skipped": skip.float()[None]})
+        measured = {"not_finite": not_finite[None], "gradient_norm": norm[None]}
+        return measured | ({} if skip is None else {"skipped": skip.float()[None]})
 
     def read_culprits(self) -> dict[str, int]:
         """Return the parameters whose gradients were not finite, with counts, since the last call. A host sync."""

@@ -103,6 +103,8 @@ class ShardedGradients:
 
     def __init__(self, network: nn.Module) -> None:
         self.network, self.shares = network, list(network.parameters())
+        copies = [dist.get_world_size() if share.ndim == 0 else 1 for share in self.shares]  # scalars stay whole
+        self.copies = torch.tensor(copies, dtype=torch.float64, device=self.shares[0].device)
 
     def clear(self) -> None:
         """Clear the last step's gradients."""
@@ -123,12 +125,12 @@ class ShardedGradients:
                 whole.share.grad = total / mesh.size()
                 whole.grad = None
 
-    def not_finite(self) -> Tensor:
-        """Return for each parameter whether any rank's share of its gradient holds an infinity or a NaN; no sync."""
+    def norms(self) -> Tensor:
+        """Return the norm of each parameter's whole gradient; not finite if any rank's share is not. No host sync."""
         gradients = local(share.new_zeros(()) if share.grad is None else share.grad for share in self.shares)
-        flags = (~torch.stack(torch._foreach_norm(gradients)).isfinite()).float()
-        dist.all_reduce(flags, dist.ReduceOp.MAX)
-        return flags.bool()
+        squares = torch.stack(torch._foreach_norm(gradients)).double().square() / self.copies
+        dist.all_reduce(squares)
+        return squares.sqrt()
 
 
 def gradients_of(network: nn.Module) -> Gradients | ShardedGradients:

@@ -4,7 +4,11 @@ import hashlib
 import json
 import math
 import platform
+import shlex
+import socket
 import subprocess
+import sys
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +17,7 @@ from typing import Any
 import torch
 
 from ganlab import distributed
+from ganlab.data.read.location import redact
 from ganlab.evaluation.images import Points
 from ganlab.evaluation.metric import Metric, Value
 from ganlab.evaluation.side import Side
@@ -100,6 +105,21 @@ def circumstances(device: torch.device, nimg: int | None, config: Config | None)
         "versions": {name: version(name) for name in PACKAGES},
         "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "processes": distributed.world_size(),
+    }
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return versions, commit, command, and the devices of all ranks with their number; a collective."""
+    words = [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])]
+    about = circumstances(device, None, None)
+    devices = Counter(distributed.gather([about["hardware"]]))
+    hosts = set(distributed.gather([socket.gethostname()]))
+    return {
+        "command": shlex.join(words),
+        "git_commit": about["git_commit"],
+        "versions": about["versions"],
+        "hardware": dict(devices),
+        "hosts": len(hosts),
     }
 
 

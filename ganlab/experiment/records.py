@@ -1,7 +1,7 @@
 """The records of a run: JSON Lines files, each line on disk before the next.
 
 `metrics.jsonl` and `results.jsonl` describe the run's current history: resuming from a checkpoint cuts off later lines.
-`events.jsonl` is the log of what happened, and is never cut.
+`events.jsonl` is the log of what happened, and is never cut. Nothing here needs torch but the log itself.
 """
 
 import json
@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ganlab import distributed
 from ganlab.files import atomic_write
 
 CUT = ("metrics.jsonl", "results.jsonl")
@@ -57,6 +56,11 @@ def cut_after(nimg: int, file: Path) -> None:
         out.write("".join(lines).encode())
 
 
+def now() -> str:
+    """Return the time in UTC, as all lines state it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 class Events:
     """The log of a run's starts, stops, failures and checkpoints. Rank 0 writes it."""
 
@@ -65,6 +69,7 @@ class Events:
 
     def add(self, event: str, nimg: int, attempt: int, **facts: Any) -> None:
         """Add an event: its name, images shown, UTC time, attempt, and other facts."""
+        from ganlab import distributed  # imports torch
+
         if distributed.rank() == 0:
-            time = datetime.now(UTC).isoformat(timespec="milliseconds")
-            append(self.file, [{"event": event, "nimg": nimg, "time": time, "attempt": attempt, **facts}])
+            append(self.file, [{"event": event, "nimg": nimg, "time": now(), "attempt": attempt, **facts}])

@@ -9,6 +9,9 @@ SMALLEST, LARGEST = 12.0, 24.0
 WIDEST = 12
 """Largest width of a name, in heights of its letters; a longer one is cut."""
 
+MARGIN = round((WIDEST + 1) * LARGEST)
+"""Largest width of a column of captions, px."""
+
 
 def captions_of(class_names: Sequence[str], numbers: Iterable[int]) -> list[str]:
     """Return the captions of classes: their names, or "class 3" where the font lacks a letter; none without names."""

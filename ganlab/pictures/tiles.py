@@ -15,6 +15,22 @@ GAP = 2
 """Pixels between images, and around them."""
 
 
+LARGEST = 4096
+"""Pixels a side that a sheet may have: video players and Pillow's own limit refuse larger ones."""
+
+
+def enlargement(height: int, width: int) -> int:
+    """Return the factor by which images of that size are enlarged."""
+    return max(1, -(-SMALLEST_CELL // math.isqrt(height * width)))
+
+
+def fitting(height: int, width: int, margin: int) -> tuple[int, int]:
+    """Return how many rows and columns of images a sheet may have, with a column of captions `margin` px wide."""
+    cells = [enlargement(height, width) * side + GAP for side in (height, width)]
+    rows, columns = (LARGEST - GAP) // cells[0], (LARGEST - GAP - margin) // cells[1]
+    return max(rows, 1), max(columns, 1)
+
+
 def tile(images: NDArray[np.uint8], columns: int, frame: int = 255) -> Image.Image:
     """Tile images [n, height, width, 1 or 3 or 4] row by row, with no more columns than images; grey ones as RGB.
 
@@ -22,7 +38,7 @@ def tile(images: NDArray[np.uint8], columns: int, frame: int = 255) -> Image.Ima
     """
     if images.shape[-1] == 1:
         images = images.repeat(3, -1)
-    enlarge = max(1, -(-SMALLEST_CELL // math.isqrt(images.shape[1] * images.shape[2])))
+    enlarge = enlargement(images.shape[1], images.shape[2])
     cells = images.repeat(enlarge, 1).repeat(enlarge, 2)
     n, height, width, channels = cells.shape
     columns = min(columns, n)
