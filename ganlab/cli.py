@@ -326,6 +326,21 @@ def film(run: Path, timelapse: bool, walk: str | None, labels: str | None, out: 
 
 
 @main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free one.")
+@TRUST
+def explore(run: Path, port: int, trust: tuple[str, ...]) -> None:
+    """Explore the images of RUN in a browser: choose, move, mix and save them, and find those of a picture.
+
+    The page is for this machine alone, and for who has the address that is printed. Nothing is sent elsewhere, and
+    nothing is written: the browser saves latents.json, of which `sample --latents` and `film --walk` make images.
+    """
+    from ganlab.commands.explore import explore
+
+    explore(run, port, trust)
+
+
+@main.command()
 @click.argument("target", metavar="RUN_OR_IMAGES", type=PLACE)
 @click.argument("images", required=False, type=PLACE)
 @click.option(
