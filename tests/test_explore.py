@@ -25,7 +25,7 @@ from ganlab.pages import explore
 from ganlab.pages.explore import AT_WORK, LARGEST, Desk
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-TOKEN = "a token"
+TOKEN = "a-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 MAKE = {**BEARER, "Content-Type": "application/json"}
 NAMED = {"seed": 0, "image": 37}
@@ -207,7 +207,7 @@ ATTACKS = {
     "a longer token": ("POST", "/api/make", {**MAKE, "Authorization": f"Bearer {TOKEN}a"}, asked(codes=[NAMED]), 401),
     "another scheme": ("POST", "/api/make", {**MAKE, "Authorization": f"Basic {TOKEN}"}, asked(codes=[NAMED]), 401),
     "a token beyond ASCII": ("POST", "/api/make", {**MAKE, "Authorization": "Bearer \xe9"}, asked(codes=[NAMED]), 401),
-    "a token in the address": ("GET", "/api/about?token=a+token", {}, b"", 401),
+    "a token in the address": ("GET", "/api/about?token=a-token", {}, b"", 401),
     "no token for what there is": ("GET", "/api/about", {}, b"", 401),
     "a foreign host": ("POST", "/api/make", {**MAKE, "Host": "evil.test"}, asked(codes=[NAMED]), 400),
     "a foreign page": ("POST", "/api/make", {**MAKE, "Origin": "http://evil.test"}, asked(codes=[NAMED]), 403),

@@ -16,7 +16,7 @@ async function ask(name, body, kind = "application/json") {
   const headers = {Authorization: `Bearer ${sessionStorage.getItem("token") ?? ""}`};
   const how = body === undefined ? {headers} : {method: "POST", headers: {...headers, "Content-Type": kind}, body};
   for (let tries = 0; ; tries++) {
-    const answer = await fetch(`/api/${name}`, how);
+    const answer = await fetch(`/api/${name}`, how).catch(() => { throw new Error("No answer: has `ganlab explore` ended?"); });
     if (answer.status === 503 && tries < 20) { // others are waiting for the same networks
       await new Promise(resolve => setTimeout(resolve, 250));
       continue;
@@ -36,18 +36,16 @@ async function doing(text, action) {
   try {
     say((await action()) ?? "");
   } catch (error) {
-    say(error instanceof TypeError ? "No answer: has `ganlab explore` been ended?" : error.message);
+    say(error.message);
   }
   delete document.body.dataset.busy;
 }
 
-function url(png) {
-  return URL.createObjectURL(new Blob([Uint8Array.from(atob(png), letter => letter.charCodeAt(0))], {type: "image/png"}));
-}
-
 function show(image, png) {
-  if (image.src) URL.revokeObjectURL(image.src);
-  image.src = url(png);
+  const bytes = Uint8Array.from(atob(png), letter => letter.charCodeAt(0));
+  const url = URL.createObjectURL(new Blob([bytes], {type: "image/png"}));
+  for (const end of ["load", "error"]) image.addEventListener(end, () => URL.revokeObjectURL(url), {once: true});
+  image.src = url;
   image.hidden = false;
 }
 
@@ -58,11 +56,10 @@ function nameOf(code) {
 
 // Fills a sheet with pictures, which are buttons if they can be chosen.
 function fill(sheet, images, caption, choose) {
-  sheet.querySelectorAll("img").forEach(image => URL.revokeObjectURL(image.src));
   sheet.replaceChildren(...images.map(found => {
     const figure = document.createElement("figure"), image = document.createElement("img");
     const text = document.createElement("figcaption");
-    image.src = url(found.png);
+    show(image, found.png);
     image.alt = text.textContent = caption(found);
     if (!choose) {
       image.alt = "";
@@ -92,6 +89,7 @@ function choose(found, slot) {
   show(at(slot), found.png);
   at(`${slot}-name`).textContent = `${slot.toUpperCase()}: ${nameOf(found.code)}`;
   if (slot === "a") {
+    state.there = null;
     zero();
     const {seed, image} = found.code;
     at("command").textContent = seed === undefined ? "" : `ganlab sample RUN --seed ${seed} --images ${image}`;
@@ -129,8 +127,8 @@ function seeds() {
   });
 }
 
-function keep(found) {
-  state.kept.push(found);
+function keep(...found) {
+  state.kept.push(...found);
   fill(at("kept-images"), state.kept, each => nameOf(each.code), choose);
   mark();
 }
@@ -148,10 +146,11 @@ function save() {
 }
 
 async function load(file) {
-  const found = JSON.parse(await file.text());
-  if (found?.format !== state.about.format || !Array.isArray(found.images)) throw new Error(`${file.name}: no latents.json`);
+  let found;
+  try { found = JSON.parse(await file.text()); } catch { found = null; }
+  if (found?.format !== state.about.format || !Array.isArray(found.images)) throw new Error(`${file.name} is no latents.json.`);
   for (let start = 0; start < found.images.length; start += 64)
-    for (const each of (await question("make", {codes: found.images.slice(start, start + 64)})).images) keep(each);
+    keep(...(await question("make", {codes: found.images.slice(start, start + 64)})).images);
   const others = found.weights !== state.about.weights;
   return `${found.images.length} loaded${others ? "; they were chosen with other weights, so their images may be others" : ""}`;
 }
