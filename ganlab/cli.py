@@ -246,6 +246,7 @@ def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: 
 @click.option("--other", is_flag=True, help="The images of --from are of the domain of data.other.")
 @click.option("--truncation", type=float, help="Less variety for better images: BigGAN draws numbers beyond it again.")
 @STANDING
+@click.option("--latents", type=FOLDER, help="Make the images of a latents.json, as `ganlab explore` saves it.")
 @TRUST
 def sample(
     run: Path,
@@ -253,6 +254,7 @@ def sample(
     images: str | None,
     labels: str | None,
     source: str | None,
+    latents: Path | None,
     other: bool,
     seed: int,
     truncation: float | None,
@@ -265,17 +267,23 @@ def sample(
     shows real images and what RUN makes of them; --each writes only what is made.
     """
     from ganlab.classes import split
-    from ganlab.commands.sample import numbers_in, remake, sample
+    from ganlab.commands.sample import numbers_in, remake, sample, sample_latents
     from ganlab.types import UserError
 
-    numbers = range(n) if images is None else numbers_in(images)
+    if latents is not None and ((images, labels, source, truncation) != (None,) * 4 or standing):
+        raise UserError(
+            "--latents: says itself which images and how; leave out --images, --labels, --from, --truncation, --standing"
+        )
     if other and source is None:
         raise UserError("--other: says of which domain the images of --from are; give some, or leave it out")
     if source is not None and labels is not None:
         raise UserError("--labels: images of --from have classes of their own; leave one of the two out")
     if source is not None and (truncation is not None or standing):
         raise UserError("--truncation and --standing: images of --from are made of no latents; leave them out")
-    if source is None:
+    numbers = range(n) if images is None else numbers_in(images)
+    if latents is not None:
+        out, where = sample_latents(run, latents, **options)
+    elif source is None:
         chosen = None if labels is None else split(labels)
         options |= {"truncation": truncation, "standing": standing}
         out, where = sample(run, numbers, seed=seed, labels=chosen, **options)
@@ -309,6 +317,58 @@ def invert(run: Path, place: str, n: int, images: str | None, **options: Any) ->
     said = invert(run, place, numbers, **options)
     click.echo(options["out"] / "inverted.png")
     click.echo(said, err=True)
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--timelapse", is_flag=True, help="Of the pictures that the run has written in training.")
+@click.option(
+    "--walk",
+    metavar="NUMBERS",
+    help="Of the way between images of the seed, 37,40-45, and back to the first; or between those of a latents.json.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the images of --walk.")
+@click.option("--labels", help="Classes of --walk that are shown side by side, as of `ganlab sample`.")
+@click.option(
+    "--seconds", default=2.0, show_default=True, type=click.FloatRange(0.04, 60), help="From one image to the next."
+)
+@click.option("--out", type=FOLDER, help="A .webp, .gif, .png, .avif, .mp4 or .webm; default: a .webp in RUN.")
+@TRUST
+def film(run: Path, timelapse: bool, walk: str | None, labels: str | None, out: Path | None, **options: Any) -> None:
+    """Make a film of RUN: how its samples changed in training, or a walk through its latent space.
+
+    Videos (.mp4, .webm) need `pip install 'ganlab[video]'`; the other formats begin anew at their end.
+    """
+    from ganlab.types import UserError
+
+    if timelapse == (walk is not None):
+        raise UserError("film: give one of --timelapse and --walk NUMBERS, such as --walk 0-7")
+    if walk is None:
+        from ganlab.commands.film import timelapse as write
+
+        path, said = write(run, out)
+    else:
+        from ganlab.classes import split
+        from ganlab.commands.walk import walk as through
+
+        path, said = through(run, walk, labels=None if labels is None else split(labels), out=out, **options)
+    click.echo(path)
+    click.echo(said, err=True)
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free one.")
+@TRUST
+def explore(run: Path, port: int, trust: tuple[str, ...]) -> None:
+    """Explore the images of RUN in a browser: choose, move, mix and save them, and find those of a picture.
+
+    The page is for this machine alone, and for who has the address that is printed. Nothing is sent elsewhere, and
+    nothing is written: the browser saves latents.json, of which `sample --latents` and `film --walk` make images.
+    """
+    from ganlab.commands.explore import explore
+
+    explore(run, port, trust)
 
 
 @main.command()

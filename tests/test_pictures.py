@@ -1,7 +1,5 @@
 """Grids against torchvision's, and plots by their pixels."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from torchvision.utils import make_grid
 from ganlab.pictures import points as plane
 from ganlab.pictures.axes import BOTTOM, FAKE, LEFT, REAL, RIGHT, TOP, round_up, ticks
 from ganlab.pictures.densities import densities
-from ganlab.pictures.films import write_film
 from ganlab.pictures.grids import grid, grid_by_class, to_pil
 from ganlab.pictures.points import HIGH, LOW, scatter
 
@@ -80,17 +77,3 @@ def test_densities_are_histograms() -> None:
     box = drawn[TOP + 1 : 512 - BOTTOM - 1, LEFT + 1 : 512 - RIGHT - 1]
     heights = [(box[:, round((x + 4) / 8 * box.shape[1]) + 1] < 245).sum() / box.shape[0] for x in (1.0, 3.0, -2.0)]
     assert heights == pytest.approx([1 / 1.6, 1 / 3 / 1.6, 0], abs=0.02)
-
-
-def test_a_film_has_every_picture_of_the_last_ones_size(tmp_path: Path) -> None:
-    for number in range(4):
-        size = (50, 50) if number == 1 else (1400, 700)
-        Image.new("RGB", size, (60 * number, 0, 0)).save(tmp_path / f"{number}.png")
-    write_film(sorted(tmp_path.glob("*.png")), tmp_path / "film.gif")
-    with Image.open(tmp_path / "film.gif") as film:
-        assert film.size == (1024, 512) and film.n_frames == 3
-        reds = []
-        for frame in range(3):
-            film.seek(frame)
-            reds.append((film.convert("RGB").getpixel((9, 9))[0], film.info["duration"]))
-    assert reds == [(0, 400), (120, 400), (180, 2000)]

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from ganlab.engine.signals import Signals
 from ganlab.evaluation.images import Points
 from ganlab.evaluation.pictures import picture_of_points
 from ganlab.pictures.captions import MARGIN, captions_of
-from ganlab.pictures.films import write_film
+from ganlab.pictures.films import write_timelapse
 from ganlab.pictures.grids import grid, grid_by_class, grid_by_title
 from ganlab.pictures.tiles import LARGEST, fitting, save_png
 from ganlab.types import Labels, Pixels
@@ -71,7 +72,7 @@ class SamplePictures(EveryImages):
         super().__init__(every, signals)
         self.folder, self.seed, self.tracker, self.url, self.streams = folder, seed, tracker, url, streams
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="samples")
-        self.writing: list[Future[Path]] = []
+        self.writing: list[Future[Any]] = []
 
     def after_step(self, module: Game, last: bool) -> None:
         """Draw a picture if it is due, and after the last round the film."""
@@ -79,7 +80,7 @@ class SamplePictures(EveryImages):
         if last and distributed.rank() == 0:
             self._wait()
             if len(pictures := sorted(self.folder.glob("nimg-*.png"))) > 1:
-                self.writing = [self.pool.submit(write_film, pictures, self.folder / "film.gif")]
+                self.writing = [self.pool.submit(write_timelapse, pictures, self.folder / "film.gif")]
 
     def fire(self, module: Game) -> None:
         """Write the pictures, on rank 0; other ranks take part only if the networks are sharded."""

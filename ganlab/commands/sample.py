@@ -15,6 +15,7 @@ from ganlab.engine.game import Game
 from ganlab.engine.samples import told
 from ganlab.evaluation.images import Decoded, open_images
 from ganlab.experiment.load import load
+from ganlab.latents import codes
 from ganlab.pictures.captions import captions_of
 from ganlab.pictures.grids import grid, grid_by_class, grid_by_title, to_pil
 from ganlab.pictures.tiles import save_png
@@ -50,6 +51,20 @@ def sample(
     sheet, where = drawn(images, numbers, labels or (), model)
     save_sheet(sheet, out)
     return out, f"of seed {seed}: {where}"
+
+
+def sample_latents(run: Path, file: Path, *, out: Path | None, each: bool, trust: Sequence[str]) -> tuple[Path, str]:
+    """Write the images of a `latents.json` as one grid, or with `each` as a folder of PNGs; return path and remarks."""
+    model = load(run, trust)
+    found, remark = codes.read(file, model)
+    images, numbers = codes.pixels_of(found, model), range(len(found))
+    out = out or run / (f"samples-{file.stem}" if each else f"samples-{file.stem}.png")
+    if each:
+        save_each(images, numbers, out)
+    else:
+        save_sheet(grid(images, model.columns or COLUMNS), out)
+    said = f"of {file}: images {text_of(numbers)}, in its order"
+    return out, f"{remark}\n{said}" if remark else said
 
 
 def remake(
@@ -148,13 +163,13 @@ def drawn(images: Tensor, numbers: Sequence[int], labels: Sequence[int | str], m
     return grid(images, columns), f"images {text_of(numbers)}{order}"
 
 
-def numbers_in(text: str) -> list[int]:
+def numbers_in(text: str, option: str = "--images") -> list[int]:
     """Read numbers of images, such as 37,40-45; UserError for other text."""
     found = list[int]()
     for part in text.split(","):
         first, to, last = (word.strip() for word in part.partition("-"))
         if not (first.isdecimal() and (last.isdecimal() or not to)) or not int(first) <= int(last or first) < LARGEST:
-            raise UserError(f"--images: {text!r}: write numbers and ranges with commas between them, such as 37,40-45")
+            raise UserError(f"{option}: {text!r}: write numbers and ranges with commas between them, such as 37,40-45")
         found += range(int(first), int(last or first) + 1)
     return list(dict.fromkeys(found))
 

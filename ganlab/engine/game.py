@@ -349,8 +349,8 @@ class Game(Sampling):
     def feed_back(self, player: str, found: Mapping[str, Tensor]) -> None:
         """Update the game's state after a step, from what it recorded on this rank [n, ...] and `not_finite` [1]."""
 
-    def scores_of(self, images: Images) -> Logits | None:
-        """Return what a network says of single images, for pictures of points; None if no network judges them."""
+    def scores_of(self, images: Images, labels: Labels | None = None) -> Logits | None:
+        """Return what a network says of images, without labels as of class 0; None if no network judges them."""
         return None
 
     def picture(self) -> Image | None:

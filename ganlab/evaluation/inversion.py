@@ -1,6 +1,7 @@
 """Inversion: latents from which a generator makes given images."""
 
 import math
+import time
 from collections.abc import Callable
 
 import torch
@@ -24,6 +25,7 @@ def invert(
     steps: int = 300,
     starts: int = 4,
     seed: int = 0,
+    seconds: float = math.inf,
     after_step: Callable[[int], object] = lambda step: None,
 ) -> tuple[Latents, Labels]:
     """Search for latents whose images by the averaged generator are like given ones; return the best of each image.
@@ -38,6 +40,7 @@ def invert(
         steps: of Adam.
         starts: latents that are tried for each image.
         seed: of the starts.
+        seconds: the search takes no longer, with fewer steps if it must.
         after_step: called with the number of steps made since, 1.
 
     Returns latents [n, model.latent] and their classes [n].
@@ -53,8 +56,11 @@ def invert(
     wanted = images.to(model.device, model.real_dtype).repeat(starts, 1, 1, 1)
     latents.requires_grad_()
     adam = torch.optim.Adam([latents], lr=RATE)
+    begun = time.monotonic()
     for step in range(steps):
-        adam.param_groups[0]["lr"] = RATE * ramp(step / steps)
+        if (share := max(step / steps, (time.monotonic() - begun) / seconds)) >= 1:
+            break
+        adam.param_groups[0]["lr"] = RATE * ramp(share)
         found = distance(model.averaged(latents, classes), wanted)
         (latents.grad,) = torch.autograd.grad(found.sum(), latents)
         adam.step()

@@ -146,9 +146,9 @@ class GANModule(Game):
         """Run the discriminator."""
         return self.call(self.discriminator, images, labels, *noise, full=full)  # type: ignore[no-any-return]
 
-    def scores_of(self, images: Images) -> Scores:
-        """Score images, as of class 0."""
-        return self.score(images, images.new_zeros(len(images)).long())
+    def scores_of(self, images: Images, labels: Labels | None = None) -> Scores:
+        """Score images, without labels as of class 0."""
+        return self.score(images, images.new_zeros(len(images)).long() if labels is None else labels)
 
     def seen(self, batch: Batch, kind: str, images: Images, labels: Labels) -> tuple[Any, ...]:
         """Return what `judged` gets of images, "real" or "fake"."""

@@ -1,4 +1,4 @@
-"""Names of rows beside a sheet of pictures."""
+"""Names of rows beside a sheet of pictures, and a line below it."""
 
 from collections.abc import Iterable, Sequence
 
@@ -33,6 +33,16 @@ def beside(sheet: Image.Image, captions: Sequence[str]) -> Image.Image:
     for number, text in enumerate(texts):
         draw.text((column - margin, (number + 0.5) * row), text, fill="black", font=font, anchor="rm")
     return wide
+
+
+def below(sheet: Image.Image, text: str) -> Image.Image:
+    """Add a white band with a line of text below a sheet."""
+    font = font_of(min(max(sheet.height / 20, SMALLEST), LARGEST))
+    margin = round(font.size / 3)
+    high = Image.new(sheet.mode, (sheet.width, sheet.height + round(font.size) + 2 * margin), "white")
+    high.paste(sheet, (0, 0))
+    ImageDraw.Draw(high).text((margin, high.height - margin), text, fill="black", font=font, anchor="ls")
+    return high
 
 
 def font_of(size: float) -> ImageFont.FreeTypeFont:

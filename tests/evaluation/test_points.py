@@ -125,7 +125,7 @@ def test_seeds_of_a_run_of_points(config: Path, tmp_path: Path) -> None:
         name: at for name, at in before.items() if "config" not in name and "lock" not in name
     }
     with Image.open(run / "seed-00" / "samples" / "film.gif") as film:
-        assert (film.n_frames, film.size) == (2, (512, 512))
+        assert (film.n_frames, film.size) == (2, (512, 552))
     whole = runs.ganlab("evaluate", run / "seed-00", *TRUST, "-n", 500, "--metrics", "modes,conditioning")
     assert whole.exit_code == 0, whole.output
     again = {row["metric"]: row["value"] for row in results(run / "seed-00")}

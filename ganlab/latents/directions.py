@@ -1,0 +1,38 @@
+"""Directions in the latent space that change an image most: SeFa (Shen & Zhou 2021)."""
+
+import torch
+from torch import Tensor, nn
+
+from ganlab.engine.game import Game
+
+COUNT = 8
+"""Directions that are found, at most."""
+
+
+@torch.no_grad()
+def directions(model: Game, count: int = COUNT) -> Tensor:
+    """Return the first right singular vectors [count, latent] of the layer that sees the latents, strongest first.
+
+    Of unit length, and with a sign: the largest coordinate is positive. None for a generator without such a layer.
+    """
+    weight = first_weight(model.ema, model.latent)
+    if weight is None:
+        return torch.zeros(0, model.latent)
+    vectors = torch.linalg.svd(weight.double(), full_matrices=False).Vh[:count]  # eq. 4: eigenvectors of W'W
+    largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+    found: Tensor = vectors * largest.sign()
+    return found.to(model.real_dtype).cpu()
+
+
+def first_weight(network: nn.Module, latent: int) -> Tensor | None:
+    """Return the weight [outputs, latent] of the first layer that can see latents; columns of classes are left out."""
+    for layer in network.modules():
+        if isinstance(layer, nn.ConvTranspose2d):
+            weight = layer.weight.transpose(0, 1)
+        elif isinstance(layer, nn.Linear | nn.Conv2d):
+            weight = layer.weight
+        else:
+            continue
+        matrix = weight.movedim(1, -1).flatten(0, -2)  # outputs inputs
+        return matrix[:, :latent] if matrix.shape[1] >= latent else None
+    return None

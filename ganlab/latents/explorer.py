@@ -1,0 +1,191 @@
+"""What an explorer does with a run's model, one request at a time: plain values in, codes and images out."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganlab.data.format.decode import decode_into
+from ganlab.evaluation import fields, inversion
+from ganlab.evaluation.images import Decoded, open_images
+from ganlab.experiment.checkpoints import GENERATOR
+from ganlab.experiment.config import from_yaml
+from ganlab.experiment.folder import from_anywhere
+from ganlab.experiment.load import load
+from ganlab.latents.codes import Code, code_of, document, of_seed, pixels_of
+from ganlab.latents.directions import directions
+from ganlab.latents.neighbours import Neighbour, Reals
+from ganlab.latents.walks import steps_between
+from ganlab.metrics.reconstruction import psnr
+from ganlab.pictures.grids import to_uint8
+from ganlab.pictures.judgements import latent_plane, pixel_field
+from ganlab.types import ImageSpec, Pixels, UserError
+
+MAX_PIXELS = 50_000_000
+"""Of an uploaded picture."""
+SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
+"""First bytes of PNG, JPEG and WebP: what browsers make. The other formats have decoders that fewer people attack."""
+PROJECTION_SECONDS, PROJECTION_STEPS = 20.0, 300
+EXTENT = 3.0
+"""Of the plane on which D is asked, in units of the directions."""
+
+
+class Explorer:
+    """The averaged networks of a run, and what may be asked of them.
+
+    Its methods may be called by many threads: one at a time uses the networks, and one more searches for latents.
+
+    Args:
+        run: a run's folder, or an exported one.
+        trust: see `load`.
+    """
+
+    def __init__(self, run: Path, trust: Sequence[str] = ()) -> None:
+        self.run, self.name = run, run.resolve().name
+        self.model = load(run, trust)
+        if not self.model.latent and not self.model.remakes():
+            raise UserError(f"{run}: a {type(self.model).__name__} makes no images, neither of latents nor of others")
+        if self.model.image.is_point:
+            raise UserError(f"{run}: makes points, which its pictures in {run / 'samples'} show")
+        self.config = from_anywhere(from_yaml(run / "config.yaml", trust), run)
+        self.directions = directions(self.model) if self.model.latent else torch.zeros(0, 0)
+        exported = (run / GENERATOR).exists()  # such a folder has no discriminator
+        self.judges = bool(self.model.latent) and fields.judges(self.model) and not exported
+        self.using, self.searching = Lock(), Lock()
+
+    def about(self) -> dict[str, Any]:
+        """Tell what there is to explore."""
+        model = self.model
+        names = [*model.image.class_names] or [str(number) for number in range(model.classes)]
+        return {
+            **document([], model, self.name),
+            "model": type(model).__name__,
+            "image": [model.image.height, model.image.width],
+            "latent": model.latent,
+            "classes": names[: model.classes],
+            "directions": len(self.directions),
+            "judges": self.judges,
+            "reals": self.url is not None,
+            "remakes": model.remakes(),
+        }
+
+    def read(self, entry: Any, place: str) -> Code:
+        """Read a code as `latents.json` has it."""
+        if not self.model.latent:
+            raise UserError(f"{place}: a {type(self.model).__name__} makes no images of latents")
+        return code_of(entry, self.model, place)
+
+    def moved(self, code: Code, moves: Sequence[float]) -> Code:
+        """Move a code along the directions."""
+        if not any(moves):
+            return code
+        way = torch.tensor(moves, dtype=code.latents.dtype) @ self.directions[: len(moves)].to(code.latents)
+        return Code(code.latents + way, code.label)
+
+    def pixels(self, codes: Sequence[Code]) -> Pixels:
+        """Make the images [n, c, h, w] of codes."""
+        with self.using:
+            return pixels_of(codes, self.model)
+
+    def walk(self, a: Code, b: Code, steps: int) -> list[Code]:
+        """Return codes from a to b, both included; the class changes halfway."""
+        way = steps_between(a.latents, b.latents, steps)
+        labels = [(a if 2 * k < steps else b).label for k in range(steps)]
+        between = [Code(latents, label) for latents, label in zip(way[1:-1], labels[1:-1], strict=True)]
+        return [a, *between, b]
+
+    @property
+    def url(self) -> str | None:
+        """Where the real images are; None if the run does not say."""
+        return self.config.data.url or None
+
+    @cached_property
+    def reals(self) -> Reals:
+        """The real images; `UserError` if they are not to be had."""
+        images = open_images(self.url or "", None, self.config.data)
+        if not isinstance(images, Decoded):
+            raise UserError(f"{self.url}: holds no images")
+        return Reals(images)
+
+    def nearest(self, code: Code) -> Sequence[Neighbour]:
+        """Return the real images nearest to the image of a code."""
+        (image,) = self.pixels([code])
+        with self.using:
+            return self.reals.nearest(image)
+
+    def judged(self, code: Code) -> dict[str, Tensor]:
+        """Draw what D says of an image and near it; pictures [c, h, w] by title."""
+        if not self.judges:
+            raise UserError(f"{self.run}: has no discriminator that could be asked")
+        model, group = self.model, self.model.runtime.group
+        with self.using, torch.no_grad():
+            company = torch.cat([self._image(other) for other in of_seed(model, range(group), 0)])[1:]
+            image, labels = self._image(code), torch.tensor([code.label], device=model.device)
+            gradient = fields.pixel_gradients(model, image, labels, company)
+            field = pixel_field(gradient.float().cpu().numpy())
+            drawn = {
+                "image": to_uint8(image)[0].cpu(),
+                "what D would change": torch.from_numpy(field[0]).permute(2, 0, 1),
+            }
+            if len(self.directions) > 1:
+                axes = self.directions[:2].to(image)
+                origin = code.latents[None].to(image)
+                values = fields.on_plane(model, origin, axes, code.label, company, EXTENT)
+                plane = latent_plane(values.float().cpu().numpy(), EXTENT, "D(G(z)) along directions 1 and 2")
+                drawn["D near this image"] = torch.from_numpy(np.array(plane)).permute(2, 0, 1)
+        return drawn
+
+    def project(self, body: bytes) -> tuple[Code, Tensor, float]:
+        """Search for the latents of a picture; return their code, the picture as the model sees it, and PSNR in dB."""
+        model = self.model
+        if not model.latent:
+            raise UserError(f"a {type(model).__name__} makes no images of latents")
+        pixels = uploaded(body, model.image)[None]
+        images = model.as_floats(pixels)
+        with self.searching:
+            latents, labels = inversion.invert(
+                model, images, torch.tensor([-1]), steps=PROJECTION_STEPS, seconds=PROJECTION_SECONDS
+            )
+        code = Code(latents[0].cpu(), int(labels[0]))
+        with self.using, torch.no_grad():
+            near = psnr(self._image(code), images.to(model.device))
+        return code, pixels[0], near
+
+    def remade(self, body: bytes) -> dict[str, Tensor]:
+        """Return a picture and what the networks make of it, by title; of each domain that it may be of."""
+        pixels = uploaded(body, *self.model.inputs)[None]
+        labels = torch.tensor([0 if self.model.classes else -1])
+        with self.using:
+            parts = self.model.remake(pixels, labels)
+            if self.model.remakes(other=True):
+                parts |= self.model.remake(pixels, labels, other=True)
+        return {title: part[0].cpu() for title, part in parts.items()}
+
+    def _image(self, code: Code) -> Tensor:
+        model = self.model
+        latents = code.latents[None].to(model.device, model.real_dtype)
+        return model.averaged(latents, torch.tensor([code.label], device=model.device))
+
+
+def uploaded(body: bytes, *shapes: ImageSpec) -> Tensor:
+    """Decode a picture [c, h, w], cut to its centre and resized to the last of some shapes, or as it is if it has one.
+
+    PNG, JPEG or WebP.
+    """
+    if not body.startswith(SIGNATURES) or (body[:4] == b"RIFF" and body[8:12] != b"WEBP"):
+        raise UserError("the picture: no PNG, JPEG or WebP")
+    found: ValueError | None = None
+    for shape in shapes:
+        out = np.empty((shape.height, shape.width, shape.channels), np.uint8)
+        try:
+            decode_into(body, out, None if shape is shapes[-1] else (shape.height, shape.width), MAX_PIXELS)
+        except ValueError as error:
+            found = error
+            continue
+        return torch.from_numpy(out).permute(2, 0, 1)
+    raise UserError(f"the picture: {found}")
