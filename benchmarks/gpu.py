@@ -25,26 +25,36 @@ from ganlab.models import GANModule
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CASES = {
-    "SN-GAN 32": ("cifar10/sngan.yaml", 32, 10, 64),
-    "SN-GAN 128": ("imagenet128/sngan.yaml", 128, 1000, 64),
-    "projection 128": ("imagenet128/projection.yaml", 128, 1000, 64),
-    "progressive 256": ("celeba_hq/progressive_1gpu.yaml", 256, 0, 8),
-    "progressive 1024": ("celeba_hq/progressive_1gpu.yaml", 1024, 0, 4),
+    "SN-GAN 32": ("cifar10/sngan.yaml", 32, 10, 64, ""),
+    "SN-GAN 128": ("imagenet128/sngan.yaml", 128, 1000, 64, ""),
+    "projection 128": ("imagenet128/projection.yaml", 128, 1000, 64, ""),
+    "progressive 256": ("celeba_hq/progressive_1gpu.yaml", 256, 0, 8, ""),
+    "progressive 1024": ("celeba_hq/progressive_1gpu.yaml", 1024, 0, 4, ""),
+    "R3GAN 32": ("cifar10/r3gan.yaml", 32, 10, 512, "90 per L40 (250 million images in 4 days on 8)"),
+    "BigGAN 128": (
+        "imagenet128/biggan.yaml",
+        128,
+        1000,
+        64,
+        "30 per V100 (fp32, 150,000 rounds of 2,048 in 15 days on 8)",
+    ),
+    "StyleGAN2 256": ("ffhq256/stylegan2.yaml", 256, 0, 16, "44 per V100, 80 per A100"),
+    "StyleGAN2 1024": ("ffhq1024/stylegan2.yaml", 1024, 0, 8, "6.3 per V100, 11.1 per A100"),
 }
-"""Config, image size, classes and batch."""
-WAYS = [
-    ("fp32", False, False),
-    ("tf32", False, False),
-    ("bf16", False, False),
-    ("bf16", False, True),
-    ("bf16", True, False),
-    ("bf16", True, True),
-]
+"""Config, image size, classes, batch, and the images per second that its authors' code is known to make."""
+WAYS = {
+    "fp32": ("fp32", False, False),
+    "tf32": ("tf32", False, False),
+    "bf16": ("bf16", False, False),
+    "bf16+graphs": ("bf16", False, True),
+    "bf16+compile": ("bf16", True, False),
+    "bf16+compile+graphs": ("bf16", True, True),
+}
 """Precision, compilation, CUDA graphs."""
 
 
 def config_of(case: str, device: str, way: tuple[str, bool, bool], *overrides: str) -> Config:
-    name, size, classes, batch = CASES[case]
+    name, size, classes, batch, _ = CASES[case]
     precision, compiled, graphs = way
     return load(
         CONFIGS / name,
@@ -70,12 +80,17 @@ def seated(config: Config) -> GANModule:
     return model
 
 
-def measure(case: str, device: str, way: tuple[str, bool, bool], seconds: float, rates: limits.Rates) -> float:
-    """Print a line, and return the images per second."""
-    config = config_of(case, device, way)
+def counted(case: str, device: str) -> limits.Work:
+    """Count a case's work, on a model that is not seated, compiled or captured."""
+    config = config_of(case, device, WAYS["fp32"])
+    model = build_model(config)
+    return limits.count(model, model.phases[-1], config.train.batch)
+
+
+def measure(case: str, device: str, way: str, seconds: float, limit: float) -> float:
+    """Print a line, and return the images per second; `limit` is what the matrix rate would allow."""
+    config = config_of(case, device, WAYS[way])
     cuda = device == "cuda"
-    counted = build_model(config)  # not seated, compiled or captured
-    work = limits.count(counted, counted.phases[-1], config.train.batch)
     start = time.perf_counter()
     model = seated(config)
     if cuda:
@@ -87,8 +102,8 @@ def measure(case: str, device: str, way: tuple[str, bool, bool], seconds: float,
     rate = limits.time_rounds(model, model.phases[-1], config.train.batch, seconds)["images_per_second"]
     peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0.0
     print(
-        f"  {way[0]:<5}{'compiled' if way[1] else '':<9}{'graphs' if way[2] else '':<7}{rate:10.1f} images/s  "
-        f"{rate / work.limit(rates, way[0]):6.1%} of the matrix rate  peak {peak:6.2f} GiB  first steps {begun:5.1f} s",
+        f"  {way:<20}{rate:10.1f} images/s  {rate / limit:6.1%} of the matrix rate  peak {peak:6.2f} GiB  "
+        f"first steps {begun:5.1f} s",
         flush=True,
     )
     return rate
@@ -104,7 +119,7 @@ def from_shards(device: str, images: int) -> None:
         pack(folder / "images.npz", folder / "shards", size=32)
         quiet = ["logging.wandb=disabled", f"train.total_nimg={images}", f"train.tick_nimg={images // 4}"]
         where = [f"data.url={folder / 'shards'}", f"run={folder / 'run'}", "machine.decode_threads=8"]
-        train(config_of("SN-GAN 32", device, ("bf16", False, False), *quiet, *where))
+        train(config_of("SN-GAN 32", device, WAYS["bf16"], *quiet, *where))
         rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     spent = sum(value for key, value in rows[-1].items() if key.startswith("seconds/"))
     print(f"from shards, SN-GAN 32, bf16: {rows[-1]['images_per_second']:.1f} images/s, ", end="")
@@ -113,7 +128,7 @@ def from_shards(device: str, images: int) -> None:
 
 def look_closely(case: str, device: str) -> None:
     """Print the costliest operators of some steps in bfloat16."""
-    config = config_of(case, device, ("bf16", False, False))
+    config = config_of(case, device, WAYS["bf16"])
     model = seated(config)
     limits.time_rounds(model, model.phases[-1], config.train.batch, 0.0)
     cuda = device == "cuda"
@@ -128,30 +143,44 @@ def look_closely(case: str, device: str) -> None:
 @click.option("--device", default="cuda", show_default=True)
 @click.option("--seconds", default=3.0, show_default=True, help="Of each figure.")
 @click.option("--minutes", default=9.0, show_default=True, help="Start no new measurement after these.")
-@click.option("--only", multiple=True, help="Cases; all of them where none is named.")
+@click.option("--only", multiple=True, type=click.Choice(list(CASES)), help="Cases; all where none is named.")
+@click.option("--way", multiple=True, type=click.Choice(list(WAYS)), help="Ways; all where none is named.")
 @click.option("--images", default=400_000, show_default=True, help="Of the run from shards; 0 for none.")
-def main(device: str, seconds: float, minutes: float, only: tuple[str, ...], images: int) -> None:
+@click.option("--closely/--not-closely", default=True, help="Profile the slowest case in bfloat16.")
+def main(
+    device: str,
+    seconds: float,
+    minutes: float,
+    only: tuple[str, ...],
+    way: tuple[str, ...],
+    images: int,
+    closely: bool,
+) -> None:
     end = time.monotonic() + 60 * minutes
     where = torch.device(device)
     rates = limits.measure(where, ["fp32", "tf32", "bf16"] if device == "cuda" else ["fp32", "bf16"], 3.0)
     print(f"torch {torch.__version__}; {limits.tell_machine(rates, where)}", flush=True)
+    possible = [name for name in way or WAYS if device == "cuda" or ("tf32" not in name and "graphs" not in name)]
     shares: dict[str, float] = {}
     # The plain ways of all cases come first: compilation takes the longest, and may be what there is no time for.
     for compiled in (False, True):
         for case in only or CASES:
-            print(case)
-            for way in (way for way in WAYS if way[1] == compiled and (device == "cuda" or way[0] != "tf32")):
-                if device != "cuda" and way[2]:
-                    continue
+            ways = [name for name in possible if ("compile" in name) == compiled]
+            if not ways:
+                continue
+            published = CASES[case][-1]
+            print(f"{case}, batch {CASES[case][3]}" + f"; published: {published}" * bool(published), flush=True)
+            work = counted(case, device)
+            for name in ways:
                 if time.monotonic() > end:
-                    print(f"  {way}: no time left")
+                    print(f"  {name}: no time left")
                     continue
-                rate = measure(case, device, way, seconds, rates)
-                if way == ("bf16", False, False):
+                rate = measure(case, device, name, seconds, work.limit(rates, WAYS[name][0]))
+                if name == "bf16":
                     shares[case] = rate
     if images and time.monotonic() < end:
         from_shards(device, images)
-    if shares and time.monotonic() < end:
+    if closely and shares and time.monotonic() < end:
         look_closely(min(shares, key=lambda case: shares[case]), device)
 
 
