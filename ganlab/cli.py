@@ -272,7 +272,8 @@ def sample(
 
     if latents is not None and ((images, labels, source, truncation) != (None,) * 4 or standing):
         raise UserError(
-            "--latents: says itself which images and how; leave out --images, --labels, --from, --truncation, --standing"
+            "--latents: says itself which images and how; leave out --images, --labels, --from, --truncation and "
+            "--standing"
         )
     if other and source is None:
         raise UserError("--other: says of which domain the images of --from are; give some, or leave it out")
