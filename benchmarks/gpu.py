@@ -74,7 +74,8 @@ def config_of(case: str, device: str, way: tuple[str, bool, bool], *overrides: s
 def seated(config: Config) -> GANModule:
     """Return the model on its device, its steps to be made at the full size."""
     set_arithmetic(config.machine)
-    model = build_model(config)
+    with torch.device(config.machine.device):  # BigGAN's orthogonal weights take a CPU a minute
+        model = build_model(config)
     speed_up(model, config.machine)
     model.to(config.machine.device).configure_optimizers()
     return model
@@ -83,7 +84,8 @@ def seated(config: Config) -> GANModule:
 def counted(case: str, device: str) -> limits.Work:
     """Count a case's work, on a model that is not seated, compiled or captured."""
     config = config_of(case, device, WAYS["fp32"])
-    model = build_model(config)
+    with torch.device("meta"):
+        model = build_model(config)
     return limits.count(model, model.phases[-1], config.train.batch)
 
 

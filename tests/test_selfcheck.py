@@ -9,6 +9,7 @@ import tiny
 import tiny_runs as runs
 import torch
 from repository import REPOSITORY
+from torch import nn
 from torch.optim import SGD
 
 import ganlab.commands.show
@@ -92,6 +93,19 @@ def test_views_are_no_work():
     with Counter() as counter:
         ((a @ b).T.view(5, 2)[1:] + 1).relu()
     assert (counter.operations, counter.operators) == (2 * 2 * 3 * 5, 3)
+
+
+@pytest.mark.parametrize(("groups", "transposed"), [(1, False), (4, False), (4, True)])
+def test_the_gradients_of_a_convolution_are_counted_like_the_convolution(groups, transposed):
+    images = torch.randn(2, 8, 6, 6, requires_grad=True)
+    layer = (nn.ConvTranspose2d if transposed else nn.Conv2d)(8, 8, 3, groups=groups, bias=False)
+    with Counter() as forward:
+        out = layer(images)
+    with Counter() as backward:
+        out.sum().backward()
+    positions = 2 * (36 if transposed else 16)
+    assert forward.operations == 2 * positions * 8 * (8 // groups) * 9
+    assert backward.operations == 2 * forward.operations
 
 
 def test_growth_is_counted_size_by_size():

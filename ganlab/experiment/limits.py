@@ -133,9 +133,21 @@ class Counter(TorchDispatchMode):
         """Run the operator and count it."""
         out = operator(*args, **(kwargs or {}))
         self.operators += operator.namespace == "aten" and not operator.is_view
-        if operator.overloadpacket in flop_registry:
+        if operator.overloadpacket is torch.ops.aten.convolution_backward:
+            self.operations += backward_operations(*args)
+        elif operator.overloadpacket in flop_registry:
             self.operations += flop_registry[operator.overloadpacket](*args, **(kwargs or {}), out_val=out)
         return out
+
+
+def backward_operations(out: Tensor, images: Tensor, weight: Tensor, *rest: Any) -> int:
+    """Return the operations of a convolution's backward pass: those of the forward pass per gradient that is wanted.
+
+    (Torch's formula leaves out that a weight of groups has fewer numbers.)
+    """
+    *_, transposed, _, _, wanted = rest
+    pixels = (images if transposed else out)[:, 0].numel()
+    return 2 * pixels * weight.numel() * sum(wanted[:2])
 
 
 def examples(model: Game, phase: Phase, n: int, device: torch.device) -> dict[str, Tensor]:
