@@ -97,6 +97,8 @@ PLACES = {
         "ganlab.objectives.Hinge": "objective",
         "ganlab.regularizers.R1": "regularizer",
         "ganlab.schedules.Linear": "schedule",
+        "ganlab.augment.ADA": "augment",
+        "ganlab.augment.Adaptive": "",
         "ganlab.augment.MirrorFlip": "augment",
         "ganlab.models.DCGAN": "game",
         "ganlab.metrics.features.TorchScriptFeatures": "extractor",

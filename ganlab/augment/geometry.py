@@ -9,7 +9,6 @@ from functools import reduce
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ganlab.augment.matrices import matrices, product
 from ganlab.types import Images
@@ -95,7 +94,8 @@ def warped(images: Images, inverse: Tensor) -> Images:
     d, e, f = (inverse[:, 1, k, None, None] for k in range(3))
     across, along = a * x + b * y[:, None] + c, d * x + e * y[:, None] + f  # n, rows, columns
     column, row = (2 * folded(at + (size - 1) / 2, size) for at, size in ((across, width), (along, height)))
-    warped = halved(taken(doubled(images), row, column))
+    double = along_both(doubling(height, images), images, doubling(width, images))
+    warped = along_both(halving(height, images), taken(double, row, column), halving(width, images))
     same = (inverse == torch.eye(3, dtype=inverse.dtype, device=inverse.device)).all(2).all(1)
     return torch.where(same.view(n, 1, 1, 1), images, warped)
 
@@ -130,35 +130,41 @@ def taken(images: Images, row: Tensor, column: Tensor) -> Tensor:
     n, channels, _, width = images.shape
     top, left = row.floor(), column.floor()
     lower, right = (row - top)[:, None], (column - left)[:, None]  # n 1 rows columns
-    at = (top * width + left).long().flatten(1)[:, None].expand(-1, channels, -1)
+    at = (top.long() * width + left.long()).flatten(1)[:, None]  # n 1 places
     pixels = images.flatten(2)
-    corners = [pixels.gather(2, at + by).view(n, channels, *row.shape[1:]) for by in (0, 1, width, width + 1)]
+    corners = [
+        pixels.gather(2, (at + by).expand(-1, channels, -1)).view(n, channels, *row.shape[1:])
+        for by in (0, 1, width, width + 1)
+    ]
     above, below = corners[0].lerp(corners[1], right), corners[2].lerp(corners[3], right)
     return above.lerp(below, lower)
 
 
-def doubled(images: Images) -> Tensor:
-    """Double both sides of images with their margin.
+def doubling(size: int, like: Tensor) -> Tensor:
+    """Return the matrix [2 (size + 2 MARGIN), size] that doubles a side with its margin, beyond which it is reflected.
 
     Pixel j's centre becomes that of the new pixel 2 j: the filter's largest tap is not between two.
     """
-    n, channels, height, width = images.shape
-    taps, around = filter_of(images, 2), MARGIN + TAPS // 4
-    planes = padded(images, around).flatten(0, 1)[:, None]
-    beyond = 2 * (TAPS // 4) + AROUND
-    planes = F.conv_transpose2d(planes, taps.view(1, 1, 1, -1), stride=(1, 2), padding=(0, beyond))
-    planes = F.conv_transpose2d(planes, taps.view(1, 1, -1, 1), stride=(2, 1), padding=(beyond, 0))
-    return planes.view(n, channels, 2 * (height + 2 * MARGIN), 2 * (width + 2 * MARGIN))
+    around = MARGIN + TAPS // 4
+    new = torch.arange(2 * (size + 2 * MARGIN), device=like.device) - 2 * MARGIN
+    old = torch.arange(-around, size + around, device=like.device)
+    shares = math.sqrt(2) * taps_at(new[:, None] - 2 * old + AROUND, like)
+    return like.new_zeros(len(new), size).index_add(1, reflected(old, size), shares)
 
 
-def halved(images: Tensor) -> Images:
-    """Undo the doubling, of images with `AROUND` more pixels on each side."""
-    planes, taps = images.flatten(0, 1)[:, None], filter_of(images, 1)
-    planes = F.conv2d(planes, taps.view(1, 1, 1, -1), stride=(1, 2))
-    planes = F.conv2d(planes, taps.view(1, 1, -1, 1), stride=(2, 1))
-    return planes.view(*images.shape[:2], *planes.shape[2:])
+def halving(size: int, like: Tensor) -> Tensor:
+    """Return the matrix [size, 2 (size + AROUND)] that undoes the doubling of a side with `AROUND` pixels beyond it."""
+    new = torch.arange(size, device=like.device)
+    old = torch.arange(2 * (size + AROUND), device=like.device)
+    return taps_at(old - 2 * new[:, None], like) / math.sqrt(2)
 
 
-def filter_of(images: Tensor, total: int) -> Tensor:
-    """Return the filter with a sum of `total`."""
-    return torch.tensor(SYM6, dtype=images.dtype, device=images.device) * (total / math.sqrt(2))
+def taps_at(places: Tensor, like: Tensor) -> Tensor:
+    """Return the filter's taps at integer places; 0 beyond them."""
+    taps = like.new_tensor(SYM6)
+    return torch.where((places >= 0) & (places < TAPS), taps[places.clamp(0, TAPS - 1)], 0)
+
+
+def along_both(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
+    """Multiply images [n, c, h, w] by matrices [H, h] and [W, w] from both sides."""
+    return rows @ images @ columns.T
