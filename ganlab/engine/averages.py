@@ -52,10 +52,12 @@ class Decay(Average):
     decay: float
     after: str | None = None
     """As in `HalfLife`."""
+    from_nimg: int = 0
+    """Images shown before which it is a copy of its network (Brock et al. 2019)."""
 
     def kept(self, images: int, nimg: int) -> float:
-        """The decay."""
-        return self.decay
+        """The decay; 0 before `from_nimg`."""
+        return self.decay if nimg >= self.from_nimg else 0.0
 
 
 def follow(average: nn.Module, network: nn.Module, weight: float) -> None:

@@ -135,7 +135,7 @@ class Game(Sampling):
         return any(getattr(network, "classes", 0) for network in self.networks.values())
 
     def weights(self, name: str) -> list[Tensor]:
-        """Return the weights that a player moves."""
+        """Return the weights that a player moves, for penalties on weights; a paper may except some."""
         return [weight for at in self.players[name].networks for weight in self.get_submodule(at).parameters()]
 
     # --- Lightning's side

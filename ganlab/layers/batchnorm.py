@@ -111,6 +111,23 @@ class ConditionalBatchNorm(Standardization):
         return torch.addcmul(bias, self.standardize(images), gain).to(images.dtype)
 
 
+class AdaptiveBatchNorm(Standardization):
+    """Standardize each channel, then scale by 1 + A c and shift by B c, with a condition c (Brock et al. 2019, app. B).
+
+    `features` are those of the condition. Its two linear layers have no bias.
+    """
+
+    def __init__(self, channels: int, features: int, *, group: int | None = None, eps: float = 1e-5) -> None:
+        super().__init__(channels, group=group, eps=eps)
+        self.gain = nn.Linear(features, channels, bias=False)
+        self.bias = nn.Linear(features, channels, bias=False)
+
+    def forward(self, images: Tensor, condition: Tensor) -> Tensor:
+        """[n, c, h, w] and conditions [n, features] to images."""
+        gain, bias = 1 + self.gain(condition)[..., None, None], self.bias(condition)[..., None, None]  # n c 1 1
+        return torch.addcmul(bias, self.standardize(images), gain).to(images.dtype)
+
+
 def keeps_statistics(network: nn.Module) -> bool:
     """Tell whether a pass through a network in training writes running statistics."""
     return any(isinstance(layer, Standardization) and layer.running_mean is not None for layer in network.modules())

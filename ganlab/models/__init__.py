@@ -7,6 +7,8 @@ from ganlab.models.alphagan import AlphaGAN
 from ganlab.models.autoencoder import AdversarialAutoencoder
 from ganlab.models.avb import AVB
 from ganlab.models.bigan import BiGAN
+from ganlab.models.biggan import BigGAN
+from ganlab.models.biggan_deep import BigGANDeep
 from ganlab.models.cyclegan import CycleGAN
 from ganlab.models.dann import DANN
 from ganlab.models.dcgan import DCGAN
@@ -19,6 +21,7 @@ from ganlab.models.likelihood import MaximumLikelihood
 from ganlab.models.pix2pix import Pix2Pix
 from ganlab.models.progressive import ProgressiveGAN
 from ganlab.models.projection import ProjectionGAN
+from ganlab.models.sagan import SAGAN
 from ganlab.models.semisupervised import SemiSupervisedGAN
 from ganlab.models.semisupervised_autoencoder import SemiSupervisedAutoencoder
 from ganlab.models.sngan import SNGAN
@@ -34,12 +37,15 @@ __all__ = [
     "DCGAN",
     "GAN",
     "LAPGAN",
+    "SAGAN",
     "SNGAN",
     "VAE",
     "VAEGAN",
     "AdversarialAutoencoder",
     "AlphaGAN",
     "BiGAN",
+    "BigGAN",
+    "BigGANDeep",
     "CycleGAN",
     "DiracGAN",
     "FAnoGAN",

@@ -6,7 +6,7 @@ Miyato et al. 2018, tables 4 to 6; Miyato & Koyama 2018, section 4; Gulrajani et
 leave open follows the authors' code: hidden channels, biases, pooling, gains of the initial weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -58,20 +58,20 @@ PLANS = {
 }
 
 
-def plan_of(image: ImageSpec) -> Plan:
+def plan_of(image: ImageSpec, plans: Mapping[int, Plan] = PLANS) -> Plan:
     """Return the plan for a size of images: the largest whose size the shorter side has, and both divide by its step.
 
     There is none from twice the largest size on: its networks would be too small.
     """
     size, shorter = (image.height, image.width), min(image.height, image.width)
-    fitting = [plan for at, plan in PLANS.items() if at <= shorter < 2 * at and not any(s % plan.step for s in size)]
+    fitting = [plan for at, plan in plans.items() if at <= shorter < 2 * at and not any(s % plan.step for s in size)]
     if not fitting:
-        at = max((known for known in PLANS if known <= shorter), default=min(PLANS))
+        at = max((known for known in plans if known <= shorter), default=min(plans))
         scale = 1.0 if at <= shorter < 2 * at else at / max(shorter, 1)
-        step = PLANS[at].step
+        step = plans[at].step
         near = "x".join(str(max(at, int(side * scale) // step * step)) for side in size)
         raise UserError(
-            f"data.image: these networks make images of {', '.join(map(str, PLANS))} px, not {size[0]}x{size[1]}; "
+            f"data.image: these networks make images of {', '.join(map(str, plans))} px, not {size[0]}x{size[1]}; "
             f"sides between these must be multiples of {step} px near {at}: pack the data with `--size {near}`"
         )
     return fitting[-1]
@@ -138,15 +138,15 @@ class FirstBlock(nn.Module):
 class DownBlock(nn.Module):
     """ReLU, convolution, ReLU, convolution, mean of 2x2 if it halves the size, beside a shortcut.
 
-    The hidden map has `before` channels, not `after`. The paper takes the mean after the shortcut's 1x1 convolution.
-    The two commute, and this order costs a quarter.
+    The hidden map has `hidden` channels; None is `before`, as in the paper, which takes the mean after the shortcut's 1x1
+    convolution. The two commute, and this order costs a quarter.
     """
 
-    def __init__(self, before: int, after: int, halve: bool) -> None:
+    def __init__(self, before: int, after: int, halve: bool, hidden: int | None = None) -> None:
         super().__init__()
         self.halve = halve
-        self.conv1 = nn.Conv2d(before, before, 3, padding=1)
-        self.conv2 = nn.Conv2d(before, after, 3, padding=1)
+        self.conv1 = nn.Conv2d(before, hidden or before, 3, padding=1)
+        self.conv2 = nn.Conv2d(hidden or before, after, 3, padding=1)
         self.shortcut = nn.Conv2d(before, after, 1) if halve or before != after else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
