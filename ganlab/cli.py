@@ -80,6 +80,26 @@ class Seeds(click.ParamType):  # type: ignore[type-arg]
         return list(dict.fromkeys(seeds))
 
 
+class Numbers(click.ParamType):  # type: ignore[type-arg]
+    """Numbers with commas between them: 0.5, or 0.3,0.5,0.7."""
+
+    name = "NUMBER,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        """Return the numbers."""
+        try:
+            return [float(part) for part in str(value).split(",")]
+        except ValueError:
+            self.fail(f"{value!r}; write a number, or several with commas between them, such as 0.3,0.5,0.7")
+
+
+STANDING = click.option(
+    "--standing",
+    default=0,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="First measure the statistics of batch norms from N batches of 64 samples, instead of taking training's.",
+)
 CROP = click.option(
     "--crop",
     default="center",
@@ -223,6 +243,8 @@ def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: 
     "--from", "source", type=PLACE, help="Make them of these real images: a folder or zip of images, or shards."
 )
 @click.option("--other", is_flag=True, help="The images of --from are of the domain of data.other.")
+@click.option("--truncation", type=float, help="Less variety for better images: BigGAN draws numbers beyond it again.")
+@STANDING
 @TRUST
 def sample(
     run: Path,
@@ -232,6 +254,8 @@ def sample(
     source: str | None,
     other: bool,
     seed: int,
+    truncation: float | None,
+    standing: int,
     **options: Any,
 ) -> None:
     """Generate images with the averaged generator of RUN, a run's folder or an exported one.
@@ -248,8 +272,12 @@ def sample(
         raise UserError("--other: says of which domain the images of --from are; give some, or leave it out")
     if source is not None and labels is not None:
         raise UserError("--labels: images of --from have classes of their own; leave one of the two out")
+    if source is not None and (truncation is not None or standing):
+        raise UserError("--truncation and --standing: images of --from are made of no latents; leave them out")
     if source is None:
-        out, where = sample(run, numbers, seed=seed, labels=None if labels is None else split(labels), **options)
+        chosen = None if labels is None else split(labels)
+        options |= {"truncation": truncation, "standing": standing}
+        out, where = sample(run, numbers, seed=seed, labels=chosen, **options)
     else:
         out, where = remake(run, source, numbers, other=other, **options)
     click.echo(out)
@@ -293,6 +321,10 @@ def invert(run: Path, place: str, n: int, images: str | None, **options: Any) ->
 @click.option("--data", type=PLACE, help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")
 @click.option("--extractor", type=FOLDER, help="TorchScript file: bytes [n, c, h, w] to features [n, d].")
 @click.option("-n", type=click.IntRange(min=1), help="Number of images. Default: 50,000 of a run, all of a folder.")
+@click.option(
+    "--truncation", "truncations", default=(), type=Numbers(), help="Of the latents of a run. Several draw a chart."
+)
+@STANDING
 @TRUST
 def evaluate(target: str, images: str | None, metrics: str | None, **options: Any) -> None:
     """Evaluate a run or images against IMAGES; under torchrun, all processes share the work.

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 from ganlab import distributed
+from ganlab.evaluation import sweep
 from ganlab.evaluation.evaluate import SEED, evaluate, make_extractor
 from ganlab.evaluation.images import ImageSet, Samples, open_images, open_reals
 from ganlab.evaluation.made import ERRORS, Made, sides_of
@@ -40,8 +41,13 @@ def evaluate_paths(
     extractor: Path | None,
     n: int | None,
     trust: Sequence[str],
+    truncations: Sequence[float] = (),
+    standing: int = 0,
 ) -> list[str]:
-    """Evaluate, add rows to a run's `results.jsonl`, and return a table, on rank 0."""
+    """Evaluate, add rows to a run's `results.jsonl`, and return a table, on rank 0.
+
+    With several `truncations` each of them is evaluated, and a chart is drawn beside the results.
+    """
     run = Path(target) if is_run(target) else None
     config = config_of(run, trust) if run else None
     with group() as device:
@@ -51,6 +57,8 @@ def evaluate_paths(
         named, frame = data or images, config.data if config else None
         fakes: ImageSet = opened(target, n, device, trust, frame)
         model = fakes.model if isinstance(fakes, Samples) else None
+        if (truncations or standing) and (model is None or not model.latent):
+            raise UserError(f"{target}: makes no images of latents; leave --truncation and --standing out")
         if model is not None and config is not None and not model.latent:
             fakes, reals = sides_of(model, config, named, n, fakes.name)
         else:
@@ -61,13 +69,28 @@ def evaluate_paths(
         apart = [name for name in chosen if name in ERRORS] if isinstance(fakes, Samples) else []
         rows = []
         if together := [name for name in chosen if name not in apart]:
-            rows += evaluate(fakes, reals, together, network, device, about=about, pictures=run)
+            for each in with_truncations(fakes, truncations, standing):
+                rows += evaluate(each, reals, together, network, device, about=about, pictures=run)
         if apart and model is not None:
             rows += evaluate(Made(model, reals, n, fakes.name), reals, apart, network, device, about=about)
     if not rows or run is None:
         return table(rows, rows)
     append(run / "results.jsonl", rows)
-    return [*table(rows, read(run)), f"{run / 'results.jsonl'}"]
+    lines = table(rows, read(run))
+    if len(truncations) > 1:
+        sweep.draw(rows, run / "truncation.png")
+        lines = [*sweep.table(rows), f"{run / 'truncation.png'}"]
+    return [*lines, f"{run / 'results.jsonl'}"]
+
+
+def with_truncations(fakes: ImageSet, truncations: Sequence[float], standing: int) -> Iterator[ImageSet]:
+    """Yield samples with each truncation, and with the standing statistics that go with it; without any, the images."""
+    if not isinstance(fakes, Samples) or not (truncations or standing):
+        yield fakes
+        return
+    chosen: Sequence[float | None] = truncations or [None]
+    for truncation in chosen:
+        yield Samples(fakes.model, fakes.n, fakes.seed, fakes.name, fakes.exported, truncation, standing)
 
 
 def is_run(path: str) -> bool:

@@ -34,11 +34,16 @@ def sample(
     each: bool,
     labels: Sequence[str] | None,
     trust: Sequence[str],
+    truncation: float | None = None,
+    standing: int = 0,
 ) -> tuple[Path, str]:
     """Write images of a seed as one grid, or with `each` as a folder of PNGs; return its path, and which is where."""
     model = load(run, trust)
-    out = out or run / (f"samples-seed-{seed}" if each else f"samples-seed-{seed}.png")
-    images = model.sample(numbers, seed, labels)
+    name = f"samples-seed-{seed}" + ("" if truncation is None else f"-truncation-{truncation:g}")
+    out = out or run / (name if each else f"{name}.png")
+    if standing:
+        model.stand(standing, truncation, seed)
+    images = model.sample(numbers, seed, labels, truncation)
     if each:
         save_each(images, numbers, out)
         return out, f"of seed {seed}: images {text_of(numbers)}, each in a file of its number"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ganlab.classes import numbers_of
 from ganlab.engine import sharding
+from ganlab.layers.batchnorm import keeps_statistics, restarted
 from ganlab.pictures.grids import to_uint8
 from ganlab.seeding import SAMPLE_BATCH, Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents, Pixels, UserError, px
@@ -58,11 +59,17 @@ class Sampling(pl.LightningModule):
         return int(getattr(self.ema, "classes", 0))
 
     @torch.no_grad()
-    def sample(self, n: int | Sequence[int], seed: int = 0, labels: Sequence[int | str] | None = None) -> Tensor:
+    def sample(
+        self,
+        n: int | Sequence[int],
+        seed: int = 0,
+        labels: Sequence[int | str] | None = None,
+        truncation: float | None = None,
+    ) -> Tensor:
         """Make uint8 images [n, c, h, w] with the averaged network: the first `n` of a seed, or those of some numbers.
 
         Image i of a seed is always the same. `labels` are names or numbers of classes: image i gets label i, and they
-        are repeated as often as needed; None draws them uniformly.
+        are repeated as often as needed; None draws them uniformly. `truncation` is that of `truncated`; None for none.
         """
         numbers = range(n) if isinstance(n, int) else n
         if not self.latent:
@@ -78,13 +85,13 @@ class Sampling(pl.LightningModule):
         chosen = None if labels is None else numbers_of(labels, self.image)
         made: dict[int, Tensor] = {}
         for start, wanted in blocks(numbers):
-            images, _ = self.synthesize(start, seed, "sample", chosen)
+            images, _ = self.synthesize(start, seed, "sample", chosen, truncation)
             made |= zip(wanted, to_uint8(images)[[i - start for i in wanted]], strict=True)
         return torch.stack([made[i] for i in numbers])
 
     @torch.no_grad()
     def synthesize(
-        self, start: int, seed: int, name: str, labels: Sequence[int] | None = None
+        self, start: int, seed: int, name: str, labels: Sequence[int] | None = None, truncation: float | None = None
     ) -> tuple[Images, Labels]:
         """Make the `SAMPLE_BATCH` images from number `start` on with the averaged network; `start` is a multiple."""
         noise = Noise(seed, 0, start, dtype=self.real_dtype)  # drawn on the CPU: the same on every machine
@@ -92,13 +99,47 @@ class Sampling(pl.LightningModule):
         if labels is not None:
             classes = torch.tensor([labels[i % len(labels)] for i in range(start, start + SAMPLE_BATCH)])
         sharding.gather(*self.averaged_networks)
-        images = self.averaged(latents.to(self.device), classes.to(self.device))
+        if truncation is None:
+            images = self.averaged(latents.to(self.device), classes.to(self.device))
+        else:
+            images = self.truncated(latents, classes, truncation, noise, name)
         sharding.release(*self.averaged_networks)
         return images, classes
 
     def averaged(self, latents: Latents, labels: Labels) -> Images:
         """Run the averaged network; images have the full size, even while training is at a smaller one."""
         return self.ema(latents, labels)  # type: ignore[no-any-return]
+
+    def truncated(self, latents: Latents, labels: Labels, truncation: float, noise: Noise, name: str) -> Images:
+        """Run the averaged network with less variety, for better images (Brock et al. 2019, section 3.1).
+
+        Here numbers of the latents beyond +-truncation are drawn again, from `noise` under a name that begins with
+        `name`, until they are within. For a game to override where truncation means something else, or nothing: then it
+        raises a UserError. Latents and labels are on the CPU.
+        """
+        if type(self).draw_latents is not Sampling.draw_latents:
+            raise UserError(
+                f"truncation: {truncation}, but the latents of {type(self).__name__} are not all normal numbers, which "
+                "could be cut off; leave it out"
+            )
+        if not truncation > 0:
+            raise UserError(f"truncation: {truncation}: write a number above 0, such as 0.5")
+        latents = within(latents, truncation, noise.uniform(f"{name} truncation", *latents.shape))
+        return self.averaged(latents.to(self.device), labels.to(self.device))
+
+    @torch.no_grad()
+    def stand(self, passes: int, truncation: float | None = None, seed: int = 0) -> None:
+        """Give the averaged network standing statistics: those of `passes` batches of its own samples, averaged.
+
+        Its batch norms then have the statistics of its own weights, and of latents that are truncated like those of the
+        samples, instead of the live network's in training (Brock et al. 2019, appendix D).
+        """
+        if not keeps_statistics(self.ema):
+            raise UserError(f"standing: {type(self).__name__} has no batch norm with running statistics; leave it out")
+        with restarted(self.ema, SAMPLE_BATCH) as begin:
+            for number in range(passes):
+                begin(number)
+                self.synthesize(number * SAMPLE_BATCH, seed, "standing", truncation=truncation)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Latents:
@@ -188,6 +229,16 @@ class Sampling(pl.LightningModule):
     def inputs_in_words(self) -> str:
         """Name the shapes of `inputs`."""
         return " or ".join(told((image.channels, image.height, image.width)) for image in self.inputs)
+
+
+def within(latents: Latents, bound: float, shares: Tensor) -> Latents:
+    """Replace normal numbers beyond +-bound by draws of a normal number that is within: its quantiles of `shares`.
+
+    Drawing again until a number is within has the same distribution, but no bound on the number of draws.
+    """
+    beyond = float(torch.special.ndtr(torch.tensor(-bound, dtype=torch.float64)))
+    quantiles = torch.special.ndtri(beyond + shares.double() * (1 - 2 * beyond)).clamp(-bound, bound)
+    return torch.where(latents.abs() <= bound, latents, quantiles.to(latents.dtype))
 
 
 def told(shape: Sequence[int]) -> str:

@@ -79,22 +79,38 @@ class Samples(ImageSet):
         seed: seed of latents and labels; evaluation and sampling draw different ones.
         name: name in messages.
         exported: only the model's averaged generator is trained.
+        truncation: of the latents, as the model takes it; None for none.
+        standing: batches of samples from which the model's batch norms get their statistics now; 0 keeps those of
+            training.
     """
 
-    def __init__(self, model: "Game", n: int, seed: int = 0, name: str = "samples", exported: bool = False) -> None:
+    def __init__(
+        self,
+        model: "Game",
+        n: int,
+        seed: int = 0,
+        name: str = "samples",
+        exported: bool = False,
+        truncation: float | None = None,
+        standing: int = 0,
+    ) -> None:
         from ganlab.engine import sharding  # brings Lightning, which only models need
 
         self.model, self.seed, self.classes, self.n, self.total = model, seed, model.classes, n, n
         self.class_names = model.image.class_names
-        self.name, self.exported = name, exported
+        self.name, self.exported, self.truncation = name, exported, truncation
+        if standing:
+            model.stand(standing, truncation, seed)
         sharding.gather(model.ema)
-        self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}"
+        truncated = "" if truncation is None else f" truncation {truncation}"
+        self.fingerprint = f"{hash_of_weights(model.ema)} seed {seed}{truncated}"
         sharding.release(model.ema)
         running = any(getattr(layer, "running_mean", None) is not None for layer in model.ema.modules())
         self.origin = {
             "weights": "ema",
-            "batch_norm": "live" if running else "none",  # running statistics are the live generator's
-            "truncation": None,
+            # Running statistics are the live generator's.
+            "batch_norm": f"standing{standing}" if standing else "live" if running else "none",
+            "truncation": truncation,
             "labels": "uniform" if model.classes else None,
         }
 
@@ -104,7 +120,7 @@ class Samples(ImageSet):
     def block(self, start: int) -> tuple[Pixels | Images, Labels]:
         """Generate a block; UserError if images are not finite."""
         with full_float32():
-            images, labels = self.model.synthesize(start, self.seed, "evaluation")
+            images, labels = self.model.synthesize(start, self.seed, "evaluation", truncation=self.truncation)
         if not images.isfinite().all():
             raise UserError(f"images {start:,} to {start + BLOCK:,} of the generator hold infinities or NaN")
         if not self.model.image.is_point:

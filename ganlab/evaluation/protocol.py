@@ -45,7 +45,8 @@ def name_of(value: str, biased: bool, protocol: Mapping[str, Any], tag: str = ""
     """Return the name of a value: metric, number of fakes, its tag, reals, extractor, weights of the generator.
 
     `fid50k_cifar10-full50k_inceptionv3.6726825d_ema_bn-live`: by averaged weights, with the running statistics of the
-    live generator's batch norms; `biased-` is put before it where the images are too few for their dimensions.
+    live generator's batch norms; `biased-` is put before it where the images are too few for their dimensions. With
+    standing statistics and truncated latents it ends with `bn-standing100_truncated-0.5`.
     """
     count = short(protocol["fakes"]) if "fakes" in protocol else ""
     parts = [f"{'biased-' * biased}{value}{'-' * value[-1].isdigit()}{count}", *([tag] if tag else [])]
@@ -58,6 +59,8 @@ def name_of(value: str, biased: bool, protocol: Mapping[str, Any], tag: str = ""
         parts.append(".".join([protocol["extractor"], protocol.get("weights_sha256", "")[:8]]).rstrip("."))
     if "fakes_weights" in protocol:
         parts += [protocol["fakes_weights"], f"bn-{protocol['fakes_batch_norm']}"]
+    if protocol.get("fakes_truncation") is not None:
+        parts.append(f"truncated-{protocol['fakes_truncation']:g}")
     return "_".join(parts)
 
 

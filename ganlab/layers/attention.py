@@ -8,9 +8,9 @@ from torch.nn import functional as F
 class SelfAttention(nn.Module):
     """y = x + gamma o: each pixel adds a mean of values over the map, weighted by a softmax of products with keys.
 
-    As the authors' code has it, which differs from their text: queries and keys of c / 8 channels, values of c / 2, keys
-    and values pooled to half the size by their maximum, no division by the root of the channels, no biases. `gamma` is
-    one number and starts at 0: then the output is the input, and the other weights get no gradient.
+    As the authors' code has it, which differs from their text: queries and keys of c / 8 channels, values of c / 2;
+    keys and values are pooled to half the size by their maximum; no division by the root of the channels; no biases.
+    `gamma` is one number and starts at 0: then the output is the input, and the other weights get no gradient.
 
     The softmax is written out: torch's fused attention has no second derivative, which penalties need.
     """
@@ -31,4 +31,5 @@ class SelfAttention(nn.Module):
         values = F.max_pool2d(self.value(features), 2).flatten(2)  # n c/2 hw/4
         weights = torch.softmax(queries.transpose(1, 2) @ keys, dim=2)  # n hw hw/4
         means = values @ weights.transpose(1, 2).to(values.dtype)  # n c/2 hw
-        return features + self.gamma * self.output(means.unflatten(2, features.shape[2:]))
+        total: Tensor = features + self.gamma * self.output(means.unflatten(2, features.shape[2:]))
+        return total

@@ -3,6 +3,9 @@
 Torch's BatchNorm normalises over one process's share of the batch, and its SyncBatchNorm refuses CPU tensors.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -131,6 +134,31 @@ class AdaptiveBatchNorm(Standardization):
 def keeps_statistics(network: nn.Module) -> bool:
     """Tell whether a pass through a network in training writes running statistics."""
     return any(isinstance(layer, Standardization) and layer.running_mean is not None for layer in network.modules())
+
+
+@contextmanager
+def restarted(network: nn.Module, batch: int) -> Iterator[Callable[[int], None]]:
+    """Let running statistics be averages over the passes of this context, from its first one on; then keep them.
+
+    Yields what is to be called with the number of each pass, from 0, before it. A pass has `batch` images, the same on
+    all ranks: batch norms over the batch of all ranks take it for a group, and do not communicate.
+    """
+    norms = [layer for layer in network.modules() if isinstance(layer, Standardization)]
+    before = [(norm.group, norm.momentum, norm.training) for norm in norms]
+
+    def begin(number: int) -> None:
+        for norm in norms:
+            norm.momentum = 1 / (number + 1)
+
+    for norm in norms:
+        norm.group = norm.group or batch
+        norm.train()
+    try:
+        yield begin
+    finally:
+        for norm, (group, momentum, training) in zip(norms, before, strict=True):
+            norm.group, norm.momentum = group, momentum
+            norm.train(training)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from ganlab.models.adversarial import GANModule
 from ganlab.networks import progressive
 from ganlab.objectives import Objective, Wasserstein
 from ganlab.regularizers import Drift, GradientPenalty, Regularizer
+from ganlab.seeding import Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents, Phase, UserError
 
 Value = TypeVar("Value", int, float)
@@ -103,6 +104,13 @@ class ProgressiveGAN(GANModule):
             )
             for number, size in enumerate(progressive.sizes_of(image))
         ]
+
+    def truncated(self, latents: Latents, labels: Labels, truncation: float, noise: Noise, name: str) -> Images:
+        """Refuse it: the generator begins with a pixel norm of the latent."""
+        raise UserError(
+            f"truncation: {truncation}, but a {type(self).__name__} brings every latent to one length, whatever its "
+            "numbers are: it would do nothing; leave it out"
+        )
 
     @property
     def phases(self) -> Sequence[Phase]:

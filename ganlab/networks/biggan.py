@@ -78,8 +78,8 @@ class Generator(nn.Module):
     """Latents and classes to images in [-1, 1].
 
     The first layer and each block get a part of the latent of their own; a block's condition, which scales and shifts
-    its batch norms, is the embedding of the class beside its part. The embedding is shared by all blocks and is the only
-    matrix without spectral norm, which "randomly cripples" the generator there, its authors' code says.
+    its batch norms, is the embedding of the class beside its part. The embedding is shared by all blocks. It alone has
+    no spectral norm, which would "randomly cripple" the generator, its authors' code says.
 
     Args:
         image: of a size that `PLANS` has networks for, with classes.
@@ -124,8 +124,9 @@ class Generator(nn.Module):
         norm = by_vector if embedding else by_class
         self.blocks = nn.ModuleList(UpBlock(before, after, norm) for before, after in pairwise(channels))
         heights = [8 << number for number in range(len(self.blocks))]
-        self.attends_after = heights.index(attention) if attention in heights else None
-        if self.attends_after is not None:
+        self.attends_after: int | None = None
+        if attention in heights:
+            self.attends_after = heights.index(attention)
             self.attention = SelfAttention(channels[self.attends_after + 1])
         self.norm = BatchNorm(channels[-1], group=norm_group)
         self.output = nn.Conv2d(channels[-1], image.channels, 3, padding=1)
@@ -195,5 +196,5 @@ class Discriminator(nn.Module):
     def forward(self, images: Images, labels: Labels) -> Logits:
         """Return one logit per image."""
         features = F.relu(self.blocks(images)).sum((2, 3))  # n c
-        logits: Tensor = self.linear(features)[:, 0]
-        return logits + (self.embedding(labels) * features).sum(1)
+        logits: Tensor = self.linear(features)[:, 0] + (self.embedding(labels) * features).sum(1)
+        return logits

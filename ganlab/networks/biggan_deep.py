@@ -31,9 +31,9 @@ class UpBlock(nn.Module):
     The shortcut drops the last channels.
     """
 
-    def __init__(self, before: int, after: int, features: int, double: bool, norm_group: int | None) -> None:
+    def __init__(self, before: int, after: int, features: int, doubles: bool, norm_group: int | None) -> None:
         super().__init__()
-        self.after, self.double, hidden = after, double, before // BOTTLENECK
+        self.after, self.doubles, hidden = after, doubles, before // BOTTLENECK
         norm = partial(AdaptiveBatchNorm, features=features, group=norm_group)
         self.norm1, self.norm2, self.norm3, self.norm4 = norm(before), norm(hidden), norm(hidden), norm(hidden)
         self.conv1 = nn.Conv2d(before, hidden, 1)
@@ -46,7 +46,7 @@ class UpBlock(nn.Module):
         hidden = self.conv1(F.relu(self.norm1(features, condition)))
         hidden = F.relu(self.norm2(hidden, condition))
         kept = features[:, : self.after]
-        if self.double:
+        if self.doubles:
             hidden, kept = F.interpolate(hidden, scale_factor=2), F.interpolate(kept, scale_factor=2)
         hidden = self.conv3(F.relu(self.norm3(self.conv2(hidden), condition)))
         total: Tensor = kept + self.conv4(F.relu(self.norm4(hidden, condition)))
@@ -115,14 +115,15 @@ class Generator(nn.Module):
         self.linear = nn.Linear(features, channels[0] * height * across)
         self.unflatten = nn.Unflatten(1, (height, across, channels[0]))
         self.blocks = nn.ModuleList(
-            UpBlock(before, out, features, double, norm_group)
+            UpBlock(before, out, features, doubles, norm_group)
             for before, after in pairwise(channels)
-            for out, double in ((before, False), (after, True))
+            for out, doubles in ((before, False), (after, True))
         )
         heights = [8 << number for number in range(len(channels) - 1)]
-        self.attends_after = 2 * heights.index(attention) + 1 if attention in heights else None
-        if self.attends_after is not None:
-            self.attention = SelfAttention(channels[heights.index(attention) + 1])
+        self.attends_after: int | None = None
+        if attention in heights:
+            stage = heights.index(attention)
+            self.attends_after, self.attention = 2 * stage + 1, SelfAttention(channels[stage + 1])
         self.norm = BatchNorm(channels[-1], group=norm_group)
         self.output = nn.Conv2d(channels[-1], image.channels, 3, padding=1)
         initialize(self, initial_weights)

@@ -138,7 +138,7 @@ class FirstBlock(nn.Module):
 class DownBlock(nn.Module):
     """ReLU, convolution, ReLU, convolution, mean of 2x2 if it halves the size, beside a shortcut.
 
-    The hidden map has `hidden` channels; None is `before`, as in the paper, which takes the mean after the shortcut's 1x1
+    The hidden map has `hidden` channels; None is `before`, as in the paper. It takes the mean after the shortcut's 1x1
     convolution. The two commute, and this order costs a quarter.
     """
 
