@@ -41,13 +41,14 @@ def evaluate_paths(
     extractor: Path | None,
     n: int | None,
     trust: Sequence[str],
-    truncations: Sequence[float] = (),
-    standing: int = 0,
+    truncations: Sequence[float] | None,
+    standing: int,
 ) -> list[str]:
     """Evaluate, add rows to a run's `results.jsonl`, and return a table, on rank 0.
 
     With several `truncations` each of them is evaluated, and a chart is drawn beside the results.
     """
+    truncations = truncations or []
     run = Path(target) if is_run(target) else None
     config = config_of(run, trust) if run else None
     with group() as device:
