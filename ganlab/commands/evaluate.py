@@ -41,8 +41,8 @@ def evaluate_paths(
     extractor: Path | None,
     n: int | None,
     trust: Sequence[str],
-    truncations: Sequence[float] | None,
-    standing: int,
+    truncations: Sequence[float] | None = None,
+    standing: int = 0,
 ) -> list[str]:
     """Evaluate, add rows to a run's `results.jsonl`, and return a table, on rank 0.
 
