@@ -1,0 +1,1 @@
+"""What each large modern GAN must show, a module each."""
