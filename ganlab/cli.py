@@ -88,7 +88,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
         """Return the numbers."""
         try:
-            return [float(part) for part in str(value).split(",")]
+            return list(dict.fromkeys(float(part) for part in str(value).split(",")))
         except ValueError:
             self.fail(f"{value!r}; write a number, or several with commas between them, such as 0.3,0.5,0.7")
 

@@ -58,8 +58,11 @@ def evaluate_paths(
         named, frame = data or images, config.data if config else None
         fakes: ImageSet = opened(target, n, device, trust, frame)
         model = fakes.model if isinstance(fakes, Samples) else None
-        if (truncations or standing) and (model is None or not model.latent):
-            raise UserError(f"{target}: makes no images of latents; leave --truncation and --standing out")
+        if truncations or standing:
+            if model is None or not model.latent:
+                raise UserError(f"{target}: makes no images of latents; leave --truncation and --standing out")
+            for truncation in truncations:  # what is refused is refused before the first one is measured
+                model.synthesize(0, SEED, "evaluation", truncation=truncation)
         if model is not None and config is not None and not model.latent:
             fakes, reals = sides_of(model, config, named, n, fakes.name)
         else:
@@ -68,20 +71,27 @@ def evaluate_paths(
         about = circumstances(device, model.clock.nimg or None if model else None, config)
         # The errors of a game that also makes images of latents are those of what it makes of the reals.
         apart = [name for name in chosen if name in ERRORS] if isinstance(fakes, Samples) else []
-        rows = []
+        rows = list[dict[str, Any]]()
         if together := [name for name in chosen if name not in apart]:
             for each in with_truncations(fakes, truncations, standing):
-                rows += evaluate(each, reals, together, network, device, about=about, pictures=run)
+                rows += kept(run, evaluate(each, reals, together, network, device, about=about, pictures=run))
         if apart and model is not None:
-            rows += evaluate(Made(model, reals, n, fakes.name), reals, apart, network, device, about=about)
+            made = Made(model, reals, n, fakes.name)
+            rows += kept(run, evaluate(made, reals, apart, network, device, about=about))
     if not rows or run is None:
         return table(rows, rows)
-    append(run / "results.jsonl", rows)
     lines = table(rows, read(run))
     if len(truncations) > 1:
         sweep.draw(rows, run / "truncation.png")
         lines = [*sweep.table(rows), f"{run / 'truncation.png'}"]
     return [*lines, f"{run / 'results.jsonl'}"]
+
+
+def kept(run: Path | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add rows to a run's results; return them."""
+    if run is not None and rows:  # rank 0 alone has some
+        append(run / "results.jsonl", rows)
+    return rows
 
 
 def with_truncations(fakes: ImageSet, truncations: Sequence[float], standing: int) -> Iterator[ImageSet]:

@@ -70,6 +70,13 @@ def test_what_has_no_truncation_is_refused(run: Path, dataset: Path) -> None:
     shards = ("--metrics", "swd", "--truncation", "0.5")
     assert "makes no images of latents; leave --truncation" in runs.refused("evaluate", dataset, dataset, *shards)
     assert "truncation: -1.0: write a number above 0" in runs.refused("sample", run, "--truncation", "-1")
+    assert "are not truncated; leave" in runs.refused(
+        "evaluate", run, "--metrics", "conditioning", "-n", 64, "--truncation", "0.5"
+    )
+    before = (run / "results.jsonl").exists()
+    words = ("--metrics", "msssim", "-n", 64, "--truncation", "0.5,-1")
+    assert "truncation: -1.0: write a number above 0" in runs.refused("evaluate", run, *words)
+    assert (run / "results.jsonl").exists() == before  # refused before anything was measured
     message = runs.ganlab("evaluate", run, "--truncation", "0.5,half")
     assert message.exit_code == 2 and "write a number, or several" in message.stderr
     assert "made of no latents" in runs.refused("sample", run, "--from", dataset, "--truncation", "0.5")
