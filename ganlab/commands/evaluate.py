@@ -44,10 +44,7 @@ def evaluate_paths(
     truncations: Sequence[float] | None = None,
     standing: int = 0,
 ) -> list[str]:
-    """Evaluate, add rows to a run's `results.jsonl`, and return a table, on rank 0.
-
-    With several `truncations` each of them is evaluated, and a chart is drawn beside the results.
-    """
+    """Evaluate, with each of the truncations, add rows to a run's `results.jsonl`, and return a table, on rank 0."""
     truncations = truncations or []
     run = Path(target) if is_run(target) else None
     config = config_of(run, trust) if run else None
@@ -78,13 +75,18 @@ def evaluate_paths(
         if apart and model is not None:
             made = Made(model, reals, n, fakes.name)
             rows += kept(run, evaluate(made, reals, apart, network, device, about=about))
-    if not rows or run is None:
-        return table(rows, rows)
-    lines = table(rows, read(run))
-    if len(truncations) > 1:
-        sweep.draw(rows, run / "truncation.png")
-        lines = [*sweep.table(rows), f"{run / 'truncation.png'}"]
-    return [*lines, f"{run / 'results.jsonl'}"]
+    return report(run, rows) if run and rows else table(rows, rows)
+
+
+def report(run: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a table of a run's rows; those of several truncations are put together, and drawn."""
+    lines = list[str]()
+    swept = [row for row in rows if row["protocol"].get("fakes_truncation") is not None]
+    if len(set(map(sweep.truncation_of, swept))) > 1:
+        sweep.draw(swept, run / "truncation.png")
+        lines = [*sweep.table(swept), f"{run / 'truncation.png'}"]
+        rows = [row for row in rows if row not in swept]
+    return [*lines, *table(rows, read(run)), f"{run / 'results.jsonl'}"]
 
 
 def kept(run: Path | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
