@@ -120,7 +120,7 @@ class Samples(ImageSet):
     def block(self, start: int) -> tuple[Pixels | Images, Labels]:
         """Generate a block; UserError if images are not finite."""
         with full_float32():
-            images, labels = self.model.synthesize(start, self.seed, "evaluation", truncation=self.truncation)
+            images, labels = self.model.synthesize(start, self.seed, "evaluation", None, self.truncation)
         if not images.isfinite().all():
             raise UserError(f"images {start:,} to {start + BLOCK:,} of the generator hold infinities or NaN")
         if not self.model.image.is_point:
