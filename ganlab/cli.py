@@ -88,7 +88,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
         """Return the numbers."""
         try:
-            return [float(part) for part in str(value).split(",")]
+            return list(dict.fromkeys(float(part) for part in str(value).split(",")))
         except ValueError:
             self.fail(f"{value!r}; write a number, or several with commas between them, such as 0.3,0.5,0.7")
 
@@ -96,7 +96,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
 STANDING = click.option(
     "--standing",
     default=0,
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=0),
     metavar="N",
     help="First measure the statistics of batch norms from N batches of 64 samples, instead of taking training's.",
 )
@@ -383,9 +383,7 @@ def explore(run: Path, port: int, trust: tuple[str, ...]) -> None:
 @click.option("--data", type=PLACE, help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")
 @click.option("--extractor", type=FOLDER, help="TorchScript file: bytes [n, c, h, w] to features [n, d].")
 @click.option("-n", type=click.IntRange(min=1), help="Number of images. Default: 50,000 of a run, all of a folder.")
-@click.option(
-    "--truncation", "truncations", default=(), type=Numbers(), help="Of the latents of a run. Several draw a chart."
-)
+@click.option("--truncation", "truncations", type=Numbers(), help="Of the latents of a run. Several draw a chart.")
 @STANDING
 @TRUST
 def evaluate(target: str, images: str | None, metrics: str | None, **options: Any) -> None:

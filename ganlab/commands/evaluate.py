@@ -41,13 +41,11 @@ def evaluate_paths(
     extractor: Path | None,
     n: int | None,
     trust: Sequence[str],
-    truncations: Sequence[float] = (),
+    truncations: Sequence[float] | None = None,
     standing: int = 0,
 ) -> list[str]:
-    """Evaluate, add rows to a run's `results.jsonl`, and return a table, on rank 0.
-
-    With several `truncations` each of them is evaluated, and a chart is drawn beside the results.
-    """
+    """Evaluate, with each of the truncations, add rows to a run's `results.jsonl`, and return a table, on rank 0."""
+    truncations = truncations or []
     run = Path(target) if is_run(target) else None
     config = config_of(run, trust) if run else None
     with group() as device:
@@ -57,8 +55,11 @@ def evaluate_paths(
         named, frame = data or images, config.data if config else None
         fakes: ImageSet = opened(target, n, device, trust, frame)
         model = fakes.model if isinstance(fakes, Samples) else None
-        if (truncations or standing) and (model is None or not model.latent):
-            raise UserError(f"{target}: makes no images of latents; leave --truncation and --standing out")
+        if truncations or standing:
+            if model is None or not model.latent:
+                raise UserError(f"{target}: makes no images of latents; leave --truncation and --standing out")
+            for truncation in truncations:  # what is refused is refused before the first one is measured
+                model.synthesize(0, SEED, "evaluation", truncation=truncation)
         if model is not None and config is not None and not model.latent:
             fakes, reals = sides_of(model, config, named, n, fakes.name)
         else:
@@ -67,20 +68,32 @@ def evaluate_paths(
         about = circumstances(device, model.clock.nimg or None if model else None, config)
         # The errors of a game that also makes images of latents are those of what it makes of the reals.
         apart = [name for name in chosen if name in ERRORS] if isinstance(fakes, Samples) else []
-        rows = []
+        rows = list[dict[str, Any]]()
         if together := [name for name in chosen if name not in apart]:
             for each in with_truncations(fakes, truncations, standing):
-                rows += evaluate(each, reals, together, network, device, about=about, pictures=run)
+                rows += kept(run, evaluate(each, reals, together, network, device, about=about, pictures=run))
         if apart and model is not None:
-            rows += evaluate(Made(model, reals, n, fakes.name), reals, apart, network, device, about=about)
-    if not rows or run is None:
-        return table(rows, rows)
-    append(run / "results.jsonl", rows)
-    lines = table(rows, read(run))
-    if len(truncations) > 1:
-        sweep.draw(rows, run / "truncation.png")
-        lines = [*sweep.table(rows), f"{run / 'truncation.png'}"]
-    return [*lines, f"{run / 'results.jsonl'}"]
+            made = Made(model, reals, n, fakes.name)
+            rows += kept(run, evaluate(made, reals, apart, network, device, about=about))
+    return report(run, rows) if run and rows else table(rows, rows)
+
+
+def report(run: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a table of a run's rows; those of several truncations are put together, and drawn."""
+    lines = list[str]()
+    swept = [row for row in rows if row["protocol"].get("fakes_truncation") is not None]
+    if len(set(map(sweep.truncation_of, swept))) > 1:
+        sweep.draw(swept, run / "truncation.png")
+        lines = [*sweep.table(swept), f"{run / 'truncation.png'}"]
+        rows = [row for row in rows if row not in swept]
+    return [*lines, *table(rows, read(run)), f"{run / 'results.jsonl'}"]
+
+
+def kept(run: Path | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add rows to a run's results; return them."""
+    if run is not None and rows:  # rank 0 alone has some
+        append(run / "results.jsonl", rows)
+    return rows
 
 
 def with_truncations(fakes: ImageSet, truncations: Sequence[float], standing: int) -> Iterator[ImageSet]:

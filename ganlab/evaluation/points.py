@@ -145,5 +145,7 @@ def refuse_points(name: str, fakes: ImageSet, reals: ImageSet) -> None:
         what = f"{reals.name} has no points of one coordinate, such as toy:gaussian; leave it out of the metrics"
     elif name == "conditioning" and not isinstance(fakes, Samples):
         what = "needs a run; leave it out of the metrics"
+    elif name == "conditioning" and isinstance(fakes, Samples) and fakes.truncation is not None:
+        what = "is measured at latents that are not truncated; leave it out of the metrics, or --truncation"
     if what:
         raise UserError(f"{name}: {what}")
