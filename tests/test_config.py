@@ -591,3 +591,14 @@ def leaves(frame, prefix=""):
 def test_only_what_changes_no_weight_is_free_on_resume(key):
     free = key in FREE or key.startswith(("machine.", "logging.", "evaluation.", "data.cache.", "data.max_bad"))
     assert bool(FREE_ON_RESUME.match(key)) == free
+
+
+def test_another_stream_without_a_url_is_the_same_images(write):
+    def data(other):
+        stream = f"data: {{url: a, image: {{height: 16, width: 16, channels: 3}}, other: {other}}}"
+        path = write("streams.yaml", CONFIG.replace("data: {url: data/digits}", stream))
+        return load(path, ["data.url=b"]).data
+
+    same, another = data("{mirror: true}"), data("{url: c}")
+    assert (same.other.url, same.other.image, same.other.mirror) == ("b", same.image, True) and not same.mirror
+    assert (another.other.url, another.other.image) == ("c", None)

@@ -23,7 +23,11 @@ SMALL = ImageSpec(16, 16, 3, 3)
 
 def model(image=SMALL, other=SMALL, **changes):
     runtime = Runtime(other=other, **{at: changes.pop(at) for at in ("precision",) if at in changes})
-    return R3GAN(image=image, runtime=runtime, **({"width": 16, "group_width": 8, "conditional": True} | changes))
+    return R3GAN(
+        image=image,
+        runtime=runtime,
+        **({"width": 16, "group_width": 8, "conditional": True, "augment": None} | changes),
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch.optim import Adam
 
-from ganlab.augment import Augment
+from ganlab.augment import ADA, Augment
 from ganlab.engine.batch import Batch
 from ganlab.engine.optimizers import MakeOptimizer
 from ganlab.engine.runtime import Runtime
@@ -17,6 +17,8 @@ from ganlab.objectives import RelativisticPaired
 from ganlab.regularizers import R1, R2, Regularizer
 from ganlab.schedules import Cosine
 from ganlab.types import ImageSpec, UserError
+
+AUGMENT = ADA(p=Cosine(start=0.0, end=0.55, until_nimg=20_000_000), colour=0.5, cutout=1.0)
 
 
 class R3GAN(GANModule):
@@ -60,7 +62,7 @@ class R3GAN(GANModule):
         ema_half_life: tuple[float, float] = (0.0, 5_000_000.0),
         decay_nimg: int = 20_000_000,
         regularizers: Mapping[str, Regularizer] | None = None,
-        augment: Augment | None = None,
+        augment: Augment | None = AUGMENT,
         runtime: Runtime = Runtime(),
     ) -> None:
         other = runtime.need_other("new reals for the generator's step", like=image)

@@ -18,6 +18,7 @@ MODEL = {
     "beta2": [0.9, 0.99],
     "ema_half_life": [0.0, 40.0],
     "decay_nimg": 60,
+    "augment": None,
 }
 
 
