@@ -148,6 +148,10 @@ class Logging:
     """None is online where the user is logged in to W&B, else offline."""
     project: str = "ganlab"
     """W&B project."""
+    tensorboard: bool = False
+    """Write TensorBoard's files into the run's folder."""
+    csv: bool = False
+    """Write the metrics as a table, metrics.csv, into the run's folder."""
 
 
 @dataclass(frozen=True)
