@@ -71,6 +71,8 @@ class Panel:
     marks: Sequence[Mark] = ()
     stacked: bool = False
     log: bool = False
+    across: str = "images shown"
+    """What x is."""
     share: bool = False
     """The values are shares of 1."""
 
