@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganlab.files import atomic_write
-from ganlab.pictures.panels import Line, Panel
+from ganlab.pictures.panels import IMAGES, Line, Panel
 
 Numbers = NDArray[np.float64]
 
@@ -76,7 +76,8 @@ def draw(figure: FigureBase, panel: Panel) -> None:
     axes = figure.add_subplot()
     axes.set_title(shortened(panel.title), loc="left")
     axes.set_xlabel(panel.across)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if panel.across == IMAGES:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     drawn = draw_stack(axes, panel.lines) if panel.stacked else [draw_line(axes, line) for line in panel.lines]
     values = np.concatenate([line.y[np.isfinite(line.y)] for line in panel.lines] or [np.zeros(0)])
     if panel.share:
