@@ -32,7 +32,7 @@ from test_run import assert_same_weights
 from wandb_reader import offline_runs
 
 import ganlab
-from ganlab.callbacks.tracker import id_of
+from ganlab.callbacks.wandb_run import id_of
 from ganlab.cli import main, told
 from ganlab.data.format.shards import Index
 from ganlab.experiment.checkpoints import found

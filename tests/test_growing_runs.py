@@ -16,6 +16,7 @@ from ganlab.experiment.build import build_model
 from ganlab.experiment.checkpoints import read
 from ganlab.experiment.checks import check_batch
 from ganlab.experiment.config import load
+from ganlab.experiment.records import read_lines
 from ganlab.models import ProgressiveGAN
 from ganlab.types import ImageSpec, UserError
 
@@ -66,6 +67,15 @@ def test_a_run_takes_the_batches_and_rates_of_its_sizes(whole: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_events_tell_each_phase(whole: Path) -> None:
+    told = [event for event in read_lines(whole / "events.jsonl") if event["event"] == "phase"]
+    phases = ganlab.load(whole).phases[1:]
+    assert [(event["height"], event["batch"]) for event in told] == [
+        (phase.image.height, phase.batch) for phase in phases
+    ]
+    assert all(event["nimg"] >= phase.from_nimg for event, phase in zip(told, phases, strict=True)) and told
+
+
 def test_a_run_stopped_in_fades_and_at_their_ends_goes_on_bit_for_bit(config: Path, whole: Path) -> None:
     run, stops = config.parent / "stopped", (96, 144, 192, 300, 384, 432)
     for before, stop in zip((0, *stops), stops, strict=False):

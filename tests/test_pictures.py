@@ -8,9 +8,11 @@ from torchvision.utils import make_grid
 
 from ganlab.pictures import points as plane
 from ganlab.pictures.axes import BOTTOM, FAKE, LEFT, REAL, RIGHT, TOP, round_up, ticks
+from ganlab.pictures.captions import MARGIN
 from ganlab.pictures.densities import densities
 from ganlab.pictures.grids import grid, grid_by_class, to_pil
 from ganlab.pictures.points import HIGH, LOW, scatter
+from ganlab.pictures.tiles import fitting
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -29,6 +31,17 @@ def test_a_row_for_each_class() -> None:
     images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(-1, -1, 48, 48)
     pixels = np.asarray(grid_by_class(images, 2))[25::50, 25::50, 0]
     assert pixels.tolist() == [[0, 2, 4], [1, 3, 255]]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(16, 16, 10), (256, 256, 10), (512, 512, 7), (1024, 1024, 3), (2048, 1024, 1), (5000, 5000, 1)],
+)
+def test_a_grid_of_a_run_has_at_most_4096_px_a_side(height: int, width: int, expected: int) -> None:
+    rows, columns = (min(most, 10) for most in fitting(height, width, MARGIN))
+    assert rows == expected
+    enlarge = max(1, -(-48 // min(height, width)))
+    assert rows == 1 or max(rows * (enlarge * height + 2) + 2, columns * (enlarge * width + 2) + 2 + MARGIN) <= 4096
 
 
 def test_one_picture() -> None:

@@ -48,6 +48,9 @@ def test_a_run_rolls_back_so_often_and_then_stops(tmp_path, config):
         ("rollback", 240, 2),
         ("not-finite", 288, 2),
     ]
+    struck, back = read_lines(run / "events.jsonl")[-3:-1]
+    assert struck["player"] == "discriminator" and struck["masked"] == 1 and "layers.0.weight" in struck["parameters"]
+    assert struck["terms"] == ["discriminator/r1"] and back["to"] == "nimg-000000000240.ckpt"
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """What a run leaves behind, and that it makes no difference how often it was stopped."""
 
 import json
+import platform
 import re
 import shutil
 import signal
@@ -143,6 +144,20 @@ def test_a_line_of_metrics_at_the_first_step_past_each_multiple_and_at_the_end(f
     assert sum(map(sum, parts.values())) <= seconds[-1] + 1e-3  # nothing is counted twice
     for before, after, row in zip([0, 144, 240, 336, 432], seconds, lines, strict=False):
         assert row["images_per_second"] == pytest.approx((row["nimg"] - before) / (row["seconds"] - after), rel=0.05)
+
+
+def test_the_events_say_where_the_run_ran_and_what_it_saved(finished):
+    events = read_lines(finished / "events.jsonl")
+    assert [(event["event"], event["nimg"]) for event in events] == [
+        ("start", 0),
+        *(("checkpoint", nimg) for nimg in (144, 288, 432, 480)),
+        ("done", 480),
+    ]
+    start = events[0]
+    assert start["hardware"] == {platform.machine(): 1} and start["hosts"] == 1
+    assert torch.__version__.startswith(start["versions"]["torch"]) and "pytest" in start["command"]
+    times = [datetime.fromisoformat(event["time"]) for event in events]
+    assert times == sorted(times) and all(event["attempt"] == 0 for event in events)
 
 
 def test_a_tick_in_which_a_player_did_not_step(tmp_path, config):

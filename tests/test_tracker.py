@@ -1,5 +1,6 @@
-"""W&B: what an offline run holds, and that W&B can fail without failing the run."""
+"""Trackers: what W&B, TensorBoard and a table hold of a run, and that they can fail without failing it."""
 
+import csv
 import json
 import logging
 import shutil
@@ -12,10 +13,15 @@ import pytest
 import tiny_runs as runs
 import wandb
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb_reader import offline_runs
 
-from ganlab.callbacks import tracker
-from ganlab.callbacks.tracker import Tracker, logged_in
+from ganlab.callbacks import wandb_run
+from ganlab.callbacks.table import Table
+from ganlab.callbacks.tensorboard import TensorBoard
+from ganlab.callbacks.tracker import Trackers
+from ganlab.callbacks.wandb_run import WandB, logged_in
+from ganlab.experiment import checks
 
 DEFAULT_HOST = urlsplit(wandb.Settings().base_url).netloc
 
@@ -45,7 +51,7 @@ def test_wandb_holds_every_scalar_of_the_metrics_against_nimg(mirrored):
     lines = [json.loads(line) for line in (mirrored / "metrics.jsonl").read_text().splitlines()]
     first, second = offline_runs(mirrored)
     assert [row["nimg"] for row in lines] == [144, 240, 336, 432, 480]
-    for name in lines[0]:
+    for name in lines[0].keys() - {"time"}:
         told = {row["nimg"]: row[name] for row in lines}
         assert second.values(name) == told, name  # a resumed part begins with what was logged before it
         assert first.values(name) == {nimg: told[nimg] for nimg in (144, 240)}, name
@@ -77,7 +83,7 @@ def test_wandb_holds_the_config_and_the_same_id_after_a_resume(mirrored):
 
 def test_wandb_is_told_no_secret_of_a_url(tmp_path):
     url = "https://me:hunter2@data.lab.org/faces-{000..009}.tar?X-Amz-Signature=c0ffee"
-    Tracker(tmp_path, "offline", "p", {"data": {"url": url}, "evaluation": {"data": [f"s3://{url[8:]}"]}}).finish()
+    WandB(tmp_path, "offline", "p", {"data": {"url": url}, "evaluation": {"data": [f"s3://{url[8:]}"]}}).finish()
     (run,) = offline_runs(tmp_path)
     place = "data.lab.org/faces-{000..009}.tar"
     assert run.config["data"] == {"url": f"https://{place}"} and run.config["evaluation"] == {"data": [f"s3://{place}"]}
@@ -89,7 +95,7 @@ def test_two_runs_have_two_ids(tmp_path):
     ids = set()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        Tracker(tmp_path / name, "offline", "p", {}).finish()
+        WandB(tmp_path / name, "offline", "p", {}).finish()
         ids.add((tmp_path / name / "wandb" / "run-id.txt").read_text())
     assert len(ids) == 2
 
@@ -99,7 +105,7 @@ def warnings(caplog):
 
 
 def mirror_id(folder):
-    Tracker(folder, "offline", "p", {}).finish()
+    WandB(folder, "offline", "p", {}).finish()
     return (folder / "wandb" / "run-id.txt").read_text()
 
 
@@ -128,7 +134,7 @@ def test_a_moved_folder_keeps_its_id_and_a_copy_gets_its_own(tmp_path, caplog):
 def test_a_setting_that_wandb_refuses_makes_the_run_offline(tmp_path, monkeypatch, caplog, name, value, said):
     monkeypatch.setenv(name, value)
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40 if said else "")
-    mirror = Tracker(tmp_path, None, "p", {})
+    mirror = WandB(tmp_path, None, "p", {})
     mirror.log(7, {"x": 1.5})
     mirror.finish()
     (run,) = offline_runs(tmp_path)
@@ -139,7 +145,7 @@ def test_a_setting_that_wandb_refuses_makes_the_run_offline(tmp_path, monkeypatc
 def test_disabled_is_no_wandb_at_all(tmp_path, monkeypatch, way):
     if way == "environment":
         monkeypatch.setenv("WANDB_MODE", "disabled")
-    mirror = Tracker(tmp_path, "disabled" if way == "config" else None, "p", {})
+    mirror = WandB(tmp_path, "disabled" if way == "config" else None, "p", {})
     mirror.log(1, {"x": 1.0})
     mirror.finish()
     assert mirror.run is None and list(tmp_path.iterdir()) == []
@@ -147,7 +153,7 @@ def test_disabled_is_no_wandb_at_all(tmp_path, monkeypatch, way):
 
 @pytest.mark.parametrize("mode", [None, "offline", "online"])
 def test_who_is_not_logged_in_gets_an_offline_run_and_no_question(tmp_path, caplog, mode):
-    mirror = Tracker(tmp_path, mode, "p", {})
+    mirror = WandB(tmp_path, mode, "p", {})
     assert mirror.run.settings.mode == "offline"
     assert ("W&B is offline: nobody is logged in" in caplog.text) == (mode == "online")
     mirror.log(7, {"x": 1.5})
@@ -186,10 +192,10 @@ def test_who_is_logged_in(tmp_path, monkeypatch, netrc, environment, expected):
 def test_a_server_that_does_not_answer_costs_a_moment_and_the_run_is_kept_offline(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    assert tracker.INIT_SECONDS <= 30 and tracker.FINISH_SECONDS <= 60
-    monkeypatch.setattr(tracker, "INIT_SECONDS", 1)
+    assert wandb_run.INIT_SECONDS <= 30 and wandb_run.FINISH_SECONDS <= 60
+    monkeypatch.setattr(wandb_run, "INIT_SECONDS", 1)
     start = time.monotonic()
-    mirror = Tracker(tmp_path, None, "p", {"seed": 3})  # a key, so online
+    mirror = WandB(tmp_path, None, "p", {"seed": 3})  # a key, so online
     assert time.monotonic() - start < 20
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.startswith("W&B (online) cannot begin: ") and "127.0.0.1:9" in warning
@@ -202,20 +208,88 @@ def test_a_server_that_does_not_answer_costs_a_moment_and_the_run_is_kept_offlin
 
 def test_a_wandb_folder_that_cannot_be_written_fails_nothing(tmp_path, caplog):
     (tmp_path / "wandb").write_text("a file")
-    mirror = Tracker(tmp_path, "offline", "p", {})
+    mirror = WandB(tmp_path, "offline", "p", {})
     mirror.log(1, {"x": 1.0})
     mirror.finish()
     assert mirror.run is None and "W&B (offline) cannot begin" in caplog.text
 
 
 def test_a_picture_that_is_gone_fails_nothing(tmp_path, caplog):
-    mirror = Tracker(tmp_path, "offline", "p", {})
-    open_run = mirror.run
+    mirror, table = WandB(tmp_path, "offline", "p", {}), Table(tmp_path)
+    trackers = Trackers([mirror, table])
     picture: Future[Path] = Future()
     picture.set_result(tmp_path / "none.png")
-    mirror.log(1, {"samples": picture})
-    mirror.log(2, {"x": 1.0})
+    trackers.begin([])
+    trackers.show(1, "samples", picture)
+    trackers.log(2, {"x": 1.0})
+    trackers.finish()
+    assert trackers.trackers == [table] and caplog.text.count("W&B is off from here on") == 1
     mirror.finish()
-    assert mirror.run is None and caplog.text.count("W&B is off from here on") == 1
-    open_run.finish()
     assert [run.history for run in offline_runs(tmp_path)] == [[]]
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["nimg,x", "2,1.0"]  # the others go on
+
+
+# --- TensorBoard and the table
+
+
+def scalars(folder):
+    """What TensorBoard reads, by name: images shown and value."""
+    read = EventAccumulator(str(folder / "tensorboard"))
+    read.Reload()
+    return {
+        name: {event.step: pytest.approx(event.value, rel=1e-6) for event in read.Scalars(name)}
+        for name in read.Tags()["scalars"]
+    }
+
+
+@pytest.mark.slow
+def test_tensorboard_and_the_table_hold_what_the_run_holds(dataset, tmp_path):
+    """Stopped at 240 images, cut back to 144 as after a kill, and resumed."""
+    config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"
+    more = [f"run={run}", "logging={wandb: disabled, tensorboard: true, csv: true}"]
+    runs.done(config, *more, "train.total_nimg=240")
+    for file in (run / "checkpoints").glob("nimg-000000000240.*"):
+        file.unlink()
+    runs.done(config, *more)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    names = lines[0].keys() - {"nimg", "time"}
+    assert [row["nimg"] for row in lines] == [144, 240, 336, 432, 480]
+    found = scalars(run)
+    assert found.keys() == names
+    for name in names:
+        assert found[name] == {row["nimg"]: row[name] for row in lines}, name
+    with (run / "metrics.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [{name: float(value) for name, value in row.items()} for row in table] == [
+        {name: value for name, value in row.items() if name != "time"} for row in lines
+    ]
+
+
+def test_tensorboard_holds_the_pictures(tmp_path):
+    Image.new("L", (6, 4), 77).save(tmp_path / "grid.png")
+    board = TensorBoard(tmp_path)
+    board.begin([])
+    board.show(480, "samples", tmp_path / "grid.png")
+    board.finish()
+    read = EventAccumulator(str(tmp_path / "tensorboard"))
+    read.Reload()
+    (image,) = read.Images("samples")
+    assert (image.step, image.width, image.height) == (480, 6, 4)
+
+
+def test_a_table_has_a_column_for_whatever_comes(tmp_path):
+    table = Table(tmp_path)
+    table.begin([{"nimg": 1, "x": 2.5}])
+    table.log(2, {"x": float("nan")})
+    table.log(2, {"fid, of 50": 7.0})
+    table.log(3, {"x": 1.0})
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert lines == ['nimg,x,"fid, of 50"', "1,2.5,", "2,nan,", "2,,7.0", "3,1.0,"]
+
+
+def test_tensorboard_that_is_not_installed_is_named(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    config = runs.write_config(tmp_path, dataset)
+    said = runs.refused("train", config, f"run={tmp_path / 'run'}", "logging.tensorboard=true")
+    assert said == "logging.tensorboard: true, but it is not installed here; pip install 'ganlab[tensorboard]'\n"
+    assert not (tmp_path / "run").exists()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
-from ganlab.callbacks.tracker import Tracker
+from ganlab.callbacks.tracker import Trackers
 from ganlab.data.format.faults import BadSampleError
 from ganlab.data.read.base import Dataset
 from ganlab.engine import sharding
@@ -51,7 +51,7 @@ class SamplePictures(EveryImages):
         every: images between two pictures.
         signals: tells when the first checkpoint is due.
         seed: of the samples.
-        tracker: gets each picture.
+        trackers: get each picture.
         url: of the data, for the reals beside points.
         streams: the datasets of the game, the first one and perhaps the other.
     """
@@ -65,12 +65,12 @@ class SamplePictures(EveryImages):
         every: int,
         signals: Signals,
         seed: int,
-        tracker: Tracker | None,
+        trackers: Trackers | None,
         url: str,
         streams: Sequence[Dataset] = (),
     ) -> None:
         super().__init__(every, signals)
-        self.folder, self.seed, self.tracker, self.url, self.streams = folder, seed, tracker, url, streams
+        self.folder, self.seed, self.trackers, self.url, self.streams = folder, seed, trackers, url, streams
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="samples")
         self.writing: list[Future[Any]] = []
 
@@ -93,8 +93,8 @@ class SamplePictures(EveryImages):
         for name, draw in draws.items():
             path = self.folder / f"{name}-{module.clock.nimg:012d}.png"
             self.writing.append(self.pool.submit(write, draw, path))
-        if self.tracker is not None and self.writing:
-            self.tracker.log(module.clock.nimg, {"samples": self.writing[0]})
+        if self.trackers is not None and self.writing:
+            self.trackers.show(module.clock.nimg, "samples", self.writing[0])
 
     def pictures_of(self, module: Game) -> dict[str, Draw]:
         """Compute what the pictures show; return the functions that draw them, by the first part of their names."""

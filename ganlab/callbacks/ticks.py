@@ -11,7 +11,7 @@ import torch
 
 from ganlab import distributed
 from ganlab.callbacks.every import EveryImages
-from ganlab.callbacks.tracker import Tracker
+from ganlab.callbacks.tracker import Trackers
 from ganlab.engine.clock import crossed
 from ganlab.engine.game import Game
 from ganlab.engine.signals import Signals
@@ -36,7 +36,7 @@ class Ticks(EveryImages):
         total_nimg: images of the whole run.
         signals: tells when the first checkpoint is due.
         skip: continue after masked steps.
-        tracker: gets each line.
+        trackers: get each line.
         events: record of masked steps.
 
     Raises:
@@ -54,11 +54,11 @@ class Ticks(EveryImages):
         total_nimg: int,
         signals: Signals,
         skip: bool,
-        tracker: Tracker | None,
+        trackers: Trackers | None,
         events: Events,
     ) -> None:
         super().__init__(every)
-        self.file, self.total_nimg, self.skip, self.tracker = file, total_nimg, skip, tracker
+        self.file, self.total_nimg, self.skip, self.trackers = file, total_nimg, skip, trackers
         self.checkpoint_every, self.signals, self.events = checkpoint_every, signals, events
         self.row: dict[str, Any] = {}
         """The last line."""
@@ -73,8 +73,8 @@ class Ticks(EveryImages):
         if distributed.rank() == 0:
             rows = read_lines(self.file)
             self.first_time -= rows[-1]["seconds"] if rows else 0.0
-            if self.tracker is not None:
-                self.tracker.replay(rows)
+            if self.trackers is not None:
+                self.trackers.begin(rows)
             self.progress = Progress("training", self.total_nimg, self.seen, seconds_between_lines=60.0)
 
     def after_step(self, module: Game, last: bool) -> None:
@@ -125,8 +125,8 @@ class Ticks(EveryImages):
         finite = {k: v if math.isfinite(v) else None for k, v in row.items()}  # JSON has no NaN
         with self.file.open("a") as file:
             file.write(json.dumps({**finite, "time": now()}) + "\n")
-        if self.tracker is not None:
-            self.tracker.log(int(row["nimg"]), dict(row))
+        if self.trackers is not None:
+            self.trackers.log(int(row["nimg"]), dict(row))
 
     def _check_finite(self, module: Game, means: dict[str, float]) -> None:
         for name, seat in module.seats.items():

@@ -18,8 +18,12 @@ from ganlab.callbacks import (
     Phases,
     SamplePictures,
     SelfCheck,
+    Table,
+    TensorBoard,
     Ticks,
     Tracker,
+    Trackers,
+    WandB,
 )
 from ganlab.callbacks.evaluate import Judge, is_owed
 from ganlab.data.read.base import Dataset
@@ -45,6 +49,7 @@ from ganlab.experiment.checks import (
     check_freeze,
     check_growth,
     check_labels,
+    check_logging,
     check_optimizers,
     check_resume,
     check_shapes,
@@ -112,6 +117,7 @@ def train_on(dataset: Dataset, other: Dataset | None, config: Config, allow_chan
     )
     config = with_facts(as_begun(config, allow_change), dataset, other)
     check_device(config)
+    check_logging(config)
     model = build_model(config)
     check_batch(config, model)
     check_optimizers(model)
@@ -203,15 +209,15 @@ def go_on(run: Run, model: Game, choice: Choice | None) -> int:
     if distributed.rank() == 0:
         for name in CUT:
             cut_after(model.clock.nimg, run.folder / name)
-    tracker = make_tracker(run) if distributed.rank() == 0 else None
+    trackers = make_trackers(run) if distributed.rank() == 0 else None
     signals = Signals(is_new=choice is None)
-    tasks, saving = make_tasks(run, tracker, signals)
+    tasks, saving = make_tasks(run, trackers, signals)
     batches = run.data.loader(model, run.device)
     try:
         stop = fit(model, batches, signals, total_nimg=run.config.train.total_nimg, tasks=tasks, saving=saving)
     finally:
-        if tracker is not None:
-            tracker.finish()
+        if trackers is not None:
+            trackers.finish()
     nimg, code = model.clock.nimg, 130 if stop == signal.SIGINT else STOPPED_BY_SIGNAL
     if stop:
         run.events.add("stop", nimg, model.runtime.attempt, signal=signal.Signals(stop).name, code=code)
@@ -222,7 +228,7 @@ def go_on(run: Run, model: Game, choice: Choice | None) -> int:
     return 0
 
 
-def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[list[Task], Task]:
+def make_tasks(run: Run, trackers: Trackers | None, signals: Signals) -> tuple[list[Task], Task]:
     """Return the tasks of a run in the order measure, save, judge, show; and the one that saves."""
     config, folder = run.config, run.folder
     every = config.train
@@ -236,7 +242,7 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
         total_nimg=every.total_nimg,
         signals=signals,
         skip=every.on_not_finite == "skip",
-        tracker=tracker,
+        trackers=trackers,
         events=run.events,
     )
     measuring: list[Task] = [
@@ -275,17 +281,22 @@ def make_tasks(run: Run, tracker: Tracker | None, signals: Signals) -> tuple[lis
         every=every.sample_every_nimg,
         signals=signals,
         seed=config.seed,
-        tracker=tracker,
+        trackers=trackers,
         url=config.data.url,
         streams=[dataset for dataset in (run.data.dataset, run.data.other) if dataset is not None],
     )
     return [*measuring, saving, *judging, showing], saving
 
 
-def make_tracker(run: Run) -> Tracker:
-    """Start a W&B run, a new one for each attempt, so that a failed attempt's values are not mixed in."""
+def make_trackers(run: Run) -> Trackers:
+    """Start the trackers; of W&B a new run for each attempt, so that a failed attempt's values are not mixed in."""
     logging = run.config.logging
-    return Tracker(run.folder, logging.wandb, logging.project, run.config.as_dict())
+    trackers: list[Tracker] = [WandB(run.folder, logging.wandb, logging.project, run.config.as_dict())]
+    if logging.tensorboard:
+        trackers.append(TensorBoard(run.folder))
+    if logging.csv:
+        trackers.append(Table(run.folder))
+    return Trackers(trackers)
 
 
 def open_judge(config: Config, model: Game) -> Judge | None:

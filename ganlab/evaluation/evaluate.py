@@ -2,28 +2,32 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ganlab import distributed
 from ganlab.evaluation.discriminator import DiscriminatorFeatures
 from ganlab.evaluation.images import BLOCK, ImageSet, Samples
 from ganlab.evaluation.made import Made, refuse_unpaired
-from ganlab.evaluation.measures import METRICS
+from ganlab.evaluation.measures import METRICS, images_of
 from ganlab.evaluation.metric import Metric
 from ganlab.evaluation.points import refuse_points
 from ganlab.evaluation.protocol import failed_row, name_of, protocol_of, row_of
 from ganlab.evaluation.side import PATCH_IMAGES, Side
 from ganlab.evaluation.store import on_all
 from ganlab.metrics.features import Extractor
+from ganlab.metrics.power import SMALLEST, radial_power
 from ganlab.metrics.prdc import nearest
 from ganlab.metrics.swd import PATCH
 from ganlab.pictures.grids import grid
+from ganlab.pictures.panels import Line, Panel
 from ganlab.pictures.tiles import save_png
 from ganlab.types import UserError
 
@@ -31,7 +35,7 @@ SEED = 0
 """Seed of the samples: the same for every evaluation, so that their noise does not hide a difference."""
 LEAST = 16
 """Least number of images on each side."""
-ALIKE = frozenset({"swd", "neighbours", "modes", "moments", "mmd", "parzen"})
+ALIKE = frozenset({"swd", "neighbours", "spectrum", "modes", "moments", "mmd", "parzen"})
 """Metrics that need fakes and reals of one shape."""
 QUERIES = 10
 NEIGHBOURS = 7
@@ -59,7 +63,7 @@ def evaluate(
         extractor: on `device`; None where no metric needs one.
         device: where features are computed and compared.
         about: `circumstances`, for every row.
-        pictures: folder for the picture of nearest neighbours; None draws none.
+        pictures: folder for what metrics draw; None draws none.
         going_on: a metric that fails gets a row with the reason and no value, instead of raising.
     """
     check(metrics, fakes, reals, extractor)
@@ -87,13 +91,13 @@ def evaluate(
 def measured(
     metrics: Mapping[str, Metric], fakes: Side, judges: Mapping[str, Side], pictures: Path | None, going_on: bool
 ) -> list[dict[str, Any]]:
-    """Compute each metric against its side of `judges`, by the metric's `of`, and draw nearest neighbours."""
+    """Compute each metric against its side of `judges`, by the metric's `of`, and draw what `DRAWN` has of it."""
     rows = []
     for name, metric in metrics.items():
         try:
             rows += rows_of(metric, fakes, judges[metric.of])
-            if name == "neighbours" and pictures is not None:
-                draw_neighbours(fakes, judges["both"], pictures / "neighbours.png")
+            if name in DRAWN and pictures is not None:
+                save_png(DRAWN[name](fakes, judges[metric.of]), pictures / f"{name}.png")
         except Exception as error:
             if not going_on:
                 raise
@@ -193,14 +197,29 @@ def refuse_other_numbers(fakes: ImageSet, reals: ImageSet) -> None:
             )
 
 
-def draw_neighbours(fakes: Side, reals: Side, path: Path) -> None:
-    """Write a picture with one row per fake, for the first fakes: the fake, then its nearest reals."""
+def draw_neighbours(fakes: Side, reals: Side) -> Image.Image:
+    """Draw one row per fake, for the first fakes: the fake, then its nearest reals."""
     queries = fakes.features()[:QUERIES]
     _, numbers = nearest(queries, reals.features(), NEIGHBOURS)
     cells = []
     for query, found in enumerate(numbers.tolist()):
         cells += [picture_of(fakes, query), *(picture_of(reals, number) for number in found)]
-    save_png(grid(torch.stack(cells), 1 + NEIGHBOURS), path)
+    return grid(torch.stack(cells), 1 + NEIGHBOURS)
+
+
+def draw_spectra(fakes: Side, reals: Side) -> Image.Image:
+    """Draw the power spectra of both sides."""
+    from ganlab.pictures.charts import image_of  # matplotlib, needed only here
+
+    lines = []
+    for number, (name, side) in enumerate({"reals": reals, "fakes": fakes}.items()):
+        frequencies, power = (values.cpu().numpy() for values in radial_power(images_of(side)))
+        lines.append(Line(name, frequencies, 10 * np.log10(np.maximum(power, SMALLEST)), number, number))
+    return image_of(Panel("Power spectrum, dB", lines, across="cycles per pixel; a checkerboard is at the right end"))
+
+
+DRAWN: dict[str, Callable[[Side, Side], Image.Image]] = {"neighbours": draw_neighbours, "spectrum": draw_spectra}
+"""What metrics draw beside their values."""
 
 
 def picture_of(side: Side, number: int) -> Tensor:

@@ -16,10 +16,14 @@ from ganlab.metrics.frechet import frechet_distance
 from ganlab.metrics.inception_score import inception_score
 from ganlab.metrics.kernel import kernel_distance
 from ganlab.metrics.moments import Moments
+from ganlab.metrics.power import radial_power, spectral_distance
 from ganlab.metrics.prdc import nearest, precision_recall_density_coverage
 from ganlab.metrics.probe import probe_accuracy
 from ganlab.metrics.swd import sliced_wasserstein
 from ganlab.types import UserError
+
+SPECTRA = 1024
+"""Images of each side of which spectra are taken."""
 
 
 def fid(fakes: Side, reals: Side) -> dict[str, Value]:
@@ -104,6 +108,19 @@ def memory(fakes: Side, reals: Side) -> dict[str, Value]:
     return {"neighbours": Value(float(distance.median()), floor=float(floor.median()))}
 
 
+def spectrum(fakes: Side, reals: Side) -> dict[str, Value]:
+    """Mean difference of the power spectra of fakes and reals, in dB."""
+    real = images_of(reals)
+    of_fakes, of_reals, even, odd = (radial_power(each)[1] for each in (images_of(fakes), real, real[0::2], real[1::2]))
+    return {"spectrum": Value(spectral_distance(of_fakes, of_reals), floor=spectral_distance(even, odd))}
+
+
+def images_of(side: Side) -> Tensor:
+    """Return the images of which spectra are taken [n, c, h, w], in [0, 1]."""
+    images, _ = side.images.block(0)
+    return side.values(SPECTRA).view(-1, *images.shape[1:])
+
+
 def classification_accuracy_score(fakes: Side, reals: Side) -> dict[str, Value]:
     """Accuracy on reals of a linear probe trained on fakes; the floor's is trained on half of the reals."""
     (fake, fake_labels), (real, labels) = labelled(fakes), labelled(reals)
@@ -137,6 +154,7 @@ METRICS = {
     "swd": Metric(swd, frozenset({"patches"}), {"patches": 128, "directions": 512}),
     "msssim": Metric(msssim, frozenset({"pairs"})),
     "neighbours": Metric(memory, frozenset({"features"})),
+    "spectrum": Metric(spectrum, frozenset({"values"}), {"unit": "dB"}, fakes=SPECTRA, reals=SPECTRA),
     "cas": Metric(classification_accuracy_score, frozenset({"features", "labels"}), {"classifier": "linear probe"}),
     "reconstruction": Metric(reconstruction, frozenset({"errors"}), {"levels": "[0, 1]"}, of="fakes"),
     "probe": Metric(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,12 @@ def check_device(config: Config) -> None:
             f"machine: {here} processes on this node, but each sees {gpus} GPU{'s' * (gpus > 1)}; start one for each "
             "GPU, and let every process see all GPUs of its node (SLURM: --gpus-per-node, not --gpus-per-task)"
         )
+
+
+def check_logging(config: Config) -> None:
+    """Refuse TensorBoard where it is not installed."""
+    if config.logging.tensorboard and find_spec("tensorboard") is None:
+        raise UserError("logging.tensorboard: true, but it is not installed here; pip install 'ganlab[tensorboard]'")
 
 
 def check_growth(url: str, dataset: Dataset, fingerprint: str, allow_change: Sequence[str]) -> None:

@@ -148,6 +148,10 @@ class Logging:
     """None is online where the user is logged in to W&B, else offline."""
     project: str = "ganlab"
     """W&B project."""
+    tensorboard: bool = False
+    """Write TensorBoard's files into the run's folder."""
+    csv: bool = False
+    """Write the metrics as a table, metrics.csv, into the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +162,8 @@ class Evaluation:
     """Images between two evaluations, a multiple of train.checkpoint_every_nimg so that each has its checkpoint; None
     evaluates never during training."""
     metrics: tuple[str, ...] | None = None
-    """Of fid, kid, prdc, is, intra_fid, swd, msssim, neighbours, cas, conditioning, and for points modes, moments, mmd,
-    parzen. None is fid, or for points those that fit them."""
+    """Of fid, kid, prdc, is, intra_fid, swd, msssim, neighbours, spectrum, cas, conditioning, and for points modes,
+    moments, mmd, parzen. None is fid, or for points those that fit them."""
     data: str | None = None
     """The reals: a folder of shards, or image files; None uses the training data."""
     reals: int | None = None

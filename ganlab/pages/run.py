@@ -16,6 +16,8 @@ from ganlab.types import UserError
 
 PICTURES = "samples"
 """Folder of a run's pictures."""
+EVALUATED = ("neighbours.png", "spectrum.png", "field.png")
+"""What `ganlab evaluate` draws into the folder itself."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,10 @@ class Run:
     def pictures(self) -> dict[str, list[Picture]]:
         """The pictures by their kind, oldest first: `nimg` are the samples."""
         found: dict[str, list[Picture]] = {}
-        for path in sorted((self.path / PICTURES).glob("*.png")):
+        paths = sorted((self.path / PICTURES).glob("*.png"))
+        beside = {path.name for path in paths}
+        paths += [path for name in EVALUATED if (path := self.path / name).exists() and name not in beside]
+        for path in paths:
             kind, _, nimg = path.stem.rpartition("-")
             picture = Picture(kind, int(nimg), path) if kind and nimg.isdecimal() else Picture(path.stem, 0, path)
             found.setdefault(picture.kind, []).append(picture)

@@ -14,9 +14,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
+from PIL import Image
 
 from ganlab.files import atomic_write
-from ganlab.pictures.panels import Line, Panel
+from ganlab.pictures.panels import IMAGES, Line, Panel
 
 Numbers = NDArray[np.float64]
 
@@ -74,8 +75,9 @@ def draw(figure: FigureBase, panel: Panel) -> None:
     """Draw a chart into an empty figure."""
     axes = figure.add_subplot()
     axes.set_title(shortened(panel.title), loc="left")
-    axes.set_xlabel("images shown")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlabel(panel.across)
+    if panel.across == IMAGES:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     drawn = draw_stack(axes, panel.lines) if panel.stacked else [draw_line(axes, line) for line in panel.lines]
     values = np.concatenate([line.y[np.isfinite(line.y)] for line in panel.lines] or [np.zeros(0)])
     if panel.share:
@@ -205,7 +207,15 @@ def described(panel: Panel) -> str:
         finite = line.y[np.isfinite(line.y)]
         ends = f", {finite[0]:.3g} to {finite[-1]:.3g}" if len(finite) else ", nothing finite"
         parts.append(f"{shortened(line.label)}{ends}")
-    return f"{panel.title} against images shown: {'; '.join(parts)}"
+    return f"{panel.title} against {panel.across}: {'; '.join(parts)}"
+
+
+def image_of(panel: Panel) -> Image.Image:
+    """Draw a chart as a picture, on white."""
+    out = io.BytesIO()
+    with rc_context(STYLE):
+        figure_of(panel).savefig(out, format="png", dpi=120, facecolor="white")
+    return Image.open(out).convert("RGB")
 
 
 def save(panels: Sequence[Panel], path: Path, form: str) -> None:

@@ -24,6 +24,7 @@ ALONE = (
     ("memory_bytes", "Peak memory, bytes"),
 )
 SECONDS = "seconds/"
+IMAGES = "images shown"
 
 
 @runtime_checkable
@@ -71,6 +72,8 @@ class Panel:
     marks: Sequence[Mark] = ()
     stacked: bool = False
     log: bool = False
+    across: str = IMAGES
+    """What x is."""
     share: bool = False
     """The values are shares of 1."""
 
