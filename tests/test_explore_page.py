@@ -7,7 +7,7 @@ from browser import SIZES, served, visit
 from PIL import Image
 from tiny_runs import ganlab
 
-from ganlab.latents.explorer import Explorer
+from ganlab.latents.explorer import opened
 from ganlab.pages.explore import Desk
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -16,7 +16,7 @@ TOKEN = "a-token"
 
 @pytest.fixture(scope="module")
 def address(finished):
-    with served(Desk(Explorer(finished), TOKEN).application()) as url:
+    with served(Desk(opened(finished), TOKEN).application()) as url:
         yield url
 
 
