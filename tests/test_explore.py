@@ -20,7 +20,7 @@ from test_server import get
 
 from ganlab.experiment.load import load
 from ganlab.latents.codes import of_seed
-from ganlab.latents.explorer import Explorer
+from ganlab.latents.explorer import opened
 from ganlab.pages import explore
 from ganlab.pages.explore import AT_WORK, LARGEST, Desk
 
@@ -33,7 +33,7 @@ NAMED = {"seed": 0, "image": 37}
 
 @pytest.fixture(scope="module")
 def explorer(finished):
-    return Explorer(finished)
+    return opened(finished)
 
 
 @pytest.fixture(scope="module")

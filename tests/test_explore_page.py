@@ -1,13 +1,14 @@
 """The explorer's page in a real browser: what a person does there, and what is wrong with it."""
 
 import json
+from contextlib import closing
 
 import pytest
-from browser import SIZES, served, visit
+from browser import CHROMIUM, SIZES, served, visit
 from PIL import Image
 from tiny_runs import ganlab
 
-from ganlab.latents.explorer import Explorer
+from ganlab.latents.explorer import opened
 from ganlab.pages.explore import Desk
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -16,7 +17,7 @@ TOKEN = "a-token"
 
 @pytest.fixture(scope="module")
 def address(finished):
-    with served(Desk(Explorer(finished), TOKEN).application()) as url:
+    with served(Desk(opened(finished), TOKEN).application()) as url:
         yield url
 
 
@@ -132,20 +133,24 @@ def test_a_page_without_the_token_says_where_it_is(chromium, address):
         visited.errors.clear()  # a browser tells its console of a 401
 
 
-def test_another_site_can_neither_ask_nor_frame_it(chromium, address):
+@pytest.mark.parametrize("site", ["http://evil.test", "http://localhost:9"])
+def test_another_site_can_neither_ask_nor_frame_it(chromium, address, site):
     hostile = f"""<iframe src="{address}/"></iframe><script>
     fetch("{address}/api/about", {{headers: {{Authorization: "Bearer {TOKEN}"}}}}).then(() => document.title = "read",
         () => document.title = "refused")</script>"""
-    from starlette.responses import HTMLResponse
-    from starlette.routing import Route
-
-    from ganlab.pages.server import application
-
-    with served(application([Route("/evil", lambda _: HTMLResponse(hostile))])) as elsewhere:
-        page = chromium.new_page()
-        page.route("**/evil", lambda route: route.fulfill(body=hostile, content_type="text/html"))
-        page.goto(f"{elsewhere}/evil")
+    with closing(chromium.new_page()) as page:
+        page.route(f"{site}/", lambda route: route.fulfill(body=hostile, content_type="text/html"))
+        page.goto(f"{site}/")
         page.wait_for_function("document.title")
         assert page.title() == "refused"
         assert [frame.url for frame in page.frames[1:]] == ["chrome-error://chromewebdata/"]
-        page.close()
+
+
+def test_a_foreign_name_that_leads_here_is_refused(chromium, address):
+    rebound = ["--no-sandbox", "--host-resolver-rules=MAP evil.test 127.0.0.1"]
+    with closing(chromium.browser_type.launch(executable_path=CHROMIUM, args=rebound)) as browser:
+        page = browser.new_page()
+        answer = page.goto(f"{address.replace('127.0.0.1', 'evil.test')}/#{TOKEN}")
+        assert answer.status == 400 and "run" not in page.content()
+        asked = "how => fetch('/api/about', how).then(answer => answer.status)"
+        assert page.evaluate(asked, {"headers": {"Authorization": f"Bearer {TOKEN}"}}) == 400

@@ -173,7 +173,7 @@ def read(file: Path, model: Game) -> tuple[list[Code], str | None]:
 def codes_in(document: Any, model: Game, place: str) -> list[Code]:
     """Read the codes of what `latents.json` holds."""
     if not isinstance(document, Mapping) or document.get("format") != FORMAT:
-        raise UserError(f'{place}: no latents.json of this ganlab: its "format" must be {FORMAT}')
+        raise UserError(f'{place}: no latents.json: its "format" must be {FORMAT}')
     entries = document.get("images")
     if not isinstance(entries, list) or not 0 < len(entries) <= MOST:
         raise UserError(f'{place}: "images" must be a list of 1 to {MOST:,} images')

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from ganlab.data.format.decode import decode_into
+from ganlab.engine.game import Game
 from ganlab.evaluation import fields, inversion
 from ganlab.evaluation.images import Decoded, open_images
 from ganlab.experiment.checkpoints import GENERATOR
 from ganlab.experiment.config import from_yaml
 from ganlab.experiment.folder import from_anywhere
+from ganlab.experiment.frame import Data
 from ganlab.experiment.load import load
 from ganlab.latents.codes import Code, code_of, document, of_seed, pixels_of
 from ganlab.latents.directions import directions
@@ -41,21 +43,20 @@ class Explorer:
     Its methods may be called by many threads: one at a time uses the networks, and one more searches for latents.
 
     Args:
-        run: a run's folder, or an exported one.
-        trust: see `load`.
+        model: restored, ready to sample.
+        name: of the run.
+        data: of the run, for its real images.
+        judges: the model's discriminator was restored too.
     """
 
-    def __init__(self, run: Path, trust: Sequence[str] = ()) -> None:
-        self.run, self.name = run, run.resolve().name
-        self.model = load(run, trust)
-        if not self.model.latent and not self.model.remakes():
-            raise UserError(f"{run}: a {type(self.model).__name__} makes no images, neither of latents nor of others")
-        if self.model.image.is_point:
-            raise UserError(f"{run}: makes points, which its pictures in {run / 'samples'} show")
-        self.config = from_anywhere(from_yaml(run / "config.yaml", trust), run)
-        self.directions = directions(self.model) if self.model.latent else torch.zeros(0, 0)
-        exported = (run / GENERATOR).exists()  # such a folder has no discriminator
-        self.judges = bool(self.model.latent) and fields.judges(self.model) and not exported
+    def __init__(self, model: Game, name: str, data: Data, judges: bool = True) -> None:
+        if not model.latent and not model.remakes():
+            raise UserError(f"{name}: a {type(model).__name__} makes no images, neither of latents nor of others")
+        if model.image.is_point:
+            raise UserError(f"{name}: makes points; the pictures in its folder samples/ show them")
+        self.model, self.name, self.data = model, name, data
+        self.directions = directions(model) if model.latent else torch.zeros(0, 0)
+        self.judges = judges and bool(model.latent) and fields.judges(model)
         self.using, self.searching = Lock(), Lock()
 
     def about(self) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class Explorer:
             "classes": names[: model.classes],
             "directions": len(self.directions),
             "judges": self.judges,
-            "reals": self.url is not None,
+            "reals": bool(self.data.url),
             "remakes": model.remakes(),
         }
 
@@ -99,17 +100,14 @@ class Explorer:
         between = [Code(latents, label) for latents, label in zip(way[1:-1], labels[1:-1], strict=True)]
         return [a, *between, b]
 
-    @property
-    def url(self) -> str | None:
-        """Where the real images are; None if the run does not say."""
-        return self.config.data.url or None
-
     @cached_property
     def reals(self) -> Reals:
         """The real images; `UserError` if they are not to be had."""
-        images = open_images(self.url or "", None, self.config.data)
+        if not self.data.url:
+            raise UserError(f"{self.name}: does not say where its real images are")
+        images = open_images(self.data.url, None, self.data)
         if not isinstance(images, Decoded):
-            raise UserError(f"{self.url}: holds no images")
+            raise UserError(f"{self.data.url}: holds no images")
         return Reals(images)
 
     def nearest(self, code: Code) -> Sequence[Neighbour]:
@@ -121,7 +119,7 @@ class Explorer:
     def judged(self, code: Code) -> dict[str, Tensor]:
         """Draw what D says of an image and near it; pictures [c, h, w] by title."""
         if not self.judges:
-            raise UserError(f"{self.run}: has no discriminator that could be asked")
+            raise UserError(f"{self.name}: has no discriminator that could be asked")
         model, group = self.model, self.model.runtime.group
         with self.using, torch.no_grad():
             company = torch.cat([self._image(other) for other in of_seed(model, range(group), 0)])[1:]
@@ -170,6 +168,13 @@ class Explorer:
         model = self.model
         latents = code.latents[None].to(model.device, model.real_dtype)
         return model.averaged(latents, torch.tensor([code.label], device=model.device))
+
+
+def opened(run: Path, trust: Sequence[str] = ()) -> Explorer:
+    """Return the explorer of a run's folder, or of an exported one, which has no discriminator."""
+    model = load(run, trust)
+    data = from_anywhere(from_yaml(run / "config.yaml", trust), run).data
+    return Explorer(model, run.resolve().name, data, judges=not (run / GENERATOR).exists())
 
 
 def uploaded(body: bytes, *shapes: ImageSpec) -> Tensor:

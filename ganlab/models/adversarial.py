@@ -147,8 +147,10 @@ class GANModule(Game):
         return self.call(self.discriminator, images, labels, *noise, full=full)  # type: ignore[no-any-return]
 
     def scores_of(self, images: Images, labels: Labels | None = None) -> Scores:
-        """Score images, without labels as of class 0."""
-        return self.score(images, images.new_zeros(len(images)).long() if labels is None else labels)
+        """Score images, without labels as of class 0; a discriminator with noise of its own always gets the same."""
+        labels = images.new_zeros(len(images)).long() if labels is None else labels
+        draw = partial(Noise(0, 0, device=self.device, dtype=self.real_dtype).normal, "scores", len(images))
+        return self.score(images, labels, *[draw(dims) for dims in [getattr(self.discriminator, "noise", 0)] if dims])
 
     def seen(self, batch: Batch, kind: str, images: Images, labels: Labels) -> tuple[Any, ...]:
         """Return what `judged` gets of images, "real" or "fake"."""

@@ -133,7 +133,7 @@ class SemiSupervisedAutoencoder(Autoencoding):
     def made_from(self, images: Images, labels: Labels) -> dict[str, Tensor]:
         """Return the reconstructions."""
         shares, style = self.parts(self.encoded(images))
-        return {"reconstruction": self.averaged(style, shares)}
+        return {"reconstruction": self.ema(style, shares)}
 
     def classify(self, images: Tensor) -> Tensor:
         """Return the probabilities of the classes [n, classes] of images, uint8 or in [-1, 1], by the average."""

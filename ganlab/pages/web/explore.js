@@ -91,6 +91,7 @@ function choose(found, slot) {
   if (slot === "a") {
     state.there = null;
     zero();
+    for (const id of ["near", "judged", "facts-said"]) at(id).replaceChildren(); // they were of another A
     const {seed, image} = found.code;
     at("command").textContent = seed === undefined ? "" : `ganlab sample RUN --seed ${seed} --images ${image}`;
   }
