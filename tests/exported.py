@@ -4,7 +4,7 @@ import torch
 from by_hand import Paper
 
 from ganlab.engine.game import Game
-from ganlab.experiment.frame import Config, Data
+from ganlab.experiment.frame import Config, Data, Train
 from ganlab.portable.parcel import Parcel
 
 NAMES = ("cat", "hawk, red-tailed", '<b>&"ox')
@@ -29,4 +29,4 @@ def made(paper: Paper) -> Game:
 
 def parcel(model: Game, name: str = "mine") -> Parcel:
     """What is sent of a model that has no run."""
-    return Parcel(model, Config(model={}, data=Data(url="")), name, "mit", [])
+    return Parcel(model, Config(run="", model={}, data=Data(url=""), train=Train(total_nimg=1)), name, "mit", [])

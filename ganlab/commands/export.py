@@ -144,11 +144,11 @@ def as_page(parcel: Parcel, runtime: Path | None) -> dict[str, bytes]:
 
 def next_step(out: Path, form: Form, runtime: Path | None) -> list[str]:
     """Return what to do with a folder that is made for the public."""
-    folder = shlex.quote(str(out))
+    folder, name = shlex.quote(str(out)), re.sub(r"[^\w.-]+", "-", out.resolve().name, flags=re.ASCII)
     if form == "hub":
-        return [f"to publish it: hf upload USER/{shlex.quote(out.resolve().name)} {folder}"]
+        return [f"to publish it: hf upload USER/{name} {folder}"]
     if form == "page":
-        name = shlex.quote(out.resolve().name)
-        look = f"open {folder}/index.html" if runtime else f"python -m http.server --directory {folder}"
+        index = shlex.quote(str(out / "index.html"))
+        look = f"open {index} in a browser" if runtime else f"python -m http.server --directory {folder}"
         return [f"to look at it: {look}", f"to publish it: hf upload USER/{name} {folder} --repo-type space"]
     return []

@@ -153,7 +153,8 @@ def classes(model: Game) -> list[str]:
         return []
     if model.image.class_names and model.classes <= NAMED:
         return ["Classes:\n\n" + "\n".join(f"{k}. {name}" for k, name in enumerate(model.image.class_names))]
-    return [f"Classes: 0 to {model.classes - 1}" + "; config.yaml names them." * bool(model.image.class_names)]
+    names = "; the configuration or the file's metadata names them" if model.image.class_names else ""
+    return [f"Classes: 0 to {model.classes - 1}{names}."]
 
 
 def with_front(matter: dict[str, Any], text: str) -> str:
