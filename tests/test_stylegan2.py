@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from ganlab.engine.runtime import Runtime
 from ganlab.layers.activated import ActivatedConv2d, ActivatedLinear
 from ganlab.layers.modulated import ModulatedConv2d
-from ganlab.models import StyleGAN2
+from ganlab.models import StyleGAN2, StyleGAN2Auto
 from ganlab.networks.stylegan2 import Discriminator, Generator, Mapping
 from ganlab.regularizers import PathLength
 from ganlab.seeding import Noise, seed_everything
@@ -244,6 +244,33 @@ def test_samples_do_not_depend_on_training_noise_and_are_the_same_again():
     with torch.no_grad():
         model.ema.noise_1.zero_()
     assert not model.sample(3, seed=1).equal(first)  # the constant maps are in them
+
+
+@pytest.mark.parametrize(
+    ("size", "gpus", "batch", "r1", "lr", "base", "half_life"),
+    [
+        (256, 1, 16, 0.8192, 0.0025, 16384, 5_000),
+        (128, 8, 64, 0.0512, 0.0025, 16384, 20_000),
+        (512, 2, 16, 3.2768, 0.0025, 32768, 5_000),
+        (1024, 8, 32, 6.5536, 0.002, 32768, 10_000),
+    ],
+)
+def test_the_rule_for_ones_own_images_is_that_of_the_authors(size, gpus, batch, r1, lr, base, half_life):
+    with torch.device("meta"):
+        model = StyleGAN2Auto(image=ImageSpec(size, size, 3), gpus=gpus)
+    g, d = (model.players[name] for name in ("generator", "discriminator"))
+    assert model.phases[0].batch == batch and len(model.remarks) == 6
+    assert d.regularizers["r1"].weight == pytest.approx(r1) and d.regularizers["r1"].every == 16
+    assert g.optimizer.keywords["lr"] == pytest.approx(lr * 4 / 5)  # corrected for path length at every 4th step
+    assert d.optimizer.keywords["lr"] == pytest.approx(lr * 16 / 17)
+    half = model.averages["generator"].images
+    assert (half(10**9), half(100_000)) == (half_life, min(half_life, 5_000))
+    assert model.ema.blocks[-1].rgb.weight.shape[1] == min(base // size, 512)
+
+
+def test_the_rule_is_not_for_more_gpus_than_it_has_images():
+    with pytest.raises(UserError, match="the rule is for 1 to 16 GPUs"):
+        StyleGAN2Auto(image=ImageSpec(16, 16, 3), gpus=0)
 
 
 def test_truncation_pulls_w_towards_its_mean():

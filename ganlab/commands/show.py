@@ -125,6 +125,7 @@ def plan(config: Config, model: Game, samples: int) -> str:
         f"checkpoint  every {train.checkpoint_every_nimg:,} images, the newest {train.keep_checkpoints} kept",
         f"compiled    {compiled(model) if config.machine.compile else 'nothing'}",
         f"run folder  {config.run}",
+        *model.remarks,
     ]
     return "\n".join(lines)
 

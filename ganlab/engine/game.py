@@ -358,6 +358,11 @@ class Game(Sampling):
         return None
 
     @property
+    def remarks(self) -> Sequence[str]:
+        """Lines that `ganlab show` adds to the plan."""
+        return ()
+
+    @property
     def phases(self) -> Sequence[Phase]:
         """Size and batch of the rounds, from the first image on; one phase for a model that does not grow."""
         return [Phase(0, self.image, self.BATCH)]

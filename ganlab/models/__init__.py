@@ -28,6 +28,7 @@ from ganlab.models.semisupervised import SemiSupervisedGAN
 from ganlab.models.semisupervised_autoencoder import SemiSupervisedAutoencoder
 from ganlab.models.sngan import SNGAN
 from ganlab.models.stylegan2 import StyleGAN2
+from ganlab.models.stylegan2_auto import StyleGAN2Auto
 from ganlab.models.superresolution import SuperResolution
 from ganlab.models.vae import VAE
 from ganlab.models.vaegan import VAEGAN
@@ -63,5 +64,6 @@ __all__ = [
     "SemiSupervisedAutoencoder",
     "SemiSupervisedGAN",
     "StyleGAN2",
+    "StyleGAN2Auto",
     "SuperResolution",
 ]
