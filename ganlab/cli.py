@@ -244,7 +244,11 @@ def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: 
     "--from", "source", type=PLACE, help="Make them of these real images: a folder or zip of images, or shards."
 )
 @click.option("--other", is_flag=True, help="The images of --from are of the domain of data.other.")
-@click.option("--truncation", type=float, help="Less variety for better images: BigGAN draws numbers beyond it again.")
+@click.option(
+    "--truncation",
+    type=float,
+    help="Less variety, better images: BigGAN draws numbers beyond it again; StyleGAN2 moves w to its mean, down to 0.",
+)
 @STANDING
 @click.option("--latents", type=FOLDER, help="Make the images of a latents.json, as `ganlab explore` saves it.")
 @TRUST

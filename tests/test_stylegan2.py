@@ -284,6 +284,8 @@ def test_truncation_pulls_w_towards_its_mean():
     torch.testing.assert_close(model.truncated(latents, none, 1.0, noise, "sample"), model.averaged(latents, none))
     same = model.truncated(latents, none, 0.0, noise, "sample")
     assert same.equal(same[:1].expand_as(same)) and same.std() > 0
+    first, second, other = model.sample(3, truncation=0.5)
+    assert not first.equal(second) and not other.equal(model.sample(3)[2])
 
 
 def test_the_group_of_the_minibatch_deviation_is_that_of_the_run():
