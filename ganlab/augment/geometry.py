@@ -37,7 +37,8 @@ MARGIN = (AROUND + 1) // 2
 def turning(angle: Tensor) -> Tensor:
     """Return the matrices [..., 2, 2] of turning by angles [...]."""
     cos, sin = angle.cos(), angle.sin()
-    return torch.stack([cos, -sin, sin, cos], -1).unflatten(-1, (2, 2))
+    matrices: Tensor = torch.stack([cos, -sin, sin, cos], -1).unflatten(-1, (2, 2))
+    return matrices
 
 
 def product(first: Tensor, second: Tensor) -> Tensor:
