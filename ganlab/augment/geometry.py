@@ -5,12 +5,10 @@ appendix B.)
 """
 
 import math
-from functools import reduce
 
 import torch
 from torch import Tensor
 
-from ganlab.augment.matrices import matrices, product
 from ganlab.types import Images
 
 DRAWS = 14, 4
@@ -36,47 +34,43 @@ MARGIN = (AROUND + 1) // 2
 """Pixels beyond each side of the image that are doubled with it: what comes from within it is then exact."""
 
 
-def scaling(x: Tensor, y: Tensor) -> Tensor:
-    """Return the maps (x, y) of scaling."""
-    return matrices([[x, 0, 0], [0, y, 0], [0, 0, 1]], x)
-
-
-def rotation(angle: Tensor) -> Tensor:
-    """Return maps of turning around the centre."""
+def turning(angle: Tensor) -> Tensor:
+    """Return the matrices [..., 2, 2] of turning by angles [...]."""
     cos, sin = angle.cos(), angle.sin()
-    return matrices([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], angle)
+    matrices: Tensor = torch.stack([cos, -sin, sin, cos], -1).unflatten(-1, (2, 2))
+    return matrices
 
 
-def translation(x: Tensor, y: Tensor) -> Tensor:
-    """Return maps of shifting."""
-    return matrices([[1, 0, x], [0, 1, y], [0, 0, 1]], x)
+def product(first: Tensor, second: Tensor) -> Tensor:
+    """Return `first @ second`, [n, i, j] by [n, j, k]: without TF32, which would move pixels."""
+    return (first[..., None] * second[:, None]).sum(2)
 
 
 def inverse_maps(uniform: Tensor, normal: Tensor, blit: Tensor, geometry: Tensor, height: int, width: int) -> Tensor:
-    """Return each image's map [n, 3, 3]; a coin that is tails makes its factor the identity.
+    """Return each image's map [n, 2, 3], linear part and offset; a coin that is tails makes its factor the identity.
 
     Args:
         uniform, normal: random numbers [n, DRAWS].
-        blit, geometry: probabilities of heads [n]. Of the two turns around any angle, before and after the stretching,
-            at least one happens with `geometry`.
+        blit, geometry: probabilities of heads [n]. Of the two turns by any angle, before and after the stretching, at
+            least one happens with `geometry`.
         height, width: of the images, px.
     """
-    turn = 1 - (1 - geometry).clamp(0, 1).sqrt()
+    turn, sides = 1 - (1 - geometry).clamp(0, 1).sqrt(), uniform.new_tensor([width, height])
     heads = uniform[:, :8] < torch.stack([blit, blit, blit, geometry, turn, geometry, turn, geometry], 1)
     mirror, quarter, shift, scale, before, stretch, after, move = heads.to(uniform.dtype).unbind(1)
-    side, quarters, right, down, first, second = uniform[:, 8:].unbind(1)
-    larger, wider, further, lower = normal.unbind(1)
-    steps = (
-        scaling(1 - 2 * mirror * (2 * side).floor(), torch.ones_like(side)),
-        rotation(math.pi / 2 * quarter * (4 * quarters).floor()),
-        translation(*(-shift * ((at - 0.5) / 4 * px).round() for at, px in ((right, width), (down, height)))),
-        scaling(*[2 ** (-0.2 * scale * larger)] * 2),
-        rotation(math.pi * before * (2 * first - 1)),
-        scaling(2 ** (-0.2 * stretch * wider), 2 ** (0.2 * stretch * wider)),
-        rotation(math.pi * after * (2 * second - 1)),
-        translation(*(-move * at / 8 * px for at, px in ((further, width), (lower, height)))),
-    )
-    return reduce(product, steps)
+    side, quarters, *_, first, second = uniform[:, 8:].unbind(1)
+    larger, wider, *_ = normal.unbind(1)
+    flip = torch.stack([1 - 2 * mirror * (2 * side).floor(), torch.ones_like(side)], 1)
+    angles = quarter * (4 * quarters).floor() / 2, before * (2 * first - 1), after * (2 * second - 1)
+    quarter_turn, turn_before, turn_after = turning(math.pi * torch.stack(angles, 1)).unbind(1)
+    stretching = 2 ** (0.2 * torch.stack([-stretch * wider, stretch * wider], 1))
+    shifting = -shift[:, None] * ((uniform[:, 10:12] - 0.5) / 4 * sides).round()
+    moving = -move[:, None] * normal[:, 2:] / 8 * sides
+    # flip, quarter turn, (... + shifting) of scale, turn, stretching, turn of (... + moving)
+    outer = flip[:, :, None] * quarter_turn
+    inner = product(turn_before * stretching[:, None], turn_after) * (2 ** (-0.2 * scale * larger))[:, None, None]
+    offset = product(outer, product(inner, moving[..., None]) + shifting[..., None])
+    return torch.cat([product(outer, inner), offset], 2)
 
 
 def warped(images: Images, inverse: Tensor) -> Images:
@@ -90,13 +84,12 @@ def warped(images: Images, inverse: Tensor) -> Images:
     n, _, height, width = images.shape
     places = (torch.arange(2 * size + 2 * AROUND, device=images.device) for size in (height, width))
     y, x = ((at - AROUND) / 2 - (size - 1) / 2 for at, size in zip(places, (height, width), strict=True))
-    a, b, c = (inverse[:, 0, k, None, None] for k in range(3))
-    d, e, f = (inverse[:, 1, k, None, None] for k in range(3))
-    across, along = a * x + b * y[:, None] + c, d * x + e * y[:, None] + f  # n, rows, columns
+    a, b, c = inverse[..., None, None].unbind(2)  # n 2 1 1
+    across, along = (a * x + b * y[:, None] + c).unbind(1)  # n rows columns
     column, row = (2 * folded(at + (size - 1) / 2, size) for at, size in ((across, width), (along, height)))
     double = along_both(doubling(height, images), images, doubling(width, images))
     warped = along_both(halving(height, images), taken(double, row, column), halving(width, images))
-    same = (inverse == torch.eye(3, dtype=inverse.dtype, device=inverse.device)).all(2).all(1)
+    same = (inverse == torch.eye(2, 3, dtype=inverse.dtype, device=inverse.device)).all(2).all(1)
     return torch.where(same.view(n, 1, 1, 1), images, warped)
 
 

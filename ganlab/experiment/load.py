@@ -26,7 +26,8 @@ def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
         run: a run's folder, or an exported one.
         trust: packages whose classes the run may name besides ganlab's and torch's; a folder cannot grant itself trust.
 
-    Only the model is built, and only from the kinds of parts that a model has: none of them reads a file.
+    Only the model is built, and only from the kinds of parts that a model has: none of them reads a file, except
+    frozen features, whose weights are read as data.
     """
     run = Path(run).expanduser()
     if (weights := exported(run)) is not None:
