@@ -28,7 +28,10 @@ SHOWN, ROWS = 64, 8
 """Images of the picture, and the largest number of classes in it, one a row."""
 NAMED = 100
 """Largest number of classes that the README lists."""
-PAPERS = frozenset({"lr", "betas", "lr_factors", "ema_decay", "batches"})
+PAPERS = frozenset(
+    {"lr", "generator_lr", "discriminator_lr", "lr_factors", "betas", "eps", "batches"}
+    | {"ema_decay", "ema_from_nimg", "orthogonal"}
+)
 """Arguments of our papers' classes that only training uses, besides those of `GANModule`."""
 COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
