@@ -218,12 +218,23 @@ def train(
 @MACHINE
 @TRUST
 @click.option("--time", is_flag=True, help="Also time steps for ten seconds, against this machine's limit.")
-def show(config: Path, overrides: tuple[str, ...], machine: Path | None, trust: tuple[str, ...], time: bool) -> None:
-    """Print the resolved CONFIG, every network layer by layer, and the plan of the run, without allocating memory."""
+@click.option("--memory", type=click.FloatRange(min=1), help="Say how many images at a time fit, in bytes: 80e9.")
+def show(
+    config: Path,
+    overrides: tuple[str, ...],
+    machine: Path | None,
+    trust: tuple[str, ...],
+    time: bool,
+    memory: float | None,
+) -> None:
+    """Print the resolved CONFIG, every network layer by layer, the plan of the run, and what it costs.
+
+    It allocates no memory.
+    """
     from ganlab.commands.show import show
     from ganlab.experiment.config import load
 
-    for section in show(load(config, overrides, machine, trust), time):
+    for section in show(load(config, overrides, machine, trust), time, memory):
         click.echo(section)
 
 

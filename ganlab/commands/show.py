@@ -1,7 +1,7 @@
 """The verb `show`: the resolved config, every network layer by layer, the plan of the run, and its speed."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -17,8 +17,9 @@ from ganlab.experiment.build import build_model, count_work, on_gpu, open_datase
 from ganlab.experiment.checks import check_batch, check_device, check_freeze, check_labels, with_facts
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.frame import Config
-from ganlab.experiment.limits import examples, without_numbers
+from ganlab.experiment.limits import Counter, short, without_numbers
 from ganlab.experiment.machines import remember, tell_time
+from ganlab.experiment.memory import Memory, memory_of
 
 SECONDS = 10.0
 """Duration of the timed steps."""
@@ -26,8 +27,11 @@ AT_THE_END = 2**50
 """Images after which every network runs at its full size."""
 
 
-def show(config: Config, time: bool = False) -> Iterator[str]:
-    """Yield the text, section by section. Only `time`, which times steps, allocates memory."""
+def show(config: Config, time: bool = False, memory: float | None = None) -> Iterator[str]:
+    """Yield the text, section by section. Only `time`, which times steps, allocates memory.
+
+    With `memory`, in bytes, it says how many images at a time fit.
+    """
     dataset = found_dataset(config)
     config = with_facts(config, dataset, open_other(config)) if dataset else config
     image, samples = config.data.image, len(dataset) if dataset else 0
@@ -42,8 +46,11 @@ def show(config: Config, time: bool = False) -> Iterator[str]:
         check_labels(config, model, dataset)
     yield to_yaml(config)
     yield f"# images: {image}, {f'{samples:,} of them' if samples else 'as declared: no data found'}\n"
-    yield from tables(model)
+    notes, needed = run_dry(model)
+    for name, network in model.networks.items():
+        yield notes[name].table(name, network)
     yield plan(config, model, samples)
+    yield costs(config, model, notes, needed, memory)
     if not time and (line := tell_time(config, model)):
         yield line
     if time:
@@ -57,23 +64,24 @@ def found_dataset(config: Config) -> Dataset | None:
     return open_dataset(config)
 
 
-def tables(model: Game) -> Iterator[str]:
-    """Tabulate every network at the last phase: output shape of each layer for one sample, and its parameters."""
-    with without_numbers(model) as model, torch.no_grad():
+def run_dry(model: Game) -> tuple[dict[str, "Notes"], Memory]:
+    """Make a round of the last phase on fake tensors; return what was seen of every network, and the memory."""
+    with without_numbers(model) as model:
         model.clock.nimg = AT_THE_END
         notes = {name: Notes(network) for name, network in model.networks.items()}
-        reals = examples(model, model.phases[-1], model.runtime.group, model.device)
-        for name in model.players:
-            model.loss[name](model.batch(name, reals))
-    for name, network in model.networks.items():
-        yield notes[name].table(name, network)
+        return notes, memory_of(model, model.phases[-1])
 
 
 class Notes:
-    """The layers of a network in the order of its first pass, then the unused ones."""
+    """The layers of a network in the order of its first pass, then the unused ones; and that pass's operations."""
 
     def __init__(self, network: nn.Module) -> None:
         self.rows: dict[str, tuple[str, str, str, str]] = {}
+        self.operations: float | None = None
+        """Of one sample, a multiply-add counting as two; None before the first pass."""
+        self.counters = list[Counter]()
+        network.register_forward_pre_hook(self.begin)
+        network.register_forward_hook(self.end)
         self.names = {  # a layer with a parametrized weight is one layer
             layer: path
             for path, layer in network.named_modules()
@@ -82,6 +90,17 @@ class Notes:
         }
         for layer in self.names:
             layer.register_forward_hook(self.note)
+
+    def begin(self, *_: object) -> None:
+        """Count the operations of a pass."""
+        self.counters.append(Counter())
+        self.counters[-1].__enter__()  # type: ignore[no-untyped-call]
+
+    def end(self, _: object, inputs: tuple[Tensor, ...], __: object) -> None:
+        """Keep those of the first pass."""
+        (counter := self.counters.pop()).__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        if self.operations is None:
+            self.operations = counter.operations / len(inputs[0])
 
     def note(self, layer: nn.Module, _: object, out: Tensor | None) -> None:
         """Record a layer's output shape in its first call."""
@@ -127,6 +146,26 @@ def plan(config: Config, model: Game, samples: int) -> str:
         f"run folder  {config.run}",
         *model.remarks,
     ]
+    return "\n".join(lines)
+
+
+def costs(config: Config, model: Game, notes: Mapping[str, Notes], needed: Memory, limit: float | None) -> str:
+    """Tell the operations and the memory of an image, and how many fit in `limit` bytes."""
+    phase = model.phases[-1]
+    share = (config.train.batch or phase.batch or 0) // distributed.world_size()
+    at_a_time = min(config.train.micro_batch or share, share)
+    forward = [f"{short(note.operations)}FLOP {name}" for name, note in notes.items() if note.operations]
+    lines = [
+        f"forward     of an image: {', '.join(forward) or 'not counted'}",
+        f"memory      {short(needed.held)}B held, and {short(needed.image)}B for each image at a time: "
+        f"{short(needed.peak(at_a_time))}B for {at_a_time}, besides the device's libraries",
+    ]
+    if limit is not None:
+        group = config.train.group
+        fitting = needed.fits(limit) // group * group
+        less = fitting < at_a_time and not model.coupled
+        remedy = f"; write train.micro_batch={fitting}, or use more processes" if fitting and less else ""
+        lines.append(f"fits        {fitting or 'not even one group of'} images at a time in {short(limit)}B{remedy}")
     return "\n".join(lines)
 
 
