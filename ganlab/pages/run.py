@@ -71,9 +71,10 @@ class Run:
     @property
     def columns(self) -> Columns:
         """The metrics by name; lines that came since the last look are added."""
-        rows: list[dict[str, Any]] | None = None
-        while rows is None or rows:
-            anew, rows = self._lines["metrics"].read()
+        lines, before = self._lines["metrics"], -1
+        while lines.offset != before:  # a block at a time
+            before = lines.offset
+            anew, rows = lines.read()
             if anew:
                 self._columns = Columns()
             self._columns.add(rows)

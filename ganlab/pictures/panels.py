@@ -1,7 +1,7 @@
 """Which of a run's numbers share a chart, and what its title is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -87,7 +87,7 @@ def panels(runs: Mapping[str, Curves], marks: Sequence[Mark] = ()) -> list[Panel
         if chosen
     ]
     if found and marks:
-        found[0] = Panel(found[0].title, found[0].lines, marks)
+        found[0] = replace(found[0], marks=marks)
     return found + [times(name, columns, len(runs)) for name, columns in runs.items() if seconds_of(columns)]
 
 
