@@ -344,6 +344,7 @@ def invert(run: Path, place: str, n: int, images: str | None, **options: Any) ->
     help="Of the way between images of the seed, 37,40-45, and back to the first; or between those of a latents.json.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the images of --walk.")
+@click.option("--truncation", type=float, help="Of the images of --walk, as of `ganlab sample`.")
 @click.option("--labels", help="Classes of --walk that are shown side by side, as of `ganlab sample`.")
 @click.option(
     "--seconds", default=2.0, show_default=True, type=click.FloatRange(0.04, 60), help="From one image to the next."

@@ -86,6 +86,7 @@ def test_it_says_what_there_is(address, finished):
     assert about == {
         **{"format": 1, "run": "run", "nimg": 480, "images": [], "model": "DCGAN", "image": [16, 16], "latent": 8},
         **{"classes": ["0", "1", "2"], "directions": 8, "judges": True, "reals": True, "remakes": False},
+        **{"truncation": 2.0, "layers": 0},
     }
 
 
@@ -257,6 +258,11 @@ ATTACKS = {
     "many moves": ("POST", "/api/make", MAKE, asked(codes=[NAMED], moves=[0] * 9), 400),
     "a long walk": ("POST", "/api/walk", MAKE, asked(**{"from": NAMED, "to": NAMED, "steps": 65}), 400),
     "a walk to nowhere": ("POST", "/api/walk", MAKE, asked(**{"from": NAMED, "steps": 8}), 400),
+    "a negative truncation": ("POST", "/api/make", MAKE, asked(codes=[{**NAMED, "truncation": -1}]), 400),
+    "no truncation": ("POST", "/api/make", MAKE, asked(codes=[{**NAMED, "truncation": "all"}]), 400),
+    "an endless truncation": ("POST", "/api/make", MAKE, asked(codes=[{**NAMED, "truncation": 1e999}]), 400),
+    "layers that are not there": ("POST", "/api/mix", MAKE, asked(**{"from": NAMED, "to": NAMED, "layer": 0}), 400),
+    "latents of layers": ("POST", "/api/make", MAKE, asked(codes=[{"latents": [LATENTS] * 2, "label": 0}]), 400),
     "a picture as JSON": ("POST", "/api/project", MAKE, b"{}", 415),
     "no picture": ("POST", "/api/project", {**BEARER, "Content-Type": "image/png"}, b"GIF89a", 400),
     "half a picture": ("POST", "/api/project", {**BEARER, "Content-Type": "image/png"}, bomb(16)[:60], 400),

@@ -99,9 +99,11 @@ def test_a_walk_visits_its_keys_and_closes(finished):
     hops = (way - way.roll(1, 0)).norm(dim=1)
     assert hops.max() / hops.min() < 3  # the hop from the last to the first too
     rows = [[Code(code.latents, label) for label in (0, 2)] for code in codes]
-    assert [code.label for code in ways(rows, 10)] == [0, 2] * 30
+    assert [code.label for code in ways(model, rows, 10)] == [0, 2] * 30
     own = [[Code(code.latents, number)] for number, code in enumerate(codes)]
-    assert [code.label for code in ways(own, 10)][:16] == [0] * 5 + [1] * 10 + [2]  # from halfway on the next one's
+    assert [code.label for code in ways(model, own, 10)][:16] == [0] * 5 + [1] * 10 + [
+        2
+    ]  # from halfway on the next one's
     assert [columns_of(n) for n in (1, 2, 3, 4, 7, 10, 12)] == [1, 2, 3, 2, 4, 5, 4]
 
 

@@ -59,6 +59,23 @@ def test_every_family_is_explored(name):
     assert len(explorer.walk(found[0], found[1], 4)) == 4
     read = code_of(json.loads(json.dumps(found[1].as_json())), model, "here")
     assert torch.equal(read.latents, found[1].latents) and read.label == found[1].label
+    if about["truncation"]:
+        truncated = of_seed(model, numbers, 5, truncation=0.3)
+        apart = (explorer.pixels(truncated).int() - model.sample(numbers, 5, truncation=0.3).int()).abs()
+        assert apart.max() <= 1 and truncated[0].as_json()["truncation"] == 0.3
+    else:
+        with pytest.raises(UserError, match=r"^truncation: 0\.3"):
+            explorer.pixels(of_seed(model, numbers, 5, truncation=0.3))
+    if layers := about["layers"]:
+        mixed = [explorer.mixed(found[0], found[1], layer) for layer in (0, 1, layers)]
+        images = explorer.pixels([found[1], *mixed, found[0]]).int()
+        assert (images[[0, 4]] - images[[1, 3]]).abs().max() <= 1  # all of b, all of a
+        assert (images[[0, 4]] - images[2]).abs().flatten(1).max(1).values.min() > 1  # of both
+        assert code_of(json.loads(json.dumps(mixed[1].as_json())), model, "here").latents.shape == (
+            layers,
+            model.latent,
+        )
+        assert explorer.walk(found[0], mixed[1], 3)[1].latents.ndim == 2
     if explorer.judges:
         drawn = explorer.judged(found[0])
         assert drawn["what D would change"].shape[1:] == pixels.shape[2:]
@@ -95,7 +112,7 @@ def test_files_that_are_none_are_told(finished, tmp_path, text, said):
     told = refused("sample", finished, "--latents", tmp_path / "latents.json")
     assert told.startswith(f"{tmp_path / 'latents.json'}: ") and said in told
     both = refused("sample", finished, "--latents", tmp_path / "latents.json", "--labels", "1")
-    assert both.startswith("--latents: names its images itself")
+    assert both.startswith("--latents: says itself which images")
 
 
 def test_a_search_ends_in_time():
@@ -118,11 +135,16 @@ def test_fields_are_ds_derivatives():
     with torch.no_grad():
         up, down = (scores(model, image + way * step, label, company) for way in (1, -1))
     assert gradient[0, 0, 5, 7].item() == pytest.approx((up - down).item() / 2e-6, rel=1e-4)
-    axes = torch.eye(model.latent, dtype=torch.float64)[:2]
-    plane = on_plane(model, latents[:1], axes, int(labels[0]), company, 2.0)
+    way = torch.zeros(2, model.latent, dtype=torch.float64)
+    way[0, 0] = way[1, 1] = 1
+
+    def make(places):
+        return model.averaged(latents[:1] + places.double() @ way, label.expand(len(places)))
+
+    plane = on_plane(model, make, int(label), company, 2.0)
     with torch.no_grad():
-        corner = scores(model, model.averaged(latents[:1] + 2 * axes[0] - 2 * axes[1], label), label, company)
-    assert plane.shape == (17, 17) and plane[0, -1].item() == pytest.approx(corner.item(), abs=0.1)
+        corner = scores(model, make(torch.tensor([[2.0, -2.0]])), label, company)
+    assert plane.shape == (17, 17) and plane[0, -1] == pytest.approx(corner.item(), abs=0.1)
     coloured = pixel_field(np.array([[[[2.0, -2.0, 0.0]]]]))[0, 0]
     assert coloured.tolist() == [[178, 24, 43], [33, 102, 172], [255, 255, 255]]
 

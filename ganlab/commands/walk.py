@@ -30,6 +30,7 @@ def walk(
     *,
     seed: int,
     labels: Sequence[str] | None,
+    truncation: float | None,
     seconds: float,
     out: Path | None,
     trust: Sequence[str],
@@ -41,6 +42,7 @@ def walk(
         keys: numbers of images of the seed, or a `latents.json`.
         seed: of the images.
         labels: classes that walk side by side; None takes the images' own, which change halfway between two.
+        truncation: of the images, as the model takes it; None for none, or that of `latents.json`.
         seconds: from one image to the next.
         out: the film; None is `walk.webp` in the run's folder.
         trust: see `load`.
@@ -52,7 +54,7 @@ def walk(
     model = load(run, trust)
     if model.image.is_point:
         raise UserError(f"{run}: makes points; `ganlab film {run} --timelapse` shows where they went")
-    found, remark = stations(model, keys, seed)
+    found, remark = stations(model, keys, seed, truncation)
     rows = [[code] for code in found] if labels is None else codes.in_classes(found, labels, model)
     steps = max(round(seconds * 1000 / TICK), 1)
     with written(out):
@@ -64,17 +66,19 @@ def walk(
     return out, "\n".join(filter(None, [remark, shown + classes]))
 
 
-def stations(model: Game, keys: str, seed: int) -> tuple[list[Code], str | None]:
+def stations(model: Game, keys: str, seed: int, truncation: float | None) -> tuple[list[Code], str | None]:
     """Return the codes that a walk visits, and a remark on them."""
-    if keys.endswith(".json"):
-        return codes.read(Path(keys), model)
-    return codes.of_seed(model, numbers_in(keys, "--walk"), seed), None
+    if not keys.endswith(".json"):
+        return codes.of_seed(model, numbers_in(keys, "--walk"), seed, truncation=truncation), None
+    if truncation is not None:
+        raise UserError("--truncation: the images of a latents.json have their own; leave it out")
+    return codes.read(Path(keys), model)
 
 
 def frames(model: Game, rows: Sequence[Sequence[Code]], steps: int) -> Iterator[Image.Image]:
     """Make the frames of a walk along rows of codes [keys, columns], whose images stand beside each other."""
     columns = len(rows[0])
-    images = codes.images_of(ways(rows, steps), model)
+    images = codes.images_of(ways(model, rows, steps), model)
     total = len(rows) * steps
     with Progress("walking", total, unit="frames") as progress:
         for _ in range(total):
@@ -82,13 +86,14 @@ def frames(model: Game, rows: Sequence[Sequence[Code]], steps: int) -> Iterator[
             progress.update(1)
 
 
-def ways(rows: Sequence[Sequence[Code]], steps: int) -> Iterator[Code]:
-    """Return the codes of all frames: latents on arcs from row to row, the classes of the nearer row."""
-    keys = torch.stack([torch.stack([code.latents for code in row]) for row in rows])  # rows columns latent
+def ways(model: Game, rows: Sequence[Sequence[Code]], steps: int) -> Iterator[Code]:
+    """Return the codes of all frames: latents on arcs from row to row; the nearer row's classes and truncations."""
+    every = codes.alike(model, [code for row in rows for code in row])
+    keys = every.unflatten(0, (len(rows), -1))  # rows columns latent, or with layers before it
     for number, latents in enumerate(closed(keys, steps)):
         nearer = rows[(2 * number + steps) // (2 * steps) % len(rows)]
         for each, code in zip(latents, nearer, strict=True):
-            yield Code(each, code.label)
+            yield Code(each, code.label, code.truncation)
 
 
 def columns_of(count: int) -> int:

@@ -117,6 +117,11 @@ class Sampling(pl.LightningModule):
         `name`, until they are within. For a game to override where truncation means something else, or nothing: then it
         raises a UserError. Latents and labels are on the CPU.
         """
+        latents = self.redrawn(latents, truncation, noise, name)
+        return self.averaged(latents.to(self.device), labels.to(self.device))
+
+    def redrawn(self, latents: Latents, truncation: float, noise: Noise, name: str) -> Latents:
+        """Draw numbers of latents beyond +-truncation again; `UserError` if they are not all normal numbers."""
         if type(self).draw_latents is not Sampling.draw_latents:
             raise UserError(
                 f"truncation: {truncation}, but the latents of {type(self).__name__} are not all normal numbers, which "
@@ -124,8 +129,19 @@ class Sampling(pl.LightningModule):
             )
         if not truncation > 0:
             raise UserError(f"truncation: {truncation}: write a number above 0, such as 0.5")
-        latents = within(latents, truncation, noise.uniform(f"{name} truncation", *latents.shape))
-        return self.averaged(latents.to(self.device), labels.to(self.device))
+        return within(latents, truncation, noise.uniform(f"{name} truncation", *latents.shape))
+
+    @property
+    def layers(self) -> int:
+        """Layers of the averaged network that may see different latents, as `mixed` takes them; 0 for none."""
+        return 0
+
+    def mixed(self, latents: Tensor, labels: Labels, truncation: float | None) -> Images:
+        """Run the averaged network with latents of its own for each layer [n, layers, latent], truncated or not.
+
+        For a game with `layers` to override. Latents that were `redrawn` are within the truncation.
+        """
+        raise NotImplementedError(type(self).__name__)
 
     @torch.no_grad()
     def stand(self, passes: int, truncation: float | None = None, seed: int = 0) -> None:

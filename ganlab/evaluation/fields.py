@@ -1,6 +1,10 @@
 """What a discriminator says near generated images: its gradient on their pixels, its scores on a plane of latents."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -18,7 +22,7 @@ def judges(model: Game) -> bool:
 
 
 def scores(model: Game, images: Images, labels: Labels, company: Tensor) -> Logits:
-    """Return D's scores of images [n], each in a group with the same others: a layer may couple groups.
+    """Return D's scores of images [n], the mean of those of patches, each in a group with the same others: a layer may couple groups.
 
     Args:
         model: a game that `judges`.
@@ -32,7 +36,7 @@ def scores(model: Game, images: Images, labels: Labels, company: Tensor) -> Logi
     classes = labels.clamp(min=0).repeat_interleave(group)
     found = model.scores_of(avg_pool2d(whole, factor) if factor > 1 else whole, classes)
     assert found is not None, type(model)
-    return found[::group]
+    return found[::group].flatten(1).mean(1) if found.ndim > 1 else found[::group]
 
 
 def pixel_gradients(model: Game, images: Images, labels: Labels, company: Tensor) -> Images:
@@ -44,16 +48,22 @@ def pixel_gradients(model: Game, images: Images, labels: Labels, company: Tensor
 
 
 @torch.no_grad()
-def on_plane(model: Game, origin: Tensor, axes: Tensor, label: int, company: Tensor, extent: float) -> Tensor:
-    """Return D(G(z)) [SIDE, SIDE] of z = origin + x axes[0] + y axes[1], x and y from -extent to extent; rows by y.
+def on_plane(
+    model: Game, make: Callable[[Tensor], Tensor], label: int, company: Tensor, extent: float
+) -> NDArray[np.floating]:
+    """Return D's scores [SIDE, SIDE] of the images at places (x, y), both from -extent to extent, row by row of y.
 
     Args:
-        origin: [1, latent].
-        axes: [2, latent].
+        model: a game that `judges`.
+        make: images [n, c, h, w] of places [n, 2].
+        label: their class.
+        company: see `scores`.
+        extent: of the plane.
     """
-    line = torch.linspace(-extent, extent, SIDE, dtype=origin.dtype, device=origin.device)
+    line = torch.linspace(-extent, extent, SIDE)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    latents = origin + torch.stack([x.flatten(), y.flatten()], 1) @ axes
-    labels = torch.full((len(latents),), label, device=origin.device)
-    parts = zip(latents.split(SAMPLE_BATCH), labels.split(SAMPLE_BATCH), strict=True)
-    return torch.cat([scores(model, model.averaged(*part), part[1], company) for part in parts]).view(SIDE, SIDE)
+    found = list[Tensor]()
+    for places in torch.stack([x.flatten(), y.flatten()], 1).split(SAMPLE_BATCH):
+        labels = torch.full((len(places),), label, device=model.device)
+        found.append(scores(model, make(places), labels, company))
+    return torch.cat(found).view(SIDE, SIDE).cpu().double().numpy()

@@ -5,20 +5,21 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ganlab.classes import numbers_of
 from ganlab.engine.game import Game
-from ganlab.engine.samples import blocks
+from ganlab.engine.samples import Sampling, blocks
 from ganlab.evaluation.images import hash_of_weights
 from ganlab.files import atomic_write
 from ganlab.pictures.grids import to_uint8
 from ganlab.seeding import SAMPLE_BATCH, Noise
-from ganlab.types import Pixels, UserError
+from ganlab.types import Images, Pixels, UserError
 
 FORMAT = 1
 LARGEST_NUMBER = 10**9
@@ -28,7 +29,7 @@ FARTHEST = 100.0
 """Largest absolute coordinate of a latent that is read: no prior's lies there, and far ones overflow."""
 MOST = 10_000
 """Images in a file."""
-KEYS = frozenset({"seed", "image", "label", "latents"})
+KEYS = frozenset({"seed", "image", "label", "truncation", "latents"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +37,16 @@ class Code:
     """What an image is made of.
 
     Args:
-        latents: [latent], on the CPU.
+        latents: [latent], or [layers, latent] with latents of its own for each layer; on the CPU. Where truncation
+            draws numbers again, they are drawn already.
         label: its class; -1 for none.
-        seed, image: its name, "image 37 of seed 0"; None of latents that were moved or found.
+        truncation: as the model takes it; None for none.
+        seed, image: its name, "image 37 of seed 0"; None of latents that were moved, mixed or found.
     """
 
-    latents: torch.Tensor
+    latents: Tensor
     label: int = -1
+    truncation: float | None = None
     seed: int | None = None
     image: int | None = None
 
@@ -50,11 +54,18 @@ class Code:
         """Write it as `code_of` reads it: its latents, and its name if it has one."""
         name = {} if self.seed is None else {"seed": self.seed, "image": self.image}
         label = {} if self.label < 0 else {"label": self.label}
-        return {**name, **label, "latents": self.latents.tolist()}
+        truncation = {} if self.truncation is None else {"truncation": self.truncation}
+        return {**name, **label, **truncation, "latents": self.latents.tolist()}
 
 
-def of_seed(model: Game, numbers: Sequence[int], seed: int, labels: Sequence[int | str] | None = None) -> list[Code]:
-    """Return the codes of images by number: those that `model.sample(numbers, seed, labels)` makes."""
+def of_seed(
+    model: Game,
+    numbers: Sequence[int],
+    seed: int,
+    labels: Sequence[int | str] | None = None,
+    truncation: float | None = None,
+) -> list[Code]:
+    """Return the codes of images by number: those that `model.sample(numbers, seed, labels, truncation)` makes."""
     if not model.latent:
         raise UserError(f"{type(model).__name__}: makes no images of a seed")
     chosen = None if labels is None else classes_of(labels, model)
@@ -62,10 +73,37 @@ def of_seed(model: Game, numbers: Sequence[int], seed: int, labels: Sequence[int
     for start, wanted in blocks(numbers):
         noise = Noise(seed, 0, start, dtype=model.real_dtype)
         latents, classes = model.draw_latents(SAMPLE_BATCH, noise, "sample")
+        if truncation is not None and redraws(model):
+            latents = model.redrawn(latents, truncation, noise, "sample")
         for i in wanted:
             label = int(classes[i - start]) if chosen is None else chosen[i % len(chosen)]
-            found[i] = Code(latents[i - start], label, seed, i)
+            found[i] = Code(latents[i - start], label, truncation, seed, i)
     return [found[i] for i in numbers]
+
+
+def redraws(model: Game) -> bool:
+    """Tell whether truncation draws numbers of the latents again; else it does something to the network, or nothing."""
+    return type(model).truncated is Sampling.truncated
+
+
+def truncates(model: Game) -> bool:
+    """Tell whether truncation means something for a model."""
+    try:
+        made(of_seed(model, [0], 0, truncation=0.5), model)
+    except UserError:
+        return False
+    return True
+
+
+def alike(model: Game, codes: Sequence[Code]) -> Tensor:
+    """Return the latents of codes [n, latent], or [n, layers, latent] if any has latents of its own for each layer."""
+    layered = any(code.latents.ndim == 2 for code in codes)
+    return torch.stack([layers_of(model, code) if layered else code.latents for code in codes])
+
+
+def layers_of(model: Game, code: Code) -> Tensor:
+    """Return the latents for each layer [layers, latent]."""
+    return code.latents if code.latents.ndim == 2 else code.latents.expand(model.layers, -1)
 
 
 def in_classes(codes: Sequence[Code], labels: Sequence[int | str], model: Game) -> list[list[Code]]:
@@ -76,11 +114,24 @@ def in_classes(codes: Sequence[Code], labels: Sequence[int | str], model: Game) 
 def images_of(codes: Iterable[Code], model: Game) -> Iterator[Pixels]:
     """Make the images [1, c, h, w] of codes with the averaged network, a block at a time."""
     codes = iter(codes)
-    while some := [*islice(codes, SAMPLE_BATCH)]:
-        latents = torch.stack([code.latents for code in some]).to(model.device, model.real_dtype)
-        labels = torch.tensor([code.label for code in some], device=model.device)
-        with torch.no_grad():
-            yield from to_uint8(model.averaged(latents, labels)).cpu().split(1)
+    while block := [*islice(codes, SAMPLE_BATCH)]:
+        for _, alike in groupby(block, lambda code: (code.truncation, code.latents.ndim)):
+            yield from to_uint8(made([*alike], model)).cpu().split(1)
+
+
+@torch.no_grad()
+def made(codes: Sequence[Code], model: Game) -> Images:
+    """Make the images in [-1, 1] of codes of one truncation, all with latents for each layer or none."""
+    latents = torch.stack([code.latents for code in codes]).to(model.real_dtype)
+    labels = torch.tensor([code.label for code in codes])
+    truncation = codes[0].truncation
+    if truncation is not None and redraws(model):  # numbers between two codes, or moved, may be beyond it
+        latents, truncation = latents.clamp(-truncation, truncation), None
+    if latents.ndim == 3:
+        return model.mixed(latents.to(model.device), labels.to(model.device), truncation)
+    if truncation is not None:
+        return model.truncated(latents, labels, truncation, Noise(0, 0, dtype=model.real_dtype), "sample")
+    return model.averaged(latents.to(model.device), labels.to(model.device))
 
 
 def pixels_of(codes: Iterable[Code], model: Game) -> Pixels:
@@ -89,9 +140,9 @@ def pixels_of(codes: Iterable[Code], model: Game) -> Pixels:
 
 
 def code_of(entry: Any, model: Game, place: str) -> Code:
-    """Read a code: `{"seed": 0, "image": 37}`, or `{"latents": [...]}`, each perhaps with a `label`, by number or name.
+    """Read a code: `{"seed": 0, "image": 37}` or `{"latents": [...]}`, perhaps with a `label` and a `truncation`.
 
-    Of an entry that has both, the name says where its latents are from, and they are what counts.
+    The label is a class's name or number. Of an entry that has a name and latents, the latents are what counts.
 
     Args:
         entry: from JSON that anybody may have written.
@@ -99,23 +150,42 @@ def code_of(entry: Any, model: Game, place: str) -> Code:
         place: where the entry stands, for messages.
     """
     if not isinstance(entry, Mapping) or not entry or entry.keys() - KEYS:
-        raise UserError(f'{place}: write {{"seed": 0, "image": 37}} or {{"latents": [...]}}, with a "label" if need be')
+        raise UserError(
+            f'{place}: write {{"seed": 0, "image": 37}} or {{"latents": [...]}}, perhaps with "label" and "truncation"'
+        )
     if given := [name for name in ("seed", "image") if name in entry]:
         if len(given) == 1:
             raise UserError(f"{place}: {given[0]} alone; an image's name is its seed and its number, as image")
         for name, end in (("seed", LARGEST_SEED), ("image", LARGEST_NUMBER)):
             if type(entry[name]) is not int or not 0 <= entry[name] < end:
                 raise UserError(f"{place}.{name}: not a whole number from 0 below {end:,}")
-    label = _label_of(entry, model, place)
+    label, truncation = _label_of(entry, model, place), _truncation_of(entry, model, place)
     if "latents" not in entry:
         if not given:
             raise UserError(f"{place}: has neither latents nor a seed and the number of an image")
-        (code,) = of_seed(model, [entry["image"]], entry["seed"])
+        (code,) = of_seed(model, [entry["image"]], entry["seed"], truncation=truncation)
         return code if label is None else replace(code, label=label)
-    latents = torch.tensor(_numbers(entry["latents"], model.latent, f"{place}.latents"), dtype=model.real_dtype)
     if label is None and model.classes:
         raise UserError(f"{place}: has latents and no label, and this generator makes images of a class")
-    return Code(latents, -1 if label is None else label, entry.get("seed"), entry.get("image"))
+    latents = torch.tensor(_latents_of(entry["latents"], model, f"{place}.latents"), dtype=model.real_dtype)
+    return Code(latents, -1 if label is None else label, truncation, entry.get("seed"), entry.get("image"))
+
+
+def _latents_of(values: Any, model: Game, place: str) -> list[float] | list[list[float]]:
+    """Check latents, or those of each layer."""
+    if model.layers and isinstance(values, list) and len(values) == model.layers and isinstance(values[0], list):
+        return [_numbers(row, model.latent, f"{place}[{number}]") for number, row in enumerate(values)]
+    return _numbers(values, model.latent, place)
+
+
+def _truncation_of(entry: Mapping[str, Any], model: Game, place: str) -> float | None:
+    """Return the truncation of an entry; None if it has none."""
+    truncation = entry.get("truncation")
+    if truncation is None:
+        return None
+    if type(truncation) not in (int, float) or not 0 <= truncation <= FARTHEST:
+        raise UserError(f"{place}.truncation: not a number from 0 to {FARTHEST:g}")
+    return float(truncation)
 
 
 def _numbers(values: Any, count: int, place: str) -> list[float]:

@@ -1,7 +1,7 @@
 """What an explorer does with a run's model, one request at a time: plain values in, codes and images out."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,7 +19,18 @@ from ganlab.experiment.config import from_yaml
 from ganlab.experiment.folder import from_anywhere
 from ganlab.experiment.frame import Data
 from ganlab.experiment.load import load
-from ganlab.latents.codes import Code, code_of, document, of_seed, pixels_of
+from ganlab.latents.codes import (
+    Code,
+    alike,
+    code_of,
+    document,
+    layers_of,
+    made,
+    of_seed,
+    pixels_of,
+    redraws,
+    truncates,
+)
 from ganlab.latents.directions import directions
 from ganlab.latents.neighbours import Neighbour, Reals
 from ganlab.latents.walks import steps_between
@@ -57,6 +68,8 @@ class Explorer:
         self.model, self.name, self.data = model, name, data
         self.directions = directions(model) if model.latent else torch.zeros(0, 0)
         self.judges = judges and bool(model.latent) and fields.judges(model)
+        self.truncation = None if not (model.latent and truncates(model)) else 2.0 if redraws(model) else 1.0
+        """The largest that makes a difference; None if none does."""
         self.using, self.searching = Lock(), Lock()
 
     def about(self) -> dict[str, Any]:
@@ -70,6 +83,8 @@ class Explorer:
             "latent": model.latent,
             "classes": names[: model.classes],
             "directions": len(self.directions),
+            "truncation": self.truncation,
+            "layers": model.layers,
             "judges": self.judges,
             "reals": bool(self.data.url),
             "remakes": model.remakes(),
@@ -86,7 +101,7 @@ class Explorer:
         if not any(moves):
             return code
         way = torch.tensor(moves, dtype=code.latents.dtype) @ self.directions[: len(moves)].to(code.latents)
-        return Code(code.latents + way, code.label)
+        return Code(code.latents + way, code.label, code.truncation)
 
     def pixels(self, codes: Sequence[Code]) -> Pixels:
         """Make the images [n, c, h, w] of codes."""
@@ -94,11 +109,19 @@ class Explorer:
             return pixels_of(codes, self.model)
 
     def walk(self, a: Code, b: Code, steps: int) -> list[Code]:
-        """Return codes from a to b, both included; the class changes halfway."""
-        way = steps_between(a.latents, b.latents, steps)
-        labels = [(a if 2 * k < steps else b).label for k in range(steps)]
-        between = [Code(latents, label) for latents, label in zip(way[1:-1], labels[1:-1], strict=True)]
-        return [a, *between, b]
+        """Return codes from a to b, both included; class and truncation change halfway."""
+        begin, end = alike(self.model, [a, b])
+        way = steps_between(begin, end, steps)
+        halves = [a if 2 * k < steps else b for k in range(steps)]
+        between = zip(way[1:-1], halves[1:-1], strict=True)
+        return [a, *(Code(latents, half.label, half.truncation) for latents, half in between), b]
+
+    def mixed(self, a: Code, b: Code, layer: int) -> Code:
+        """Return a code with the latents of b from a layer on, and else what a has."""
+        if not 0 <= layer <= self.model.layers or not self.model.layers:
+            raise UserError(f"layer: {layer}, and this generator has {self.model.layers} layers with latents")
+        rows = [layers_of(self.model, code) for code in (a, b)]
+        return Code(torch.cat([rows[0][:layer], rows[1][layer:]]), a.label, a.truncation)
 
     @cached_property
     def reals(self) -> Reals:
@@ -122,8 +145,8 @@ class Explorer:
             raise UserError(f"{self.name}: has no discriminator that could be asked")
         model, group = self.model, self.model.runtime.group
         with self.using, torch.no_grad():
-            company = torch.cat([self._image(other) for other in of_seed(model, range(group), 0)])[1:]
-            image, labels = self._image(code), torch.tensor([code.label], device=model.device)
+            company = made(of_seed(model, range(group), 0), model)[1:]
+            image, labels = made([code], model), torch.tensor([code.label], device=model.device)
             gradient = fields.pixel_gradients(model, image, labels, company)
             field = pixel_field(gradient.float().cpu().numpy())
             drawn = {
@@ -131,10 +154,8 @@ class Explorer:
                 "what D would change": torch.from_numpy(field[0]).permute(2, 0, 1),
             }
             if len(self.directions) > 1:
-                axes = self.directions[:2].to(image)
-                origin = code.latents[None].to(image)
-                values = fields.on_plane(model, origin, axes, code.label, company, EXTENT)
-                plane = latent_plane(values.float().cpu().numpy(), EXTENT, "D(G(z)) along directions 1 and 2")
+                values = fields.on_plane(model, partial(self._near, code), code.label, company, EXTENT)
+                plane = latent_plane(values, EXTENT, "D(G(z)) along directions 1 and 2")
                 drawn["D near this image"] = torch.from_numpy(np.array(plane)).permute(2, 0, 1)
         return drawn
 
@@ -151,7 +172,7 @@ class Explorer:
             )
         code = Code(latents[0].cpu(), int(labels[0]))
         with self.using, torch.no_grad():
-            near = psnr(self._image(code), images.to(model.device))
+            near = psnr(made([code], model), images.to(model.device))
         return code, pixels[0], near
 
     def remade(self, body: bytes) -> dict[str, Tensor]:
@@ -164,10 +185,9 @@ class Explorer:
                 parts |= self.model.remake(pixels, labels, other=True)
         return {title: part[0].cpu() for title, part in parts.items()}
 
-    def _image(self, code: Code) -> Tensor:
-        model = self.model
-        latents = code.latents[None].to(model.device, model.real_dtype)
-        return model.averaged(latents, torch.tensor([code.label], device=model.device))
+    def _near(self, code: Code, places: Tensor) -> Tensor:
+        """Make the images at places [n, 2] along the first two directions from a code."""
+        return made([self.moved(code, place) for place in places.tolist()], self.model)
 
 
 def opened(run: Path, trust: Sequence[str] = ()) -> Explorer:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from torch.optim import Adam
 
@@ -15,7 +16,7 @@ from ganlab.networks import biggan
 from ganlab.networks.biggan import Attention, Weights
 from ganlab.objectives import Hinge
 from ganlab.regularizers import Orthogonal, Regularizer
-from ganlab.types import ImageSpec
+from ganlab.types import Images, ImageSpec, Labels
 
 
 class BigGAN(GANModule):
@@ -100,3 +101,14 @@ class BigGAN(GANModule):
         """Return the weights that a player moves but the shared embedding, whose rows are not to be orthogonal."""
         shared = getattr(self.generator, "shared", None)
         return [weight for weight in super().weights(name) if shared is None or weight is not shared.weight]
+
+    @property
+    def layers(self) -> int:
+        """The first layer and each block, which see parts of the latent."""
+        parts = getattr(self.ema, "parts", 1)
+        return parts if parts > 1 else 0
+
+    def mixed(self, latents: Tensor, labels: Labels, truncation: float | None) -> Images:
+        """Run the averaged generator with the part for layer k of row k."""
+        parts = [row.chunk(self.layers, 1)[k] for k, row in enumerate(latents.unbind(1))]
+        return self.averaged(torch.cat(parts, 1), labels)

@@ -151,6 +151,18 @@ class StyleGAN2(GANModule):
         w = self.ema.mapping(latents.to(self.device), labels.to(self.device))
         return self.ema.synthesize(self.ema.repeated(self.ema.w_mean.lerp(w, truncation)))
 
+    @property
+    def layers(self) -> int:
+        """Those that w reaches."""
+        return len(self.generator.noise_sizes) + 1
+
+    def mixed(self, latents: Tensor, labels: Labels, truncation: float | None) -> Images:
+        """Run the averaged generator with the w of row k in layer k."""
+        assert isinstance(self.ema, stylegan2.Generator)
+        w = self.ema.mapping(latents.flatten(0, 1), labels.repeat_interleave(self.layers))
+        w = w.unflatten(0, (-1, self.layers))
+        return self.ema.synthesize(w if truncation is None else self.ema.w_mean.lerp(w, truncation))
+
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the noise of every layer too, a second latent, and the layer from which on it takes over."""
         found = super().draw(player, n, noise, labels)

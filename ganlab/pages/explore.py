@@ -64,6 +64,7 @@ class Desk:
         asked: dict[str, tuple[Callable[..., Answer], tuple[str, ...]]] = {
             "make": (self.make, JSON),
             "walk": (self.walk, JSON),
+            "mix": (self.mix, JSON),
             "nearest": (self.nearest, JSON),
             "judge": (self.judge, JSON),
             "project": (self.project, IMAGES),
@@ -125,6 +126,13 @@ class Desk:
         if type(steps) is not int or not 2 <= steps <= MOST:
             raise UserError(f"steps: write a whole number from 2 to {MOST}")
         return self.shown(self.explorer.walk(self.code(question, "from"), self.code(question, "to"), steps))
+
+    def mix(self, question: Question) -> Answer:
+        """Make an image of the first layers' latents of one and the others' of another."""
+        layer = question.get("layer")
+        if type(layer) is not int:
+            raise UserError("layer: write a whole number")
+        return self.shown([self.explorer.mixed(self.code(question, "from"), self.code(question, "to"), layer)])
 
     def nearest(self, question: Question) -> Answer:
         """Show the nearest real images."""

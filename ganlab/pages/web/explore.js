@@ -51,7 +51,8 @@ function show(image, png) {
 
 function nameOf(code) {
   const label = code.label === undefined ? "" : `, class ${state.about.classes[code.label]}`;
-  return (code.seed === undefined ? "latents of its own" : `seed ${code.seed}, image ${code.image}`) + label;
+  const truncation = code.truncation === undefined ? "" : `, truncation ${code.truncation}`;
+  return (code.seed === undefined ? "latents of its own" : `seed ${code.seed}, image ${code.image}`) + label + truncation;
 }
 
 // Fills a sheet with pictures, which are buttons if they can be chosen.
@@ -92,8 +93,9 @@ function choose(found, slot) {
     state.there = null;
     zero();
     for (const id of ["near", "judged", "facts-said"]) at(id).replaceChildren(); // they were of another A
-    const {seed, image} = found.code;
-    at("command").textContent = seed === undefined ? "" : `ganlab sample RUN --seed ${seed} --images ${image}`;
+    const {seed, image, truncation} = found.code;
+    const also = truncation === undefined ? "" : ` --truncation ${truncation}`;
+    at("command").textContent = seed === undefined ? "" : `ganlab sample RUN --seed ${seed} --images ${image}${also}`;
   }
   mark();
 }
@@ -102,11 +104,20 @@ const sliders = () => [...at("directions").querySelectorAll("input")];
 
 function zero() {
   for (const slider of sliders()) slider.value = 0;
+  at("layer").value = state.about.layers;
+  at("layer-said").textContent = "";
 }
 
-async function move() {
-  const turn = ++state.moved, moves = sliders().map(slider => Number(slider.value));
-  const {images: [found]} = await question("make", {codes: [state.a.code], moves});
+const move = () => change("make", {codes: [state.a.code], moves: sliders().map(slider => Number(slider.value))});
+
+function mix() {
+  const layer = Number(at("layer").value);
+  at("layer-said").textContent = `${layer} of ${state.about.layers}, and B in the others`;
+  return change("mix", {from: state.a.code, to: state.b.code, layer});
+}
+
+async function change(name, what) {
+  const turn = ++state.moved, {images: [found]} = await question(name, what);
   if (turn !== state.moved) return; // a later one is under way
   state.there = found;
   show(at("a"), found.png);
@@ -116,7 +127,8 @@ function seeds() {
   const many = Math.max(...state.about.image) > 256 ? 8 : 24;
   const [seed, first] = [at("seed"), at("first")].map(input => Math.max(0, Math.floor(Number(input.value) || 0)));
   const label = at("class").value === "" ? {} : {label: Number(at("class").value)};
-  const codes = Array.from({length: many}, (_, number) => ({seed, image: first + number, ...label}));
+  const truncation = at("truncation").value === "" ? {} : {truncation: Number(at("truncation").value)};
+  const codes = Array.from({length: many}, (_, number) => ({seed, image: first + number, ...label, ...truncation}));
   return doing("making images", async () => {
     const {images} = await question("make", {codes});
     fill(at("grid"), images, found => nameOf(found.code), choose);
@@ -219,9 +231,14 @@ async function start() {
   at("of-facts").hidden = !about.reals && !about.judges;
   at("class-label").hidden = !about.classes.length;
   at("class").append(...about.classes.map((name, number) => new Option(name, number)));
+  at("truncation-label").hidden = about.truncation === null;
+  at("truncation").max = about.truncation ?? 0;
+  at("of-layers").hidden = !about.layers;
+  at("layer").max = about.layers;
   directions(about.directions);
   for (const [id, action] of Object.entries(actions)) at(id).addEventListener("click", action);
-  for (const id of ["seed", "first", "class"]) at(id).addEventListener("change", seeds);
+  for (const id of ["seed", "first", "class", "truncation"]) at(id).addEventListener("change", seeds);
+  at("layer").addEventListener("input", () => doing("", mix));
   at("choose").addEventListener("submit", event => event.preventDefault());
   for (const radio of document.querySelectorAll("[name=slot]")) radio.addEventListener("change", () => { state.slot = radio.value; });
   at("load").addEventListener("change", event => doing("loading", () => load(event.target.files[0])));
