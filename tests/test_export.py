@@ -131,7 +131,7 @@ def test_a_static_space_is_told_so(folders):
 
 def test_the_graphs_make_the_bytes_of_the_run(folders, run):
     model = ganlab.load(run)
-    latents, labels = page.seeds_of(model)
+    latents, labels, _ = page.seeds_of(model)
     wanted = torch.cat([model.sample(1, seed=seed) for seed in range(page.SEEDS)])
     session = onnxruntime.InferenceSession(folders["onnx"][0] / "generator.onnx")
     (images,) = session.run(None, {"latents": latents.numpy(), "labels": labels.numpy()})

@@ -12,7 +12,7 @@ import torch
 from papers import PAPERS
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-from ganlab.models import SNGAN, ProgressiveGAN, ProjectionGAN
+from ganlab.models import ProgressiveGAN, ProjectionGAN
 from ganlab.portable.functions import functions_of
 from ganlab.portable.graphs import as_onnx, as_pt2
 from ganlab.types import ImageSpec, UserError
@@ -20,11 +20,10 @@ from ganlab.types import ImageSpec, UserError
 pytestmark = pytest.mark.usefixtures("one_thread", "one_registry")
 
 PHOTO = ImageSpec(16, 16, 3, 3)
-SIMILAR = ("AC-GAN", "CGAN", "WGAN", "literature", "VAE/GAN", "AVB, ", "toy", "PacGAN")
+SIMILAR = ("AC-GAN", "CGAN", "WGAN", "literature", "VAE/GAN", "AVB, ", "toy", "PacGAN", "alpha-GAN")
 """Beginnings of papers whose averaged networks are another one's."""
 DYNAMICS = ("consensus", "symplectic", "extragradient", "past extragradient", "unrolled")
 GAMES = {
-    "SN-GAN": partial(SNGAN, image=PHOTO, generator_width=8, discriminator_width=4, latent=4),
     "projection": partial(ProjectionGAN, image=PHOTO, generator_width=8, discriminator_width=4, latent=4),
     "progressive": partial(
         ProgressiveGAN, image=PHOTO, width_base=64, width_max=8, latent=4, conditional=True, train_nimg=9, fade_nimg=9
