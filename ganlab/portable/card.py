@@ -28,6 +28,8 @@ ON_PAGE = ["`index.html` runs it in a visitor's browser: no server takes part, a
 def card(parcel: Parcel, form: str, functions: list[Function]) -> str:
     """Return the README; `functions` are those in the folder, if the form has graphs."""
     usage = with_graphs(form, functions) if functions else ON_PAGE if form == "page" else with_ganlab(parcel)
+    if form == "hub":
+        usage = [f"`hf download USER/NAME --local-dir {shlex.quote(parcel.name)}` fetches this folder.", *usage]
     sections = [
         f"# {parcel.name}",
         described(parcel.model),
