@@ -5,7 +5,7 @@ from by_hand import Paper
 
 from ganlab.engine.game import Game
 from ganlab.experiment.frame import Config, Data, Train
-from ganlab.portable.parcel import Parcel
+from ganlab.portable.parcel import Parcel, in_float32
 
 NAMES = ("cat", "hawk, red-tailed", '<b>&"ox')
 """Of three classes, one of them hostile to a page."""
@@ -23,8 +23,8 @@ def contrasted(model: Game) -> Game:
 
 
 def made(paper: Paper) -> Game:
-    """The game of a paper in float32, with such weights."""
-    return contrasted(paper.made(precision="fp32"))
+    """The game of a paper, which trained in float64, as it travels, with such weights."""
+    return contrasted(in_float32(paper.made()))
 
 
 def parcel(model: Game, name: str = "mine") -> Parcel:

@@ -22,9 +22,11 @@ from safetensors.torch import load_file
 from setuptools import build_meta
 
 import ganlab
+from ganlab.experiment.frame import Config, Data, Train
 from ganlab.models import DiracGAN
 from ganlab.portable import graphs, page
 from ganlab.portable.functions import functions_of
+from ganlab.portable.parcel import kept
 from ganlab.types import ImageSpec, UserError
 
 ROW = {
@@ -131,7 +133,7 @@ def test_a_static_space_is_told_so(folders):
 
 def test_the_graphs_make_the_bytes_of_the_run(folders, run):
     model = ganlab.load(run)
-    latents, labels = page.seeds_of(model)
+    latents, labels, _ = page.seeds_of(model)
     wanted = torch.cat([model.sample(1, seed=seed) for seed in range(page.SEEDS)])
     session = onnxruntime.InferenceSession(folders["onnx"][0] / "generator.onnx")
     (images,) = session.run(None, {"latents": latents.numpy(), "labels": labels.numpy()})
@@ -188,6 +190,13 @@ def test_a_page_needs_images(make, made):
     model = make()
     with pytest.raises(UserError, match=f"makes {made}; --format onnx has its functions"):
         page.check(model, functions_of(model))
+
+
+def test_a_config_that_travels_names_no_file_of_training():
+    features = {"_target_": "ganlab.networks.pretrained.EfficientNetLite0", "weights": "/home/me/secret.pth"}
+    model = {"_target_": "ganlab.models.ProjectedGAN", "width": 64, "lr": 1e-3, "features": features}
+    config = Config(run="", model=model, data=Data(url="/home/me", image=POINT), train=Train(total_nimg=1))
+    assert kept(config)["model"] == {"_target_": "ganlab.models.ProjectedGAN", "width": 64}
 
 
 @pytest.mark.skipif(not (NPM / "onnxruntime-web").exists(), reason="no onnxruntime-web: `.ci/run` installs it")

@@ -98,6 +98,15 @@ def test_the_page_makes_the_images_of_ganlab_sample(chromium, sampler, model):
         assert seen.page.inner_text("h1") == 'mine <b>&"'
 
 
+def test_truncation_is_that_of_ganlab_sample(chromium, sampler, model):
+    wanted = torch.cat([model.sample(1, seed=seed, truncation=0.6) for seed in range(16)])
+    with visit(chromium, sampler / "index.html") as seen:
+        seen.page.wait_for_selector(READY, timeout=WAIT)
+        shown(seen.page, lambda: seen.page.fill("#truncation", "0.6"))
+        assert seen.page.inner_text("#strength") == "0.60"
+        assert far(pixels(seen.page), wanted) <= 1
+
+
 def test_a_walk_leads_from_one_seed_to_the_other(chromium, sampler, model):
     ends = torch.cat([model.sample(1, seed=seed, labels=[0]) for seed in (3, 9)])
     with visit(chromium, sampler / "index.html") as seen:

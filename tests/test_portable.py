@@ -12,7 +12,7 @@ import torch
 from papers import PAPERS
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-from ganlab.models import SNGAN, ProgressiveGAN, ProjectionGAN
+from ganlab.models import BigGANDeep, ProgressiveGAN, ProjectionGAN
 from ganlab.portable.functions import functions_of
 from ganlab.portable.graphs import as_onnx, as_pt2
 from ganlab.types import ImageSpec, UserError
@@ -20,17 +20,17 @@ from ganlab.types import ImageSpec, UserError
 pytestmark = pytest.mark.usefixtures("one_thread", "one_registry")
 
 PHOTO = ImageSpec(16, 16, 3, 3)
-SIMILAR = ("AC-GAN", "CGAN", "WGAN", "literature", "VAE/GAN", "AVB, ", "toy", "PacGAN")
+SIMILAR = ("AC-GAN", "CGAN", "WGAN", "literature", "VAE/GAN", "AVB, ", "toy", "PacGAN", "alpha-GAN", "ADA")
 """Beginnings of papers whose averaged networks are another one's."""
 DYNAMICS = ("consensus", "symplectic", "extragradient", "past extragradient", "unrolled")
 GAMES = {
-    "SN-GAN": partial(SNGAN, image=PHOTO, generator_width=8, discriminator_width=4, latent=4),
+    "BigGAN-deep": partial(BigGANDeep, image=PHOTO, generator_width=4, discriminator_width=4, latent=4),
     "projection": partial(ProjectionGAN, image=PHOTO, generator_width=8, discriminator_width=4, latent=4),
     "progressive": partial(
         ProgressiveGAN, image=PHOTO, width_base=64, width_max=8, latent=4, conditional=True, train_nimg=9, fade_nimg=9
     ),
 } | {
-    name: partial(paper.made, precision="fp32")
+    name: partial(exported.made, paper)
     for name, paper in PAPERS.items()
     if not name.startswith(SIMILAR) and name not in DYNAMICS
 }
@@ -69,7 +69,9 @@ def test_onnxruntime_computes_what_the_model_does(name):
 
 
 def batch(example: torch.Tensor, n: int, draw: torch.Generator) -> torch.Tensor:
-    """A batch like an example: numbers in [-1, 1], or classes."""
+    """A batch like an example: numbers in [-1, 1], or classes; of a truncation, one number."""
+    if example.shape == (1,):
+        return torch.tensor([0.7])
     if not example.is_floating_point():
         return torch.arange(n) % 3
     return torch.rand(n, *example.shape[1:], generator=draw) * 2 - 1

@@ -142,7 +142,7 @@ class StyleGAN2(GANModule):
         """Run the live generator on the w of every layer."""
         return self.call(self.generator.synthesize, w, *maps, full=full)  # type: ignore[no-any-return]
 
-    def truncated(self, latents: Tensor, labels: Labels, truncation: float, noise: Noise, name: str) -> Images:
+    def truncated(self, latents: Tensor, labels: Labels, truncation: float | Tensor, noise: Noise, name: str) -> Images:
         """Run the averaged network with w at `truncation` of its distance from its mean: 0 gives one image, 1 all.
 
         (Karras et al. 2019, appendix B.) The mean is over all classes.

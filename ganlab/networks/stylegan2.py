@@ -180,9 +180,9 @@ class Constant(nn.Module):
         super().__init__()
         self.value = nn.Parameter(torch.randn(channels, SMALLEST, SMALLEST))
 
-    def forward(self, n: int) -> Tensor:
-        """[n, channels, 4, 4]."""
-        return self.value.expand(n, -1, -1, -1).contiguous(memory_format=torch.channels_last)
+    def forward(self, w: Tensor) -> Tensor:
+        """[n, ...], of which only n is used, to [n, channels, 4, 4]."""
+        return self.value.expand(w.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
 class Generator(nn.Module):
@@ -246,7 +246,7 @@ class Generator(nn.Module):
     def synthesize(self, w: Tensor, *noise: Tensor) -> Images:
         """Return the images, not clamped, of w [n, layers, style_width] and noise [n, 1, h, w] of `noise_sizes`."""
         maps = noise or [getattr(self, f"noise_{number}") for number in range(len(self.noise_sizes))]
-        features, first, last = self.constant(len(w)), 0, 1
+        features, first, last = self.constant(w), 0, 1
         image: Tensor | None = None
         for size, block in zip(self.sizes, self.blocks, strict=True):
             with nullcontext() if size in self.low else in_full(w):

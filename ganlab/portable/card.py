@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
+from torch import Tensor
 
 from ganlab.classes import named
 from ganlab.engine.game import Game
@@ -27,6 +28,8 @@ ON_PAGE = ["`index.html` runs it in a visitor's browser: no server takes part, a
 def card(parcel: Parcel, form: str, functions: list[Function]) -> str:
     """Return the README; `functions` are those in the folder, if the form has graphs."""
     usage = with_graphs(form, functions) if functions else ON_PAGE if form == "page" else with_ganlab(parcel)
+    if form == "hub":
+        usage = [f"`hf download USER/NAME --local-dir {shlex.quote(parcel.name)}` fetches this folder.", *usage]
     sections = [
         f"# {parcel.name}",
         described(parcel.model),
@@ -99,12 +102,7 @@ def with_graphs(form: str, functions: list[Function]) -> list[str]:
     """Return how a runtime uses the graphs; images are in [-1, 1]."""
     files = ", ".join(f"`{each.name}.{form}`" for each in functions)
     first, sizes = functions[0], [f"- `{each.name}`: {signature(each)}" for each in functions]
-    inputs = {
-        name: f"rng.standard_normal((4, {', '.join(map(str, tensor.shape[1:]))})).astype(np.float32)"
-        if tensor.is_floating_point()
-        else "np.arange(4) % 2"
-        for name, tensor in first.inputs.items()
-    }
+    inputs = {name: example(name, tensor) for name, tensor in first.inputs.items()}
     fed = ", ".join(f'"{name}": {value}' for name, value in inputs.items())
     lines = ["import numpy as np", "", "rng = np.random.default_rng(0)"]
     if form == "onnx":
@@ -126,9 +124,21 @@ def with_graphs(form: str, functions: list[Function]) -> list[str]:
     ]
 
 
+def example(name: str, tensor: Tensor) -> str:
+    """Write code that makes an input of four samples."""
+    if name == "truncation":
+        return "np.float32([0.7])"
+    if not tensor.is_floating_point():
+        return "np.arange(4) % 2"
+    return f"rng.standard_normal((4, {', '.join(map(str, tensor.shape[1:]))})).astype(np.float32)"
+
+
 def signature(function: Function) -> str:
     """Write the shapes of a function's inputs."""
-    given = [f"{name} [{', '.join(['n', *map(str, each.shape[1:])])}]" for name, each in function.inputs.items()]
+    given = [
+        f"{name} [{', '.join(['n' if name != 'truncation' else '1', *map(str, each.shape[1:])])}]"
+        for name, each in function.inputs.items()
+    ]
     return f"{', '.join(given)} to {function.output}"
 
 

@@ -1,14 +1,16 @@
 """What a model computes with its averaged networks, as functions of tensors that need no ganlab."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ganlab.engine.game import Game
+from ganlab.engine.samples import Sampling
 from ganlab.seeding import Noise
 from ganlab.types import Images, Labels, Latents, UserError
 
@@ -24,16 +26,16 @@ class Function:
     """`generator`, `encoder`, `translator`, `other_translator` or `classifier`."""
     run: Callable[..., Tensor]
     inputs: Mapping[str, Tensor]
-    """By name, with `EXAMPLES` samples."""
+    """By name, with `EXAMPLES` samples; of `truncation`, one number for all."""
     output: str
 
 
 def functions_of(model: Game) -> list[Function]:
     """Return all functions of a model, a generator first; `UserError` if it has none.
 
-    `generator`: latents [n, d], and labels [n] if it is conditional, to images. `encoder`: images to codes.
-    `translator` and `other_translator`: images, of the data and of its other stream, to images. `classifier`: images
-    to probabilities of the classes. Images are in [-1, 1].
+    `generator`: latents [n, d], labels [n] if it is conditional, and truncation [1] if its network truncates, to
+    images. `encoder`: images to codes. `translator` and `other_translator`: images, of the data and of its other
+    stream, to images. `classifier`: images to probabilities of the classes. Images are in [-1, 1].
     """
     found = list(_functions(model))
     if not found:
@@ -49,7 +51,9 @@ def _functions(model: Game) -> Iterator[Function]:
     if model.latent:
         latents, labels = model.draw_latents(EXAMPLES, Noise(0, 0, dtype=model.real_dtype), "sample")
         inputs = {"latents": latents} | ({"labels": labels} if model.classes else {})
-        yield Function("generator", partial(generate, model), inputs, "images")
+        if truncation_of(model) == "input":
+            inputs["truncation"] = torch.ones(1, dtype=model.real_dtype)
+        yield Function("generator", partial(generate, model, [*inputs]), inputs, "images")
     if hasattr(model, "encoder_ema"):
         yield Function("encoder", model.encoded, images, "codes")
     else:
@@ -60,9 +64,26 @@ def _functions(model: Game) -> Iterator[Function]:
         yield Function("classifier", classify, images, "probabilities")
 
 
-def generate(model: Game, latents: Latents, labels: Labels | None = None) -> Images:
-    """Return images of latents, and of classes if the model has some."""
-    return model.averaged(latents, without_class(latents) if labels is None else labels)
+def generate(model: Game, names: Sequence[str], latents: Latents, *others: Tensor) -> Tensor:
+    """Return images of latents, of labels and of a truncation if `names` has these."""
+    given = dict(zip(names[1:], others, strict=True))
+    labels = given["labels"] if "labels" in given else without_class(latents)
+    if "truncation" not in given:
+        return model.averaged(latents, labels)
+    noise = Noise(0, 0, dtype=model.real_dtype)  # a network that truncates draws none
+    return model.truncated(latents, labels, given["truncation"], noise, "sample")  # type: ignore[arg-type]
+
+
+def truncation_of(model: Game) -> Literal["latents", "input"] | None:
+    """Tell how a model truncates: its latents are cut off before the network, or the network takes a number; or not."""
+    if type(model).truncated is Sampling.truncated:
+        return "latents" if type(model).draw_latents is Sampling.draw_latents else None
+    noise = Noise(0, 0, dtype=model.real_dtype)
+    try:
+        model.truncated(*model.draw_latents(EXAMPLES, noise, "sample"), 0.5, noise, "sample")
+    except UserError:  # it would do nothing
+        return None
+    return "input"
 
 
 def translate(model: Game, other: bool, images: Images) -> Tensor:
@@ -98,7 +119,7 @@ def traced(model: Game, function: Function) -> ExportedProgram:
     program = torch.export.export(
         Alone(model, function).eval(),
         tuple(function.inputs.values()),
-        dynamic_shapes=(tuple({0: n} for _ in function.inputs),),
+        dynamic_shapes=(tuple({} if name == "truncation" else {0: n} for name in function.inputs),),
         strict=False,
     )
     for module in program.graph_module.modules():

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ganlab.engine.game import Game
 from ganlab.engine.samples import Sampling
 from ganlab.models.autoencoding import Autoencoding
 from ganlab.pages.templates import hash_of, render, text_of
-from ganlab.portable.functions import Function
+from ganlab.portable.functions import Function, truncation_of
 from ganlab.portable.parcel import Parcel
 from ganlab.priors import Normal, Uniform
 from ganlab.seeding import Noise
@@ -85,11 +86,13 @@ def facts_of(model: Game, functions: list[Function], fetched: Mapping[str, Any])
         "input": [given.channels, given.height, given.width],
     }
     if functions[0].name == "generator":
-        latents, labels = seeds_of(model)
+        latents, labels, shares = seeds_of(model)
         classes = list(image.class_names or map(str, range(image.classes))) if model.classes else []
         facts |= {
             "latent": model.latent,
-            "latents": base64.b64encode(latents.contiguous().numpy().tobytes()).decode(),
+            "latents": as_text(latents),
+            "shares": as_text(shares) if truncation_of(model) == "latents" else None,
+            "truncation": truncation_of(model),
             "labels": labels.tolist(),
             "classes": classes,
             "numbers": [number_of(model, seed) for seed in range(SEEDS)],
@@ -103,14 +106,20 @@ def number_of(model: Game, seed: int) -> int:
     return seed % (model.columns or 1)
 
 
-def seeds_of(model: Game) -> tuple[Latents, Labels]:
-    """Return latents [SEEDS, d] and labels [SEEDS] as `ganlab sample` draws them: of one image of each seed."""
-    drawn = [
-        model.draw_latents(1, Noise(seed, 0, number_of(model, seed), dtype=torch.float32), "sample")
-        for seed in range(SEEDS)
-    ]
-    latents, labels = (torch.cat(each) for each in zip(*drawn, strict=True))
-    return latents, labels
+def seeds_of(model: Game) -> tuple[Latents, Labels, Tensor]:
+    """Return what `ganlab sample` draws for one image of each seed: latents [SEEDS, d], labels [SEEDS], and the
+    uniform numbers [SEEDS, d] that replace latents beyond a truncation."""
+    drawn = list[tuple[Tensor, ...]]()
+    for seed in range(SEEDS):
+        noise = Noise(seed, 0, number_of(model, seed), dtype=torch.float32)
+        drawn.append((*model.draw_latents(1, noise, "sample"), noise.uniform("sample truncation", 1, model.latent)))
+    latents, labels, shares = (torch.cat(each) for each in zip(*drawn, strict=True))
+    return latents, labels, shares
+
+
+def as_text(tensor: Tensor) -> str:
+    """Return float32 numbers as base64."""
+    return base64.b64encode(tensor.float().contiguous().numpy().tobytes()).decode()
 
 
 def prior_of(model: Game) -> dict[str, Any] | None:

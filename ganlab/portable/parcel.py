@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -22,8 +23,11 @@ from ganlab.experiment.parts import hints_of, parameters_of
 from ganlab.experiment.targets import resolve
 from ganlab.models import GANModule
 
-PAPERS = frozenset({"lr", "betas", "lr_factors", "ema_decay", "batches"})
-"""Arguments of our papers' classes that only training uses, besides those of `GANModule`."""
+PAPERS = re.compile(
+    r"(\w+_)?(lr|momentum|beta2|betas|eps|decay|half_life|regularizers|optimizers?|steps|bound)|weight_decay|lr_\w+|"
+    r"ema_from_nimg|batches|features|augment|pool|orthogonal|initial_weights|(cycle|identity|l1|features|adversarial)_weight"
+)
+"""Names of arguments of our papers' classes that only training uses, besides those of `GANModule`."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,13 @@ def weights(model: Game) -> bytes:
 def kept(config: Config) -> dict[str, Any]:
     """Return the part of a config that samples depend on: the images, and the model without its training.
 
-    Of a `GANModule`, what is optional and does not make its networks is left out.
+    What is optional and does not make networks is left out.
     """
     target = resolve(str(config.model["_target_"]), Game, config.trust)
-    training = {name for name, hint in hints_of(GANModule).items() if hint is not nn.Module} | PAPERS
     optional = {name for name, parameter in parameters_of(target).items() if parameter.default is not parameter.empty}
-    left_out = training & optional if issubclass(target, GANModule) else set[str]()
+    parts = {name for name, hint in hints_of(GANModule).items() if hint is not nn.Module}
+    left_out = {name for name in optional if PAPERS.fullmatch(name)}
+    left_out |= parts & optional if issubclass(target, GANModule) else set()
     model = {name: value for name, value in config.model.items() if name not in left_out}
     assert config.data.image is not None, "a run has agreed on its images"
     data: dict[str, Any] = {"image": asdict(config.data.image)}

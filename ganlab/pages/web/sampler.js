@@ -48,16 +48,47 @@ function draw(canvas, tensor) {
   canvas.getContext("2d").putImageData(new ImageData(bytes, w, h), 0, 0);
 }
 
+// --- truncation of normal latents: numbers beyond it become quantiles of a normal number within, as by ganlab
+
+function ndtr(x) {  // the normal distribution function (Marsaglia 2004)
+  let sum = x, term = x;
+  for (let k = 3; Math.abs(term) > 1e-17 * Math.abs(sum); k += 2) sum += term *= x * x / k;
+  return 0.5 + sum * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
+}
+
+function within(latents, shares, bound) {
+  const beyond = ndtr(-bound);
+  return latents.map((value, k) => {
+    if (Math.abs(value) <= bound) return value;
+    let [low, high] = [-bound, bound];
+    for (let step = 0; step < 40; step++) {
+      const middle = (low + high) / 2;
+      if (ndtr(middle) < beyond + shares[k] * (1 - 2 * beyond)) low = middle;
+      else high = middle;
+    }
+    return low;
+  });
+}
+
 // --- images of latents
 
 function generator() {
   const made = facts.functions[0], dims = facts.latent;
-  const raw = Uint8Array.from(atob(facts.latents), letter => letter.charCodeAt(0));
-  const all = new Float32Array(raw.buffer);
-  const seed = number => ({ latents: all.slice(number * dims, (number + 1) * dims), label: facts.labels[number] });
+  const floatsIn = text => new Float32Array(Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer);
+  const all = floatsIn(facts.latents), replacing = facts.shares && floatsIn(facts.shares);
+  const row = (numbers, number) => numbers?.slice(number * dims, (number + 1) * dims);
+  const seed = number => ({ latents: row(all, number), shares: row(replacing, number), label: facts.labels[number] });
+  const none = () => at("truncation").value === at("truncation").max;
 
-  function make({ latents, label }) {
+  function seen({ latents, shares }) {  // as the network gets them
+    return facts.truncation !== "latents" || none() ? latents : within(latents, shares, Number(at("truncation").value));
+  }
+
+  function make(latents, label) {
     const feeds = { latents: new ort.Tensor("float32", latents, [1, dims]) };
+    if (facts.truncation === "input") {
+      feeds.truncation = new ort.Tensor("float32", Float32Array.of(Number(at("truncation").value)), [1]);
+    }
     if (facts.classes.length) {
       const chosen = Number(at("class").value);
       feeds.labels = new ort.Tensor("int64", BigInt64Array.of(BigInt(chosen < 0 ? label : chosen)), [1]);
@@ -70,7 +101,8 @@ function generator() {
     const [low, high] = facts.prior.uniform ?? [];
     const one = facts.prior.normal ? () => facts.prior.normal * normal() : () => low + (high - low) * Math.random();
     const label = Math.floor(Math.random() * Math.max(facts.classes.length, 1));
-    return { latents: Float32Array.from({ length: dims }, one), label, title: "new" };
+    const shares = Float32Array.from({ length: dims }, Math.random);
+    return { latents: Float32Array.from({ length: dims }, one), shares, label, title: "new" };
   }
 
   let pictures = [];
@@ -87,7 +119,7 @@ function generator() {
     }));
     const canvases = at("grid").querySelectorAll("canvas");
     for (const [number, picture] of pictures.entries()) {
-      const tensor = await make(picture);
+      const tensor = await make(seen(picture), picture.label);
       if (mine !== turn) return;
       draw(canvases[number], tensor);
     }
@@ -118,8 +150,8 @@ function generator() {
       const last = facts.numbers.length - 1;
       return seed(Math.min(last, Math.max(0, Math.trunc(Number(at(id).value)) || 0)));
     });
-    const latents = between(from.latents, to.latents, Number(at("place").value));
-    draw(at("walk"), await make({ latents, label: from.label }));
+    const latents = between(seen(from), seen(to), Number(at("place").value));
+    draw(at("walk"), await make(latents, from.label));
   }
   async function play() {
     const playing = at("play").getAttribute("aria-pressed") !== "true";
@@ -133,6 +165,11 @@ function generator() {
 
   at("seeds").addEventListener("change", showSeeds);
   at("class")?.addEventListener("change", () => { show(); walk(); });
+  at("truncation")?.addEventListener("input", () => {
+    at("strength").textContent = none() ? "none" : Number(at("truncation").value).toFixed(2);
+    show();
+    walk();
+  });
   at("new")?.addEventListener("click", () => { pictures = Array.from({ length: SHOWN }, drawn); show(); });
   for (const id of ["from", "to", "place"]) at(id).addEventListener("input", walk);
   at("play").addEventListener("click", play);
