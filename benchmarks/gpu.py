@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from torch._dynamo.exc import TorchDynamoException
 from torch.profiler import ProfilerActivity, profile
 
 from ganlab.commands.train import train
@@ -177,7 +178,11 @@ def main(
                 if time.monotonic() > end:
                     print(f"  {name}: no time left")
                     continue
-                rate = measure(case, device, name, seconds, work.limit(rates, WAYS[name][0]))
+                try:
+                    rate = measure(case, device, name, seconds, work.limit(rates, WAYS[name][0]))
+                except (RuntimeError, TorchDynamoException) as error:  # out of memory, say: the others are still of use
+                    print(f"  {name}: {str(error).splitlines()[0]}")
+                    continue
                 if name == "bf16":
                     shares[case] = rate
     if images and time.monotonic() < end:

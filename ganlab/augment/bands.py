@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ganlab.augment.constants import constants
 from ganlab.augment.geometry import padded
 from ganlab.types import Images
 
@@ -14,16 +15,16 @@ POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)
 """Expected power of natural images in the bands, from low to high."""
 
 
-def filter_bank() -> Tensor:
+def filter_bank(like: Tensor) -> Tensor:
     """Return the filters of four bands [4, taps] in float64, from low to high; their sum is the identity.
 
     Each is a product of half-band filters of the undecimated wavelet transform: low(z) low(z^2) high(z^4) and so on.
     """
-    taps = torch.tensor(SYM2, dtype=torch.float64)
+    taps = constants(SYM2, like.double())
     low = convolved(taps, taps.flip(0)) / 2
     high = -low
     high[len(low) // 2] += 1
-    rest, found = torch.ones(1, dtype=torch.float64), []
+    rest, found = taps.new_ones(1), []
     for level in range(3):
         found.append(convolved(rest, spread(high, 2**level)))
         rest = convolved(rest, spread(low, 2**level))
@@ -43,16 +44,13 @@ def spread(taps: Tensor, step: int) -> Tensor:
     return out
 
 
-BANK = filter_bank()
-
-
 def gains(uniform: Tensor, normal: Tensor, p: Tensor) -> Tensor:
     """Return the bands' gains [n, 4]. Each band tosses a coin; the gains that it sets keep the expected power."""
     factors = 2 ** ((uniform < p[:, None]) * normal)  # n 4: of the band itself
-    power = torch.tensor(POWER, dtype=normal.dtype, device=normal.device)
+    power, bands = constants(POWER, normal), torch.arange(4, device=normal.device)
     total = torch.ones_like(normal)
     for band in range(4):
-        own = torch.ones_like(normal).index_copy(1, torch.tensor([band], device=normal.device), factors[:, band, None])
+        own = torch.where(bands == band, factors[:, band, None], 1)
         total = total * own * (power * own.square()).sum(1, keepdim=True).rsqrt()
     return total
 
@@ -61,7 +59,7 @@ def amplified(images: Images, uniform: Tensor, normal: Tensor, p: Tensor) -> Ima
     """Filter images along both axes; one whose gains are all 1 stays, bit for bit."""
     n, channels, height, width = images.shape
     gain = gains(uniform, normal, p)
-    taps = (gain[:, :, None] * BANK.to(gain)).sum(1)  # n taps
+    taps = (gain[:, :, None] * filter_bank(gain).to(gain.dtype)).sum(1)  # n taps
     kernels = taps.repeat_interleave(channels, 0)[:, None]  # the filters are symmetric: correlation is convolution
     planes = padded(images, taps.shape[1] // 2).view(1, n * channels, *[s + taps.shape[1] - 1 for s in (height, width)])
     planes = F.conv2d(planes, kernels[:, :, None], groups=n * channels)

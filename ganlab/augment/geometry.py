@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from ganlab.augment.constants import constants
 from ganlab.types import Images
 
 DRAWS = 14, 4
@@ -55,7 +56,7 @@ def inverse_maps(uniform: Tensor, normal: Tensor, blit: Tensor, geometry: Tensor
             least one happens with `geometry`.
         height, width: of the images, px.
     """
-    turn, sides = 1 - (1 - geometry).clamp(0, 1).sqrt(), uniform.new_tensor([width, height])
+    turn, sides = 1 - (1 - geometry).clamp(0, 1).sqrt(), constants([float(width), float(height)], uniform)
     heads = uniform[:, :8] < torch.stack([blit, blit, blit, geometry, turn, geometry, turn, geometry], 1)
     mirror, quarter, shift, scale, before, stretch, after, move = heads.to(uniform.dtype).unbind(1)
     side, quarters, *_, first, second = uniform[:, 8:].unbind(1)
@@ -154,7 +155,7 @@ def halving(size: int, like: Tensor) -> Tensor:
 
 def taps_at(places: Tensor, like: Tensor) -> Tensor:
     """Return the filter's taps at integer places; 0 beyond them."""
-    taps = like.new_tensor(SYM6)
+    taps = constants(SYM6, like)
     return torch.where((places >= 0) & (places < TAPS), taps[places.clamp(0, TAPS - 1)], 0)
 
 
