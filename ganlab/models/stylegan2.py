@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,28 +79,17 @@ class StyleGAN2(GANModule):
         generator_regularizers: Mapping[str, Regularizer] = GENERATOR_REGULARIZERS,
         augment: Augment | None = None,
         ema_half_life: float | Schedule = 10_000.0,
-        fake_labels: Literal["uniform", "data"] = "data",
         runtime: Runtime = Runtime(),
     ) -> None:
         adam = partial(Adam, lr=lr, betas=betas)
-        widths = {"width_base": width_base, "width_max": width_max}
+        common: dict[str, Any] = {"image": image, "conditional": conditional}
+        common |= {"width_base": width_base, "width_max": width_max}
+        style: dict[str, Any] = {"latent": latent, "style_width": style_width, "mapping_layers": mapping_layers}
         super().__init__(
             image=image,
-            generator=stylegan2.Generator(
-                image=image,
-                **widths,
-                latent=latent,
-                style_width=style_width,
-                mapping_layers=mapping_layers,
-                architecture=architecture,
-                conditional=conditional,
-            ),
+            generator=stylegan2.Generator(architecture=architecture, **style, **common),
             discriminator=stylegan2.Discriminator(
-                image=image,
-                **widths,
-                architecture=discriminator_architecture,
-                conditional=conditional,
-                group=runtime.group,
+                architecture=discriminator_architecture, group=runtime.group, **common
             ),
             objective=NonSaturating(),
             optimizers={"generator": lazy(adam, PATH_LENGTH_EVERY), "discriminator": lazy(adam, R1_EVERY)},
@@ -108,7 +97,7 @@ class StyleGAN2(GANModule):
             generator_regularizers=generator_regularizers,
             augment=augment,
             ema_half_life=ema_half_life,
-            fake_labels=fake_labels,
+            fake_labels="data",
             runtime=runtime,
         )
         self.mixing = mixing

@@ -99,7 +99,7 @@ class NoisyActivation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.strength = nn.Parameter(torch.zeros(()))
+        self.strength = nn.Parameter(torch.zeros(1))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, features: Tensor, noise: Tensor) -> Tensor:
