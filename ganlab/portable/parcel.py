@@ -22,7 +22,10 @@ from ganlab.experiment.parts import hints_of, parameters_of
 from ganlab.experiment.targets import resolve
 from ganlab.models import GANModule
 
-PAPERS = frozenset({"lr", "betas", "lr_factors", "ema_decay", "batches"})
+PAPERS = frozenset(
+    {"lr", "generator_lr", "discriminator_lr", "lr_factors", "betas", "eps", "batches"}
+    | {"ema_decay", "ema_from_nimg", "orthogonal"}
+)
 """Arguments of our papers' classes that only training uses, besides those of `GANModule`."""
 
 
