@@ -28,5 +28,6 @@ def draw_curves(curves: Sequence[Curve], axis: str, path: Path) -> None:
         axes.set_xticks(curve.x, [f"{x:g}" for x in curve.x])
         axes.spines[["top", "right"]].set_visible(False)
     panels[-1].set_xlabel(axis)
+    figure.align_ylabels()
     with atomic_write(path) as file:
         figure.savefig(file, format="png")
