@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ganlab.types import UserError
+
 
 class Around(Optimizer):
     """An optimizer around another one, with which it shares parameter groups and state.
@@ -82,3 +84,38 @@ class Lookahead(Around):
             state["slow"].lerp_(parameter, self.pull * due.to(parameter.dtype))
             parameter.copy_(torch.where(due, state["slow"], parameter))
             state["since"].mul_(~due)
+
+
+class Normalized(Around):
+    """Divide a player's gradient by a running mean of its norm: the scale of its loss no longer matters.
+
+    Lin et al. 2026 do so for what a generator gets from the discriminator, with a decay of 0.9. Around Adam, which
+    forgets a constant scale anyway, it damps only steps whose gradient is much smaller than usual.
+
+    Args:
+        params: parameters, or groups of them.
+        optimizer: makes the inner optimizer.
+        decay: of the running mean, per step.
+    """
+
+    def __init__(self, params: Iterable[Any], optimizer: Callable[..., Optimizer], decay: float = 0.9) -> None:
+        super().__init__(params, optimizer)
+        if not 0 <= decay < 1:
+            raise UserError(f"decay: {decay}: must be at least 0 and less than 1")
+        self.decay = decay
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Make a step; the mean, of the norms so far, includes this one."""
+        moved = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        gradients = [p.grad for p in moved]
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        held = self.state[moved[0]]
+        mean, share = (held[name] if name in held else torch.zeros_like(norm) for name in ("norm", "share"))
+        mean, share = mean.lerp(norm, 1 - self.decay), share.lerp(torch.ones_like(norm), 1 - self.decay)
+        torch._foreach_mul_(gradients, share / mean.clamp(min=torch.finfo(norm.dtype).tiny))
+        self.inner.step()
+        for name, value in (("norm", mean), ("share", share)):  # not before: Adam's first step wants no state
+            if name not in held:
+                self.state[moved[0]][name] = torch.zeros_like(norm)
+            self.state[moved[0]][name].copy_(value)

@@ -28,6 +28,22 @@ class Constant(Schedule):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OverWidth(Schedule):
+    """`value` times `of_width / width`: a learning rate that was found at one width, for networks of another.
+
+    Adam's moves of weights do not depend on their gradients' scale: what many of them feed moves as much more.
+    """
+
+    value: float
+    width: int
+    of_width: int = 768
+
+    def __call__(self, nimg: int) -> float:
+        """Return the value."""
+        return self.value * self.of_width / self.width
+
+
+@dataclass(frozen=True, kw_only=True)
 class Linear(Schedule):
     """Linear from `start` at `from_nimg` to `end` at `until_nimg`; constant before and after."""
 

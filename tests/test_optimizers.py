@@ -13,7 +13,7 @@ from ganlab.constraints import MaxColumnNorm, WeightClip
 from ganlab.engine.optimizers import MakeOptimizer, lazy, make_optimizer, masks_itself
 from ganlab.engine.player import Player, Seat
 from ganlab.experiment.parts import build, check_value
-from ganlab.optim import Lookahead, Optimistic
+from ganlab.optim import Lookahead, Normalized, Optimistic
 from ganlab.regularizers import R1
 from ganlab.schedules import Linear
 from ganlab.types import UserError
@@ -34,6 +34,7 @@ MAKERS = {
     "Adam": partial(optim.Adam, lr=1e-2, amsgrad=True),
     "AdamW": partial(optim.AdamW, lr=1e-2),
     "optimistic Adam": partial(Optimistic, optimizer=partial(optim.Adam, lr=1e-2, fused=True)),
+    "normalized": partial(Normalized, optimizer=partial(optim.Adam, lr=1e-2, fused=True)),
     "lookahead": partial(Lookahead, optimizer=partial(optim.RMSprop, lr=1e-2), steps=2),
 }
 FUSED = {"SGD", "plain SGD", "Adam", "AdamW"}
@@ -266,6 +267,21 @@ def test_lookahead_by_hand_contracts_the_bilinear_game():
             fast = slow
         assert found == pytest.approx(fast, rel=1e-12)
     assert abs(points[-1]) < abs(points[0])
+
+
+def test_normalized_descent_by_hand_ignores_the_scale_of_the_loss():
+    for scale in (1.0, 1e-6):
+        weights = [nn.Parameter(torch.zeros(2, dtype=torch.float64)), nn.Parameter(torch.zeros(1, dtype=torch.float64))]
+        optimizer, want, mean = Normalized(weights, partial(optim.SGD, lr=0.1), decay=0.9), torch.zeros(3).double(), 0.0
+        for t in range(1, 7):
+            g = torch.tensor([t - 3.0, 0.5 * t, -1.0], dtype=torch.float64)
+            weights[0].grad, weights[1].grad = scale * g[:2], scale * g[2:]
+            optimizer.step()
+            mean = 0.9 * mean + 0.1 * g.norm()
+            want = want - 0.1 * g / (mean / (1 - 0.9**t))
+            torch.testing.assert_close(torch.cat([w.detach() for w in weights]), want, rtol=1e-12, atol=1e-12)
+    with pytest.raises(UserError, match=r"decay: 1\.0: must be at least 0 and less than 1"):
+        Normalized(weights, partial(optim.SGD, lr=0.1), decay=1.0)
 
 
 def test_an_optimizer_around_another_has_its_schedules_and_its_saved_state():

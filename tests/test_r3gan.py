@@ -11,8 +11,9 @@ from ganlab.augment import ADA
 from ganlab.engine.runtime import Runtime
 from ganlab.models import R3GAN
 from ganlab.networks import r3gan
-from ganlab.regularizers import FiniteDifferenceR1, FiniteDifferenceR2, input_gradient
-from ganlab.schedules import Cosine
+from ganlab.objectives import RelativisticPaired
+from ganlab.regularizers import FiniteDifferenceR1, FiniteDifferenceR2, Point, input_gradient
+from ganlab.schedules import Cosine, OverWidth
 from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec, UserError
 
@@ -303,3 +304,38 @@ def test_images_that_are_no_squares_of_a_power_of_two():
     g, d = (kind(image=image, width=8, group_width=8) for kind in (r3gan.Generator, r3gan.Discriminator))
     images = g(torch.randn(2, 64), torch.full((2,), -1))
     assert images.shape == (2, 1, 24, 40) and d(images, torch.full((2,), -1)).shape == (2,)
+
+
+# --- what else keeps the scale of gradients
+
+
+def test_a_stride_leaves_out_samples_and_counts_the_others_as_often():
+    weight, images, noise = (torch.randn(*shape, dtype=torch.float64) for shape in ((12,), (8, 3, 2, 2), (8, 3, 2, 2)))
+    passes = []
+
+    def linear(points, change):
+        passes.append(len(points))
+        return points.flatten(1) @ weight + change["shift"]
+
+    change = {"shift": torch.arange(8.0, dtype=torch.float64)}
+    point = Point((images, change), linear(images, change), None, linear, "real", noise)
+    found = FiniteDifferenceR1(weight=1.0, stride=4).penalty(point)
+    expected = torch.zeros(8, dtype=torch.float64)
+    expected[[0, 4]] = 4 * (noise.flatten(1) @ weight)[[0, 4]].square() / 2
+    torch.testing.assert_close(found, expected)
+    assert passes == [8, 2]
+    with pytest.raises(UserError, match=r"regularizers\.r1\.stride: 3: must divide train.group, 4"):
+        model(regularizers={"r1": FiniteDifferenceR1(weight=1.0, stride=3)})
+
+
+def test_centering_holds_the_sum_of_a_pairs_logits_and_leaves_the_generator_alone():
+    real, fake = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 3.0])
+    plain, centred = RelativisticPaired(), RelativisticPaired(centering=0.01)
+    torch.testing.assert_close(
+        centred.discriminator(real, fake), plain.discriminator(real, fake) + 0.01 * torch.tensor([2.25, 1.0])
+    )
+    assert torch.equal(centred.generator(fake, real), plain.generator(fake, real))
+
+
+def test_a_learning_rate_over_the_width():
+    assert OverWidth(value=2e-4, width=384)(0) == 4e-4 and OverWidth(value=2e-4, width=1536)(10**9) == 1e-4

@@ -100,7 +100,7 @@ class Notes:
         """Keep those of the first pass."""
         (counter := self.counters.pop()).__exit__(None, None, None)  # type: ignore[no-untyped-call]
         if self.operations is None:
-            self.operations = counter.operations / len(inputs[0])
+            self.operations = float(counter.operations / len(inputs[0]))
 
     def note(self, layer: nn.Module, _: object, out: Tensor | None) -> None:
         """Record a layer's output shape in its first call."""
@@ -157,7 +157,7 @@ def costs(config: Config, model: Game, notes: Mapping[str, Notes], needed: Memor
     forward = [f"{short(note.operations)}FLOP {name}" for name, note in notes.items() if note.operations]
     lines = [
         f"forward     of an image: {', '.join(forward) or 'not counted'}",
-        f"memory      {short(needed.held)}B held, and {short(needed.image)}B for each image at a time: "
+        f"memory      {short(float(needed.held))}B held, and {short(needed.image)}B for each image at a time: "
         f"{short(needed.peak(at_a_time))}B for {at_a_time}, besides the device's libraries",
     ]
     if limit is not None:

@@ -17,6 +17,9 @@ def refuse_contradictions(game: Any) -> None:
     least += [(f"model.regularizers.{name}.every", penalty.every) for name, penalty in penalties]
     if wrong := [f"{name}: {value}" for name, value in least if not callable(value) and value <= 0]:
         raise UserError(f"{', '.join(wrong)}: must be more than 0")
+    strides = {name: getattr(penalty, "stride", 1) for name, penalty in penalties}
+    if wrong := [f"{name}.stride: {stride}" for name, stride in strides.items() if stride <= 0 or group % stride]:
+        raise UserError(f"model.regularizers.{wrong[0]}: must divide train.group, {group}")
     for name, network in game.networks.items():
         if group % (together := group_of(network)):
             raise UserError(

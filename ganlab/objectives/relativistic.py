@@ -10,16 +10,20 @@ from ganlab.objectives.base import Objective
 from ganlab.types import Logits, PerSample
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RelativisticPaired(Objective):
     """Logistic loss of the differences of pairs (Jolicoeur-Martineau 2019, section 4.1; Huang et al. 2024, eq. 2)."""
+
+    centering: float = 0.0
+    """Weight of the squared sum of a pair's logits, without which the loss does not see a shift of all of them; Lin et
+    al. 2025 have 0.01."""
 
     signed: ClassVar[bool] = False
     sees_reals: ClassVar[bool] = True
 
     def discriminator(self, real: Logits, fake: Logits) -> PerSample:
-        """-log sigmoid(D(x) - D(G(z)))."""
-        return softplus(fake - real)
+        """-log sigmoid(D(x) - D(G(z))), and perhaps centering (D(x) + D(G(z)))^2."""
+        return softplus(fake - real) + self.centering * (real + fake).square()
 
     def generator(self, fake: Logits, real: Logits) -> PerSample:
         """-log sigmoid(D(G(z)) - D(x))."""
