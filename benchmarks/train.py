@@ -101,7 +101,7 @@ class Ours:
             total_nimg=total,
             signals=signals,
             skip=True,
-            tracker=None,
+            trackers=None,
             events=Events(self.folder / "events.jsonl"),
         )
         fit(self.model, batches, signals, total_nimg=total, tasks=[ticks])

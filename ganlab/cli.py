@@ -393,8 +393,8 @@ def explore(run: Path, port: int, trust: tuple[str, ...]) -> None:
 @click.argument("images", required=False, type=PLACE)
 @click.option(
     "--metrics",
-    help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,spectrum,cas,probe,conditioning,reconstruction, and for "
-    "points modes,moments,mmd,parzen. Default: the run's, or what fits the reals.",
+    help="Of fid,kid,prdc,is,intra_fid,swd,msssim,neighbours,spectrum,field,cas,probe,conditioning,reconstruction, and "
+    "for points modes,moments,mmd,parzen. Default: the run's, or what fits the reals.",
 )
 @click.option("--data", type=PLACE, help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")
 @click.option("--extractor", type=FOLDER, help="TorchScript file: bytes [n, c, h, w] to features [n, d].")

@@ -144,7 +144,9 @@ def test_samples_and_metrics_are_those_of_a_run_that_is_not_sharded(folder):
     ]
     assert len(rows[0]) > 3
     for ours, theirs in zip(*rows, strict=True):
-        measured = {"images_per_second", "memory_bytes", "share"} | {at for at in ours if at.startswith("seconds")}
+        measured = {"time", "images_per_second", "memory_bytes", "share"} | {
+            at for at in ours if at.startswith("seconds")
+        }
         assert ours.keys() == theirs.keys()
         measured |= {name for name in ours if name.startswith("seconds/")}
         for key in ours.keys() - measured:

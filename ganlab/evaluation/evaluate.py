@@ -15,6 +15,7 @@ from torch import Tensor
 from ganlab import distributed
 from ganlab.evaluation.discriminator import DiscriminatorFeatures
 from ganlab.evaluation.images import BLOCK, ImageSet, Samples
+from ganlab.evaluation.judged import draw_field
 from ganlab.evaluation.made import Made, refuse_unpaired
 from ganlab.evaluation.measures import METRICS, images_of
 from ganlab.evaluation.metric import Metric
@@ -145,7 +146,7 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
     """Refuse what cannot be measured, before measuring, on every rank."""
     check_names(metrics)
     for name in metrics:
-        needs, probing = METRICS[name].needs, METRICS[name].of == "discriminator"
+        needs, probing = METRICS[name].needs, METRICS[name].of == "discriminator" or name == "field"
         refuse_points(name, fakes, reals)
         refuse_unpaired(name, fakes)
         if probing and (not isinstance(fakes, Samples) or distributed.world_size() > 1):
@@ -155,6 +156,8 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
                 f"{name}: {fakes.name} is an exported generator, which has no discriminator; evaluate the run that it "
                 "was exported from, or leave the metric out"
             )
+        if name == "field" and isinstance(fakes, Samples) and not has_judge(fakes):
+            raise UserError(f"{name}: {type(fakes.model).__name__} judges no images; leave it out of the metrics")
         if probing and isinstance(fakes, Samples) and "discriminator" not in fakes.model.networks:
             raise UserError(f"{name}: {type(fakes.model).__name__} has no discriminator; leave it out of the metrics")
         if needs & {"moments", "features"} and extractor is None and not probing:
@@ -185,6 +188,13 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
             )
     if any("labels" in METRICS[name].needs for name in metrics):
         refuse_other_numbers(fakes, reals)
+
+
+def has_judge(fakes: Samples) -> bool:
+    """Tell whether a game scores images."""
+    from ganlab.evaluation.fields import judges  # brings Lightning, which only models need
+
+    return judges(fakes.model)
 
 
 def refuse_other_numbers(fakes: ImageSet, reals: ImageSet) -> None:
@@ -218,7 +228,11 @@ def draw_spectra(fakes: Side, reals: Side) -> Image.Image:
     return image_of(Panel("Power spectrum, dB", lines, across="cycles per pixel; a checkerboard is at the right end"))
 
 
-DRAWN: dict[str, Callable[[Side, Side], Image.Image]] = {"neighbours": draw_neighbours, "spectrum": draw_spectra}
+DRAWN: dict[str, Callable[[Side, Side], Image.Image]] = {
+    "neighbours": draw_neighbours,
+    "spectrum": draw_spectra,
+    "field": draw_field,
+}
 """What metrics draw beside their values."""
 
 

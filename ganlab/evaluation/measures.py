@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganlab.classes import named
-from ganlab.evaluation import points
+from ganlab.evaluation import judged, points
 from ganlab.evaluation.metric import Metric, Value
 from ganlab.evaluation.results import HIGHER_IS_BETTER, NEITHER
 from ganlab.evaluation.side import Side
@@ -163,6 +163,7 @@ METRICS = {
         {"classifier": "linear probe"},
         of="discriminator",
     ),
+    "field": judged.METRIC,
     **points.METRICS,
 }
 

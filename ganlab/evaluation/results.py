@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 HIGHER_IS_BETTER = frozenset(
     {"is", "precision", "recall", "density", "coverage", "cas", "probe", "modes", "high_quality", "parzen", "psnr"}
 )
-NEITHER = frozenset({"msssim", "neighbours", "mean", "deviation", "p_value", "sigma", "conditioning"})
+NEITHER = frozenset({"msssim", "field", "neighbours", "mean", "deviation", "p_value", "sigma", "conditioning"})
 """Metrics to be read beside their floors, without a best value."""
 
 

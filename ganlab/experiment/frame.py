@@ -162,8 +162,8 @@ class Evaluation:
     """Images between two evaluations, a multiple of train.checkpoint_every_nimg so that each has its checkpoint; None
     evaluates never during training."""
     metrics: tuple[str, ...] | None = None
-    """Of fid, kid, prdc, is, intra_fid, swd, msssim, neighbours, spectrum, cas, conditioning, and for points modes,
-    moments, mmd, parzen. None is fid, or for points those that fit them."""
+    """Of fid, kid, prdc, is, intra_fid, swd, msssim, neighbours, spectrum, field, cas, conditioning, and for points
+    modes, moments, mmd, parzen. None is fid, or for points those that fit them."""
     data: str | None = None
     """The reals: a folder of shards, or image files; None uses the training data."""
     reals: int | None = None

@@ -18,8 +18,7 @@ TITLES = {
     "made": "What it makes of real images",
     "neighbours": "Samples and the reals nearest to them",
     "truncation": "Truncation",
-    "pixels": "Where the discriminator would push each pixel",
-    "plane": "What the discriminator says on a plane of latents",
+    "field": "Where the discriminator would push samples",
     "spectrum": "Power spectrum of fakes against reals",
 }
 """What the kinds of pictures show; others are called by their kind."""

@@ -16,7 +16,7 @@ from ganlab.types import UserError
 
 PICTURES = "samples"
 """Folder of a run's pictures."""
-EVALUATED = ("neighbours.png", "spectrum.png", "field.png")
+EVALUATED = ("neighbours.png", "truncation.png", "field.png", "spectrum.png")
 """What `ganlab evaluate` draws into the folder itself."""
 
 
