@@ -5,10 +5,12 @@ from contextlib import closing
 
 import pytest
 from browser import CHROMIUM, SIZES, served, visit
+from papers import PAPERS
 from PIL import Image
 from tiny_runs import ganlab
 
-from ganlab.latents.explorer import opened
+from ganlab.experiment.frame import Data
+from ganlab.latents.explorer import Explorer, opened
 from ganlab.pages.explore import Desk
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -112,6 +114,38 @@ def test_a_person_without_a_mouse_comes_everywhere(explored):
     assert page.input_value("#directions input >> nth=1") == "0"  # the slider is of another image now
     page.locator("#grid button >> nth=6").click(modifiers=["Shift"])
     assert page.inner_text("#b-name").startswith("B: seed 0, image 6")
+
+
+def test_truncation_is_part_of_an_images_name(explored):
+    page = explored.page
+    before = page.get_attribute("#grid img >> nth=0", "src")
+    page.fill("#truncation", "0.5")
+    page.keyboard.press("Enter")
+    page.locator(f"#grid > :first-child img:not([src='{before}'])").wait_for()
+    page.locator("#grid button >> nth=2").click()
+    assert page.inner_text("#a-name").endswith("truncation 0.5")
+    assert page.inner_text("#command") == "ganlab sample RUN --seed 0 --images 2 --truncation 0.5"
+    assert page.is_hidden("#of-layers")
+
+
+def test_layers_are_mixed(chromium):
+    explorer = Explorer(PAPERS["StyleGAN2"].made().eval(), "<b>style</b>", Data(url=""))
+    with served(Desk(explorer, TOKEN).application()) as url, visit(chromium, f"{url}/#{TOKEN}") as visited:
+        page = visited.page
+        page.locator("body[data-ready]").wait_for()
+        assert page.inner_text("#run") == "<b>style</b>" and page.is_hidden("#nearest")
+        layers = explorer.model.layers
+        assert page.input_value("#layer") == str(layers)
+        sources = [page.get_attribute(f"#{slot}", "src") for slot in "ab"]
+        page.focus("#layer")
+        page.keyboard.press("ArrowLeft")
+        page.get_by_text(f"{layers - 1} of {layers}, and B in the others").wait_for()
+        page.locator(f"#a:not([src='{sources[0]}'])").wait_for()
+        page.click("#settle")
+        assert page.inner_text("#a-name").startswith("A: latents of its own")
+        page.click("#keep-a")
+        pictures(page, "kept-images", 1)
+        visited.check("explore-layers")
 
 
 def test_a_picture_is_found_and_what_goes_wrong_is_said(explored, tmp_path, monkeypatch):

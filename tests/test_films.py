@@ -136,6 +136,8 @@ def test_a_walk_shows_the_images_that_sample_names(finished, tmp_path):
         (("--timelapse", "--out", "film.mov"), "film.mov: no format of films; let its name end in one of .webp, .gif"),
         (("--walk", "a-b"), "--walk: 'a-b': write numbers and ranges"),
         (("--walk", "1", "--labels", "9"), "labels: 9: no such class; write numbers from 0 to 2"),
+        (("--walk", "x.json", "--truncation", 1), "--truncation: the images of a latents.json have their own"),
+        (("--walk", "1", "--truncation", 0), "truncation: 0.0: write a number above 0"),
         (("--walk", "none.json"), "none.json: No such file or directory"),
     ],
 )

@@ -37,7 +37,8 @@ def file_of(picture, kind="PNG"):
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_every_family_is_explored(name):
+def test_every_family_is_explored(name, monkeypatch):
+    monkeypatch.setattr("ganlab.evaluation.fields.SIDE", 3)
     model = PAPERS[name].made().eval()
     if not (model.latent or model.remakes()) or model.image.is_point:
         with pytest.raises(UserError, match=r"^run: (a \w+ makes no images|makes points)"):

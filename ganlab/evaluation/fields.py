@@ -22,9 +22,9 @@ def judges(model: Game) -> bool:
 
 
 def scores(model: Game, images: Images, labels: Labels, company: Tensor) -> Logits:
-    """Return D's scores of images [n], the mean of those of patches.
+    """Return D's scores of images [n], each in a group with the same others, since a layer may couple groups.
 
-    Each is judged in a group with the same others: a layer may couple groups.
+    Of scores of patches the mean is taken.
 
     Args:
         model: a game that `judges`.
