@@ -107,6 +107,20 @@ def test_truncation_is_that_of_ganlab_sample(chromium, sampler, model):
         assert far(pixels(seen.page), wanted) <= 1
 
 
+def test_a_network_that_truncates_by_itself_gets_the_number(chromium, tmp_path):
+    model = exported.made(PAPERS["StyleGAN2"])
+    model.ema.w_mean.normal_(generator=torch.Generator().manual_seed(6))
+    plain, truncated = (
+        torch.cat([model.sample(1, seed=seed, truncation=share) for seed in range(16)]) for share in (None, 0.5)
+    )
+    assert (plain.int() - truncated.int()).abs().max() > 20
+    with visit(chromium, written(model, tmp_path / "site") / "index.html") as seen:
+        seen.page.wait_for_selector(READY, timeout=WAIT)
+        assert far(pixels(seen.page), plain) <= 1
+        shown(seen.page, lambda: seen.page.fill("#truncation", "0.5"))
+        assert far(pixels(seen.page), truncated) <= 1
+
+
 def test_a_walk_leads_from_one_seed_to_the_other(chromium, sampler, model):
     ends = torch.cat([model.sample(1, seed=seed, labels=[0]) for seed in (3, 9)])
     with visit(chromium, sampler / "index.html") as seen:

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from papers import PAPERS
+from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from ganlab.models import BigGANDeep, ProgressiveGAN, ProjectionGAN
@@ -106,6 +107,30 @@ def test_a_file_of_torch_export_runs_without_ganlab_and_names_no_place():
     averages = sum(4 * p.numel() for network in model.averaged_networks for p in network.state_dict().values())
     assert 0 < weights <= 1.1 * averages, "no network but the averages travels"
     assert not re.search(rb"/(root|home|work|tmp)/|\.py\b", as_onnx(model, generator, {}))
+
+
+class Own(nn.Module):
+    """A network of a person's own that fixes its batch, or draws by a sort that ONNX has not."""
+
+    latent, classes = 4, 0
+
+    def __init__(self, how):
+        super().__init__()
+        self.layer, self.how = nn.Linear(4, 64), how
+
+    def forward(self, latents, labels):
+        if self.how == "len":
+            return self.layer(latents).view(len(latents), 1, 8, 8)
+        return torch.linalg.eigh(self.layer(latents).view(-1, 1, 8, 8))[1]
+
+
+@pytest.mark.parametrize(("how", "said"), [("len", "take sizes from x.shape, as len"), ("eigh", "that ONNX has not")])
+def test_an_own_network_that_makes_no_graph_is_refused_in_words(how, said):
+    model = GAMES["GAN"]()
+    model.ema = Own(how)
+    (function,) = functions_of(model)
+    with pytest.raises(UserError, match=said):
+        as_onnx(model, function, {})
 
 
 def test_a_model_without_a_function_is_refused():

@@ -80,6 +80,8 @@ def refuse(form: Form, licence: str | None, runtime: Path | None) -> None:
         raise UserError(f"--license: {licence!r}: write an identifier in lower case, such as cc-by-4.0, mit or other")
     if runtime is not None and form != "page":
         raise UserError(f"--runtime: a page holds it, and --format is {form}; leave it out")
+    if runtime is not None:
+        page.runtime_in(runtime)
     if form in ("onnx", "page"):
         need_onnx(form)
 

@@ -48,7 +48,7 @@ def described(model: Game) -> str:
     of = "" if model.latent else " of other images"
     size = f"{image.height}x{image.width} px (height x width), {COLOURS.get(image.channels, 'points')}"
     return (
-        f"The averaged generator of a {type(model).__name__} after {model.clock.nimg:,} training images. It makes "
+        f"The averaged generator of {type(model).__name__} after {model.clock.nimg:,} training images. It makes "
         f"images{of} of {size}."
     )
 

@@ -113,15 +113,25 @@ class Alone(nn.Module):
 
 @torch.no_grad()
 def traced(model: Game, function: Function) -> ExportedProgram:
-    """Return a function's graph for batches of any size, without the paths of the source files that it came from."""
+    """Return a function's graph for batches of any size, without the paths of the source files that it came from.
+
+    `UserError` for a network of a person's own that cannot be traced.
+    """
     n = Dim("n", min=1)
     function.run(*function.inputs.values())  # a network that grows takes its size now, and does not while it is traced
-    program = torch.export.export(
-        Alone(model, function).eval(),
-        tuple(function.inputs.values()),
-        dynamic_shapes=(tuple({} if name == "truncation" else {0: n} for name in function.inputs),),
-        strict=False,
-    )
+    try:
+        program = torch.export.export(
+            Alone(model, function).eval(),
+            tuple(function.inputs.values()),
+            dynamic_shapes=(tuple({} if name == "truncation" else {0: n} for name in function.inputs),),
+            strict=False,
+        )
+    except RuntimeError as error:
+        raise UserError(
+            f"--format: the {function.name} of {type(model).__name__} makes no graph for batches of any size: "
+            f"{str(error).splitlines()[0]}; take sizes from x.shape, as len(x) is fixed in a graph, or export with "
+            "--format safetensors"
+        ) from error
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)

@@ -32,15 +32,22 @@ def as_onnx(model: Game, function: Function, about: Mapping[str, str]) -> bytes:
     import onnx
 
     with quiet():
-        program = torch.onnx.export(
-            traced(model, function),
-            input_names=list(function.inputs),
-            output_names=[function.output],
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        graph = traced(model, function)
+        try:
+            program = torch.onnx.export(
+                graph,
+                input_names=list(function.inputs),
+                output_names=[function.output],
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise UserError(
+                f"--format onnx: the {function.name} of {type(model).__name__} has an operation that ONNX has not; "
+                "--format pt2 and safetensors have it (--debug says which)"
+            ) from error
     assert program is not None
     proto = program.model_proto
     for node in (*proto.graph.node, *(inner for each in proto.functions for inner in each.node)):

@@ -82,7 +82,6 @@ def facts_of(model: Game, functions: list[Function], fetched: Mapping[str, Any])
         "functions": [{"name": each.name, "file": f"{each.name}.onnx", "output": each.output} for each in functions],
         "runtime": list(RUNTIME),
         "fetched": dict(fetched),
-        "image": [image.channels, image.height, image.width],
         "input": [given.channels, given.height, given.width],
     }
     if functions[0].name == "generator":
