@@ -62,7 +62,7 @@ class Projection(nn.Module):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear")
         maps = [mix(each) for mix, each in zip(self.across_channels, self.features(images), strict=True)]
         below, outputs = None, list[Tensor]()
-        for mix, each in zip(reversed(self.across_scales), reversed(maps), strict=True):
+        for mix, each in zip([*self.across_scales][::-1], maps[::-1], strict=True):
             both = each if below is None else each + below
             below = mix(F.interpolate(both, scale_factor=2, mode="bilinear", align_corners=True))
             outputs.insert(0, below)
