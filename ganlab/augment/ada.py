@@ -34,9 +34,9 @@ class Adaptive:
 
     def __post_init__(self) -> None:
         if not -1 <= self.target <= 1:
-            raise UserError(f"target: {self.target}: a mean of signs is in [-1, 1]; the paper has 0.6")
+            raise UserError(f"model.augment.p.target: {self.target}: a mean of signs is in [-1, 1]; the paper has 0.6")
         if self.over_nimg <= 0:
-            raise UserError(f"over_nimg: {self.over_nimg}: must be more than 0")
+            raise UserError(f"model.augment.p.over_nimg: {self.over_nimg}: must be more than 0")
 
     def remember(self, memory: Tensor, real: Scores, steps: int) -> None:
         """Update p, the sum of signs and the reals that it is of, after step number `steps`; no host sync."""
@@ -79,7 +79,7 @@ class ADA(Augment):
         numbers |= {"noise": self.noise, "cutout": self.cutout}
         numbers |= {"p": self.p} if isinstance(self.p, int | float) else {}
         if wrong := [f"{name}: {value}" for name, value in numbers.items() if value < 0]:
-            raise UserError(f"augment.{', '.join(wrong)}: must not be negative; 0 leaves it out")
+            raise UserError(f"model.augment.{', '.join(wrong)}: must not be negative; 0 leaves it out")
 
     def draw(self, shape: Sequence[int], noise: Noise, name: str, memory: Tensor | None = None) -> dict[str, Tensor]:
         """Draw coins and magnitudes; `memory` holds p where it is fed back."""

@@ -28,7 +28,9 @@ class DiffAugment(Augment):
     def __post_init__(self) -> None:
         for name, share in (("translation", self.translation), ("cutout", self.cutout)):
             if not 0 <= share <= 1:
-                raise UserError(f"augment.{name}: {share}: a share of the image's side, in [0, 1]; 0 leaves it out")
+                raise UserError(
+                    f"model.augment.{name}: {share}: a share of the image's side, in [0, 1]; 0 leaves it out"
+                )
 
     def draw(self, shape: Sequence[int], noise: Noise, name: str, memory: Tensor | None = None) -> dict[str, Tensor]:
         """Draw brightness, saturation, contrast, and the places of the image and of the box, in [0, 1)."""

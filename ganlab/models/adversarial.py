@@ -104,7 +104,7 @@ class GANModule(Game):
         if augment is not None and (memory := augment.memory()) is not None:
             if not objective.signed:
                 raise UserError(
-                    f"model.augment: fed back from the sign of real logits, which is none with "
+                    f"model.augment: adapts to the sign of real logits, which says nothing with "
                     f"{type(objective).__name__}; write p: a number or a schedule"
                 )
             self.register_buffer("augment_memory", memory.to(self.real_dtype))

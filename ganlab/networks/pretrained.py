@@ -58,7 +58,9 @@ class EfficientNetLite0(Features):
                 zip(own, [tensor for name, tensor in theirs.items() if name.startswith(PACKAGED)], strict=True)
             )
         try:
-            network.load_state_dict({name: theirs[name] for name in own})
+            chosen = {name: theirs[name] for name in own}
+            if not network.conv_stem.weight.is_meta:  # a model that is only shown has no values
+                network.load_state_dict(chosen)
         except (KeyError, RuntimeError) as error:
             raise not_weights_of("tf_efficientnet_lite0", path, error) from None
         super().__init__(network, tuple(network.feature_info.channels()))

@@ -61,11 +61,10 @@ class Projection(nn.Module):
         if min(images.shape[2:]) < self.size:
             images = F.interpolate(images, (self.size, self.size), mode="bilinear")
         maps = [mix(each) for mix, each in zip(self.across_channels, self.features(images), strict=True)]
-        below, outputs = None, list[Tensor]()
-        for mix, each in zip(reversed(self.across_scales), reversed(maps), strict=True):
-            both = each if below is None else each + below
-            below = mix(F.interpolate(both, scale_factor=2, mode="bilinear", align_corners=True))
-            outputs.insert(0, below)
+        outputs: list[Tensor] = []
+        for mix, each in zip([*self.across_scales][::-1], maps[::-1], strict=True):
+            both = each + outputs[0] if outputs else each
+            outputs.insert(0, mix(F.interpolate(both, scale_factor=2, mode="bilinear", align_corners=True)))
         return outputs
 
 
