@@ -1,8 +1,8 @@
 """Forms of the same operation beside each other: seconds, and the memory that its pass and backward pass take.
 
 - the resampler up and down, in four and three forms that are equal inside of the border;
-- R1 and R2 of R3GAN's discriminator: by the double backward pass of autograd, by the discriminator's own input gradient,
-  and by finite differences of all samples and of a quarter of them; with the pass without a penalty beside them.
+- the penalty on the input gradient of R3GAN's discriminator: by autograd's double backward pass, by the discriminator's
+  own gradient, and by finite differences of all samples and of a quarter of them; beside the pass without a penalty.
 
 Each form takes its turn; the figure is the shortest time.
 """
@@ -122,26 +122,19 @@ def memory(form: Form, device: torch.device) -> float:
 def main(device: str, rounds: int, large: bool) -> None:
     where = torch.device(device)
     torch.manual_seed(0)
-    tables = [
-        resamplers(where, shape) for shape in ([(64, 512, 64, 64), (8, 32, 512, 512)] if large else [(8, 64, 64, 64)])
-    ]
+    shapes = [(64, 512, 64, 64), (8, 32, 512, 512)] if large else [(8, 64, 64, 64)]
+    tables = [resamplers(where, shape) for shape in shapes]
     tables.append(penalties(where, *((256, 768) if large else (16, 64))))
-    for forms in (forms for table in tables for forms in table.items()):
-        title, ways = forms
-        best = dict.fromkeys(ways, float("inf"))
-        for _ in range(rounds + 1):
-            for name, form in ways.items():
+    for title, forms in (table for found in tables for table in found.items()):
+        best = dict.fromkeys(forms, float("inf"))
+        for _ in range(rounds + 1):  # the first is to warm up
+            for name, form in forms.items():
                 start = now(where)
                 form().backward()
                 best[name] = min(best[name], now(where) - start)
-        print(
-            f"{title}\n"
-            + "\n".join(
-                f"  {name:<32}{1e3 * taken:10.2f} ms{memory(ways[name], where) / 1e6:10.1f} MB"
-                for name, taken in best.items()
-            ),
-            flush=True,
-        )
+        print(title)
+        for name, form in forms.items():
+            print(f"  {name:<32}{1e3 * best[name]:10.2f} ms{memory(form, where) / 1e6:10.1f} MB", flush=True)
 
 
 if __name__ == "__main__":
