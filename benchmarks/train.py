@@ -15,14 +15,17 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import click
 import torch
+from torch.nn import functional as F
 from turns import Waiting
 
 from ganlab.callbacks import Ticks
 from ganlab.engine.loop import fit
+from ganlab.engine.optimizers import MakeOptimizer, scheduled, value_at
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat
 from ganlab.experiment.build import build_model, set_arithmetic, speed_up
@@ -36,6 +39,7 @@ from ganlab.regularizers import Point
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = ["model.generator_width=64", "model.discriminator_width=64", "train.batch=32"]
 GROWING = ["model.width_base=256", "model.width_max=64", "model.latent=64", "train.batch=16"]
+NARROW = ["model.width=64", "model.widest=8"]
 CASES = {
     "DCGAN 32": ("cifar10/dcgan.yaml", 32, ["model.width=64", "train.batch=64"]),
     "DCGAN 64": ("cifar10/dcgan.yaml", 64, ["model.width=64", "train.batch=32"]),
@@ -48,6 +52,11 @@ CASES = {
     ),
     "progressive 32": ("cifar10/progressive.yaml", 32, GROWING),
     "progressive 64": ("cifar10/progressive.yaml", 64, GROWING),
+    "R3GAN 32": (
+        "cifar10/r3gan.yaml",
+        32,
+        ["model.width=64", "model.widest=8", "model.augment=null", "train.batch=16"],
+    ),
 }
 """Config, image size, and what makes it small enough for a CPU."""
 WAYS = ("ganlab", "ganlab compiled", "loop", "fast loop")
@@ -60,22 +69,27 @@ def config_of(case: str, *overrides: str) -> Config:
 
 
 class InMemory:
-    """Batches of random images, for ever; notes when each is asked for."""
+    """Batches of random images, for ever; notes when each is asked for. A second stream, if there is one, is alike."""
 
     def __init__(self, config: Config) -> None:
         image, batch = config.data.image, config.train.batch
         self.pixels = torch.randint(0, 256, (8 * batch, image.height, image.width, image.channels), dtype=torch.uint8)
         self.labels = torch.randint(0, image.classes, (8 * batch,))
-        self.batch, self.asked = batch, []
+        self.batch, self.asked, self.two = batch, [], config.data.other is not None
 
     def __iter__(self):
         while True:
             self.asked.append(time.perf_counter())
-            start = len(self.asked) % 8 * self.batch
-            yield (
-                self.pixels[start : start + self.batch].permute(0, 3, 1, 2),
-                self.labels[start : start + self.batch],
-            )
+            images, labels = self.cut(len(self.asked))
+            if self.two:
+                other, other_labels = self.cut(len(self.asked) + 4)
+                yield {"real": images, "labels": labels, "other": other, "other_labels": other_labels}
+            else:
+                yield images, labels
+
+    def cut(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        start = number % 8 * self.batch
+        return self.pixels[start : start + self.batch].permute(0, 3, 1, 2), self.labels[start : start + self.batch]
 
 
 class Ours:
@@ -121,8 +135,10 @@ class Loop:
         self.g, self.d = game.generator, game.discriminator
         self.average = copy.deepcopy(self.g)
         self.penalties = game.players["discriminator"].regularizers.values()
-        self.g_adam = game.players["generator"].optimizer(self.g.parameters(), fused=fast or None)
-        self.d_adam = game.players["discriminator"].optimizer(self.d.parameters(), fused=fast or None)
+        self.g_adam, self.d_adam = (
+            constant(game.players[name].optimizer)(network.parameters(), fused=fast or None)
+            for name, network in (("generator", self.g), ("discriminator", self.d))
+        )
         self.generate = torch.compile(self.g) if fast else self.g
         self.judge = torch.compile(self.d) if fast else self.d
 
@@ -179,11 +195,63 @@ class Loop:
         return time.perf_counter() - start
 
 
+class R3GANLoop(Loop):
+    """Pairs of one label, R1 and R2 on every batch, and new reals for the generator."""
+
+    def discriminator_step(self, pixels: torch.Tensor, labels: torch.Tensor) -> None:
+        real, gamma = (
+            self.floats(pixels).requires_grad_(),
+            self.game.players["discriminator"].regularizers["r1"].weight(0),
+        )
+        z, _ = self.latents(len(real))
+        with torch.no_grad():
+            fake = self.generate(z, labels)
+        of_real, of_fake = self.d(real, labels), self.d(fake.requires_grad_(), labels)
+        slopes = torch.autograd.grad((of_real.sum(), of_fake.sum()), (real, fake), create_graph=True)
+        penalty = sum(slope.square().sum((1, 2, 3)).mean() for slope in slopes)
+        self.d_adam.zero_grad()
+        (F.softplus(of_fake - of_real).mean() + gamma / 2 * penalty).backward()
+        self.d_adam.step()
+
+    def generator_step(self, pixels: torch.Tensor, labels: torch.Tensor) -> None:
+        real = self.floats(pixels)
+        z, _ = self.latents(len(real))
+        self.d.requires_grad_(False)
+        loss = F.softplus(self.judge(real, labels) - self.judge(self.generate(z, labels), labels)).mean()
+        self.g_adam.zero_grad()
+        loss.backward()
+        self.d.requires_grad_(True)
+        self.g_adam.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.g.parameters()), 0.005)
+
+    def floats(self, pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels if self.fast else pixels.contiguous()).float() / 127.5 - 1
+
+    def run(self, steps: int) -> float:
+        start = time.perf_counter()
+        for _, batch in zip(range(steps), self.batches, strict=False):
+            self.discriminator_step(batch["real"], batch["labels"])
+            self.generator_step(batch["other"], batch["other_labels"])
+        return time.perf_counter() - start
+
+
+def constant(make: MakeOptimizer) -> MakeOptimizer:
+    """What makes the optimizer without schedules: with their first values."""
+    return partial(make, **{name: value_at(value, 0) for name, value in scheduled(make).items()})
+
+
+def by_hand(case: str, fast: bool) -> Loop:
+    return (R3GANLoop if case.startswith("R3GAN") else Loop)(case, fast)
+
+
 def work(way: str, case: str) -> None:
     """One way, in a process of its own: warm up, then for each line of input make so many steps."""
     with tempfile.TemporaryDirectory() as folder:
         one = (
-            Ours(case, "compiled" in way, Path(folder)) if way.startswith("ganlab") else Loop(case, way == "fast loop")
+            Ours(case, "compiled" in way, Path(folder))
+            if way.startswith("ganlab")
+            else by_hand(case, way == "fast loop")
         )
         start = time.perf_counter()
         one.run(10)
