@@ -21,6 +21,8 @@ OWN = ("file:", "data:", "blob:", "http://127.0.0.1:", "http://localhost:")
 SHOTS = os.environ.get("GANLAB_SHOTS")
 """Folder of screenshots for a person to look at."""
 SIZES = [(1280, 800), (390, 844)]
+DRESSES = [pytest.param(SIZES[0], False, id="desk, light"), pytest.param(SIZES[1], True, id="phone, dark")]
+"""Window and scheme in which every page is looked at."""
 AXE_IN_WORDS = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations.map(found =>
     `${found.id}: ${found.help}: ` + found.nodes.map(node => node.target + " " + node.failureSummary).join())"""
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tiny_runs as runs
-from browser import SIZES, visit
+from browser import DRESSES, visit
 from repository import REPOSITORY
 from told import HOSTILE, SCRIPT, TERM, metrics, write_grid, write_lines, write_run
 
@@ -43,8 +43,7 @@ def pages(folder):
     return {"one": folder / "one.html", "two": folder / "two.html"}
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", SIZES, ids=["desk", "phone"])
+@pytest.mark.parametrize(("size", "dark"), DRESSES)
 @pytest.mark.parametrize("name", ["one", "two"])
 def test_a_report_is_sound(chromium, pages, name, size, dark):
     with visit(chromium, pages[name], size=size, dark=dark) as visited:

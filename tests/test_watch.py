@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import tiny_runs as runs
-from browser import SIZES, served, visit
+from browser import DRESSES, served, visit
 from repository import REPOSITORY
 from told import HOSTILE, SCRIPT, TERM, event, metrics, write_grid, write_lines, write_run
 
@@ -44,8 +44,7 @@ def live(visited):
     visited.page.locator("body[data-state=live]").wait_for()
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", SIZES, ids=["desk", "phone"])
+@pytest.mark.parametrize(("size", "dark"), DRESSES)
 def test_the_page_is_sound(chromium, address, size, dark):
     with visit(chromium, address, size=size, dark=dark) as visited:
         live(visited)
