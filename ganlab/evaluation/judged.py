@@ -71,9 +71,12 @@ def draw_field(fakes: Side, _: Side) -> Image.Image:
     colours = pixel_field(found.gradients[:SHOWN].float().cpu().numpy())
     parts = {"samples": to_uint8(found.images[:SHOWN]).cpu()[:, :3], "push": torch.from_numpy(colours).movedim(3, 1)}
     rows = grid_by_title(parts, SHOWN)
-    origin, label = torch.zeros_like(found.latents[:1]), int(found.labels[0])
-    values = on_plane(found.model, origin, found.latents[:2], label, found.company, EXTENT)
-    plane = latent_plane(values.float().cpu().numpy(), EXTENT, "D(G(z)): sample 0 at the right, 1 above")
+
+    def make(places: Tensor) -> Tensor:
+        return found.model.averaged(places.to(found.latents) @ found.latents[:2], found.labels[:1].expand(len(places)))
+
+    values = on_plane(found.model, make, int(found.labels[0]), found.company, EXTENT)
+    plane = latent_plane(values, EXTENT, "D(G(z)): sample 0 at the right, 1 above")
     sheet = Image.new("RGB", (max(rows.width, plane.width), rows.height + plane.height), "white")
     sheet.paste(rows, (0, 0))
     sheet.paste(plane, (0, rows.height))
