@@ -14,9 +14,9 @@ from ganlab.evaluation.fields import on_plane, pixel_gradients, scores
 from ganlab.evaluation.inversion import invert
 from ganlab.experiment.frame import Data
 from ganlab.experiment.load import load
-from ganlab.latents import codes
-from ganlab.latents.codes import code_of, of_seed, pixels_of
+from ganlab.latents.codes import of_seed, pixels_of
 from ganlab.latents.explorer import Explorer, uploaded
+from ganlab.latents.file import code_of, codes_in, document, read
 from ganlab.latents.neighbours import small
 from ganlab.pictures.judgements import pixel_field
 from ganlab.seeding import Noise
@@ -58,8 +58,8 @@ def test_every_family_is_explored(name, monkeypatch):
     moved = explorer.moved(found[0], [0.0, 1.0][: about["directions"]])
     assert about["directions"] == 0 or not torch.equal(moved.latents, found[0].latents)
     assert len(explorer.walk(found[0], found[1], 4)) == 4
-    read = code_of(json.loads(json.dumps(found[1].as_json())), model, "here")
-    assert torch.equal(read.latents, found[1].latents) and read.label == found[1].label
+    again = code_of(json.loads(json.dumps(found[1].as_json())), model, "here")
+    assert torch.equal(again.latents, found[1].latents) and again.label == found[1].label
     if about["truncation"]:
         truncated = of_seed(model, numbers, 5, truncation=0.3)
         apart = (explorer.pixels(truncated).int() - model.sample(numbers, 5, truncation=0.3).int()).abs()
@@ -84,17 +84,17 @@ def test_every_family_is_explored(name, monkeypatch):
 
 def test_the_files_that_travel(model, tmp_path):
     chosen = of_seed(model, [1, 2], 3, ["2", "0"])
-    codes.write(tmp_path / "latents.json", chosen, model, "a run")
-    found, remark = codes.read(tmp_path / "latents.json", model)
+    (tmp_path / "latents.json").write_text(json.dumps(document(chosen, model, "a run")))
+    found, remark = read(tmp_path / "latents.json", model)
     assert remark is None and [(code.seed, code.image, code.label) for code in found] == [(3, 1, 0), (3, 2, 2)]
     assert torch.equal(pixels_of(found, model), pixels_of(chosen, model))
     text = json.loads((tmp_path / "latents.json").read_text())
     assert text["run"] == "a run" and text["nimg"] == 480
     by_hand = {"format": 1, "images": [{"seed": 3, "image": 1, "label": "0"}]}
-    (code,) = codes.codes_in(by_hand, model, "by hand")
+    (code,) = codes_in(by_hand, model, "by hand")
     assert torch.equal(code.latents, chosen[0].latents) and code.label == 0
     (tmp_path / "other.json").write_text(json.dumps({**text, "weights": "others"}))
-    assert codes.read(tmp_path / "other.json", model)[1].endswith("their images may be others here")
+    assert read(tmp_path / "other.json", model)[1].endswith("their images may be others here")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from ganlab.engine.game import Game
 from ganlab.engine.samples import told
 from ganlab.evaluation.images import Decoded, open_images
 from ganlab.experiment.load import load
-from ganlab.latents import codes
+from ganlab.latents.codes import pixels_of
+from ganlab.latents.file import read
 from ganlab.pictures.captions import captions_of
 from ganlab.pictures.grids import grid, grid_by_class, grid_by_title, to_pil
 from ganlab.pictures.tiles import save_png
@@ -56,8 +57,8 @@ def sample(
 def sample_latents(run: Path, file: Path, *, out: Path | None, each: bool, trust: Sequence[str]) -> tuple[Path, str]:
     """Write the images of a `latents.json` as one grid, or with `each` as a folder of PNGs; return path and remarks."""
     model = load(run, trust)
-    found, remark = codes.read(file, model)
-    images, numbers = codes.pixels_of(found, model), range(len(found))
+    found, remark = read(file, model)
+    images, numbers = pixels_of(found, model), range(len(found))
     out = out or run / (f"samples-{file.stem}" if each else f"samples-{file.stem}.png")
     if each:
         save_each(images, numbers, out)

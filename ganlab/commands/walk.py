@@ -14,6 +14,7 @@ from ganlab.engine.game import Game
 from ganlab.experiment.load import load
 from ganlab.latents import codes
 from ganlab.latents.codes import Code
+from ganlab.latents.file import read
 from ganlab.latents.walks import closed
 from ganlab.pictures.films import LARGEST, TICK, refuse_format, write_film
 from ganlab.pictures.grids import grid
@@ -72,7 +73,7 @@ def stations(model: Game, keys: str, seed: int, truncation: float | None) -> tup
         return codes.of_seed(model, numbers_in(keys, "--walk"), seed, truncation=truncation), None
     if truncation is not None:
         raise UserError("--truncation: the images of a latents.json have their own; leave it out")
-    return codes.read(Path(keys), model)
+    return read(Path(keys), model)
 
 
 def frames(model: Game, rows: Sequence[Sequence[Code]], steps: int) -> Iterator[Image.Image]:

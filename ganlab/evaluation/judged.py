@@ -71,12 +71,11 @@ def draw_field(fakes: Side, _: Side) -> Image.Image:
     colours = pixel_field(found.gradients[:SHOWN].float().cpu().numpy())
     parts = {"samples": to_uint8(found.images[:SHOWN]).cpu()[:, :3], "push": torch.from_numpy(colours).movedim(3, 1)}
     rows = grid_by_title(parts, SHOWN)
-    label = found.labels[:1]
 
-    def make(places: Tensor) -> Images:
-        return found.model.averaged(places.to(found.latents) @ found.latents[:2], label.expand(len(places)))
+    def make(places: Tensor) -> Tensor:
+        return found.model.averaged(places.to(found.latents) @ found.latents[:2], found.labels[:1].expand(len(places)))
 
-    values = on_plane(found.model, make, int(label), found.company, EXTENT)
+    values = on_plane(found.model, make, int(found.labels[0]), found.company, EXTENT)
     plane = latent_plane(values, EXTENT, "D(G(z)): sample 0 at the right, 1 above")
     sheet = Image.new("RGB", (max(rows.width, plane.width), rows.height + plane.height), "white")
     sheet.paste(rows, (0, 0))

@@ -19,19 +19,9 @@ from ganlab.experiment.config import from_yaml
 from ganlab.experiment.folder import from_anywhere
 from ganlab.experiment.frame import Data
 from ganlab.experiment.load import load
-from ganlab.latents.codes import (
-    Code,
-    alike,
-    code_of,
-    document,
-    layers_of,
-    made,
-    of_seed,
-    pixels_of,
-    redraws,
-    truncates,
-)
+from ganlab.latents.codes import Code, alike, layers_of, made, of_seed, pixels_of, redraws, truncates
 from ganlab.latents.directions import directions
+from ganlab.latents.file import code_of, document
 from ganlab.latents.neighbours import Neighbour, Reals
 from ganlab.latents.walks import steps_between
 from ganlab.metrics.reconstruction import psnr

@@ -18,8 +18,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from torch import Tensor
 
-from ganlab.latents.codes import FARTHEST, Code
+from ganlab.latents.codes import Code
 from ganlab.latents.explorer import Explorer
+from ganlab.latents.file import FARTHEST
 from ganlab.pages.server import NAMES, application, files
 from ganlab.pages.templates import WEB
 from ganlab.pictures.grids import to_pil
