@@ -11,14 +11,14 @@ NAMES = ("cat", "hawk, red-tailed", '<b>&"ox')
 """Of three classes, one of them hostile to a page."""
 
 
-def contrasted(model: Game) -> Game:
+def contrasted(model: Game, gain: float = 1.5) -> Game:
     """Give every average weights like those after training: with the first ones, images are grey all over."""
     draw = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for network in model.averaged_networks:
             for weight in network.parameters():
                 fan = max(weight[0].numel(), 1) if weight.ndim > 1 else 25
-                weight.copy_(1.5 * torch.randn(weight.shape, generator=draw) / fan**0.5 + (weight.ndim == 1) * weight)
+                weight.copy_(gain * torch.randn(weight.shape, generator=draw) / fan**0.5 + (weight.ndim == 1) * weight)
     return model.eval()
 
 
