@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from ganlab.augment import Augment, augmented, change_of, drawn
@@ -32,8 +31,7 @@ class GANModule(Game):
     Args:
         generator: `network(latents [n, network.latent], labels [n]) -> images [n, c, h, w]` in [-1, 1].
         discriminator: `network(images, labels) -> logits [n]`. Both networks have `classes`: 0 ignores the labels. One
-            with an attribute `noise` also takes that many standard normal numbers for each sample [n, noise]. A
-            discriminator may have a method `with_gradient(images, labels) -> (gradients, logits)`: see `slope`.
+            with an attribute `noise` also takes that many standard normal numbers for each sample [n, noise].
         optimizers: by "generator" and "discriminator"; `lr_schedule` is a factor on both learning rates.
         regularizers, generator_regularizers: penalties of the discriminator and of the generator, by name.
         constraints: on the discriminator's weights, by name.
@@ -49,6 +47,8 @@ class GANModule(Game):
     generator: nn.Module
     discriminator: nn.Module
     augment_memory: Tensor
+    slope: Callable[..., tuple[Images, Scores]] | None = None
+    """A game's own way to logits and their gradients by the images: see `judge`."""
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {"optimizers": ("lr", "betas"), "ema": ("ema_half_life",)}
     RECORDS: ClassVar[tuple[str, ...]] = ("loss", "real_logit", "fake_logit", "augment_p")
 
@@ -162,29 +162,6 @@ class GANModule(Game):
     ) -> Scores:
         """Augment images and score them."""
         return self.score(augmented(self.augment, images, change), labels, *noise, full=full)
-
-    @property
-    def slope(self) -> Callable[..., tuple[Images, Scores]] | None:
-        """The discriminator's own way to the gradients of its logits by the images before augmentation, if it has one.
-
-        It is in the run's precision, except float16, whose range is too small for gradients that nothing scales.
-        """
-        with_gradient = getattr(self.discriminator, "with_gradient", None)
-        return with_gradient and partial(self.pulled, with_gradient)
-
-    def pulled(
-        self,
-        with_gradient: Callable[..., Any],
-        images: Images,
-        labels: Labels,
-        change: Mapping[str, Tensor],
-        *noise: Tensor,
-    ) -> tuple[Images, Scores]:
-        """Augment images, and pull the gradient of the logits back through the augmentation."""
-        seen, back = torch.func.vjp(partial(augmented, self.augment, change=change), images)  # type: ignore[misc]
-        full = self.runtime.precision == "fp16"
-        gradient, logits = self.call(with_gradient, seen, labels, *noise, full=full)
-        return back(gradient)[0], logits
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw latents and labels of the fakes, noise and augmentation of the discriminator, and mixing weights."""

@@ -5,9 +5,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
 from torch.optim import Adam
 
-from ganlab.augment import ADA, Augment
+from ganlab.augment import ADA, Augment, augmented
 from ganlab.engine.batch import Batch
 from ganlab.engine.optimizers import MakeOptimizer
 from ganlab.engine.runtime import Runtime
@@ -16,7 +18,7 @@ from ganlab.networks import r3gan
 from ganlab.objectives import RelativisticPaired
 from ganlab.regularizers import R1, R2, Regularizer
 from ganlab.schedules import Cosine
-from ganlab.types import ImageSpec, UserError
+from ganlab.types import Images, ImageSpec, Labels, Scores, UserError
 
 AUGMENT = ADA(p=Cosine(start=0.0, end=0.55, until_nimg=20_000_000), colour=0.5, cutout=1.0)
 
@@ -44,6 +46,7 @@ class R3GAN(GANModule):
     """
 
     BATCH = 512
+    discriminator: r3gan.Discriminator
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {"regularizers": ("gamma",)}
 
     def __init__(
@@ -94,3 +97,15 @@ class R3GAN(GANModule):
             return batch
         new = {"real": batch.other, "labels": batch.other_labels, "fake_labels": batch.other_labels}
         return replace(batch, tensors={**batch.tensors, **new})
+
+    def slope(
+        self, images: Images, labels: Labels, change: Mapping[str, Tensor], *noise: Tensor
+    ) -> tuple[Images, Scores]:
+        """Return the gradients of the logits by images before augmentation, made of layers, and the logits.
+
+        In the run's precision, except float16, whose range is too small for gradients that nothing scales.
+        """
+        seen, back = torch.func.vjp(partial(augmented, self.augment, change=change), images)  # type: ignore[misc]
+        full = self.runtime.precision == "fp16"
+        gradient, logits = self.call(self.discriminator.with_gradient, seen, labels, *noise, full=full)
+        return back(gradient)[0], logits
