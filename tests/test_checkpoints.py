@@ -264,4 +264,6 @@ def test_a_name_to_keep_by_that_nothing_measures_is_refused(tmp_path, dataset, o
 def test_a_misspelt_term_is_told_and_the_run_goes_on(tmp_path, dataset, caplog):
     config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"
     runs.done(config, f"run={run}", "train.keep_best=generator/los")
-    assert caplog.text.count("train.keep_best: there is no generator/los; there are discriminator/fake_logit") == 1
+    assert (
+        caplog.text.count("train.keep_best: there is no generator/los; there are discriminator/fake_called_real") == 1
+    )

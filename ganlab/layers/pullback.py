@@ -42,7 +42,7 @@ def halving(layer: Downsample, images: Tensor) -> tuple[Tensor, Pullback]:
 
 def chain(layers: nn.Sequential, features: Tensor) -> tuple[Tensor, Pullback]:
     """Run layers one after the other; those of other kinds than these have a method `pulled` of their own."""
-    backs = list[Pullback]()
+    backs: list[Pullback] = []  # torch cannot compile list[Pullback]()
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             features, back = convolution(layer, features)

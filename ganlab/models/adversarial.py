@@ -2,28 +2,29 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from ganlab.augment import Augment, augmented, change_of, drawn
+from ganlab.augment import Augment, augmented, drawn
 from ganlab.constraints import Constraint
 from ganlab.engine.averages import RAMPED, Average, HalfLife
 from ganlab.engine.batch import Batch
 from ganlab.engine.dynamics import Dynamics
-from ganlab.engine.game import Game, Loss
+from ganlab.engine.game import Loss
 from ganlab.engine.optimizers import MakeOptimizer
 from ganlab.engine.penalties import judge
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
+from ganlab.models.judging import Judging
 from ganlab.objectives import Objective
 from ganlab.regularizers import Regularizer
 from ganlab.schedules import CriticSteps, Schedule
 from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Scores, UserError
+from ganlab.types import Images, ImageSpec, Labels, UserError
 
 
-class GANModule(Game):
+class GANModule(Judging):
     """A generator against a discriminator; the caller gives every part.
 
     A round is a discriminator step, followed in every `discriminator_steps`-th round by a generator step.
@@ -44,11 +45,6 @@ class GANModule(Game):
         image, dequantize, dynamics, runtime: see `Game`.
     """
 
-    generator: nn.Module
-    discriminator: nn.Module
-    augment_memory: Tensor
-    slope: Callable[..., tuple[Images, Scores]] | None = None
-    """A game's own way to logits and their gradients by the images: see `judge`."""
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {"optimizers": ("lr", "betas"), "ema": ("ema_half_life",)}
     RECORDS: ClassVar[tuple[str, ...]] = ("loss", "real_logit", "fake_logit", "augment_p")
 
@@ -101,13 +97,7 @@ class GANModule(Game):
             dynamics=dynamics,
             runtime=runtime,
         )
-        if augment is not None and (memory := augment.memory()) is not None:
-            if not objective.signed:
-                raise UserError(
-                    f"model.augment: adapts to the sign of real logits, which says nothing with "
-                    f"{type(objective).__name__}; write p: a number or a schedule"
-                )
-            self.register_buffer("augment_memory", memory.to(self.real_dtype))
+        self.adapt()
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         """L_D(D(x), D(G(z))) of the objective (Goodfellow et al. 2014, eq. 1), due penalties; records the logits."""
@@ -142,27 +132,6 @@ class GANModule(Game):
         """Run the live generator."""
         return self.call(self.generator, latents, labels, full=full)  # type: ignore[no-any-return]
 
-    def score(self, images: Tensor, labels: Tensor, *noise: Tensor, full: bool = False) -> Scores:
-        """Run the discriminator."""
-        return self.call(self.discriminator, images, labels, *noise, full=full)  # type: ignore[no-any-return]
-
-    def scores_of(self, images: Images, labels: Labels | None = None) -> Scores:
-        """Score images, without labels as of class 0; a discriminator with noise of its own always gets the same."""
-        labels = images.new_zeros(len(images)).long() if labels is None else labels
-        draw = partial(Noise(0, 0, device=self.device, dtype=self.real_dtype).normal, "scores", len(images))
-        return self.score(images, labels, *[draw(dims) for dims in [getattr(self.discriminator, "noise", 0)] if dims])
-
-    def seen(self, batch: Batch, kind: str, images: Images, labels: Labels) -> tuple[Any, ...]:
-        """Return what `judged` gets of images, "real" or "fake"."""
-        noise = [batch[name] for name in [f"{kind} noise"] if name in batch]
-        return images, labels, change_of(batch.tensors, kind), *noise
-
-    def judged(
-        self, images: Images, labels: Labels, change: Mapping[str, Tensor], *noise: Tensor, full: bool = False
-    ) -> Scores:
-        """Augment images and score them."""
-        return self.score(augmented(self.augment, images, change), labels, *noise, full=full)
-
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw latents and labels of the fakes, noise and augmentation of the discriminator, and mixing weights."""
         found = super().draw(player, n, noise, labels)
@@ -174,8 +143,3 @@ class GANModule(Game):
         found |= {f"{at} noise": noise.normal(f"{player} {at} noise", n, dims) for at in ("real", "fake") if dims}
         shape = n, *self.plan(self.clock.nimg).image.shape
         return found | drawn(self.augment, shape, noise, player, getattr(self, "augment_memory", None))
-
-    def feed_back(self, player: str, found: Mapping[str, Tensor]) -> None:
-        """Let the augmentation see how the discriminator judged the reals."""
-        if self.augment is not None and player == "discriminator" and hasattr(self, "augment_memory"):
-            self.augment.remember(self.augment_memory, found["real_logit"], self.clock.steps[player])

@@ -211,11 +211,11 @@ def test_a_killed_pass_goes_on(run: Path, toy: Path, monkeypatch: pytest.MonkeyP
     made: list[int] = []
     synthesize = ganlab.models.GANModule.synthesize
 
-    def killed(model: object, start: int, *arguments: object) -> object:
+    def killed(model: object, start: int, *arguments: object, **options: object) -> object:
         made.append(start)
         if len(made) == 4:
             raise KeyboardInterrupt
-        return synthesize(model, start, *arguments)
+        return synthesize(model, start, *arguments, **options)
 
     monkeypatch.setattr(ganlab.models.GANModule, "synthesize", killed)
     assert runs.ganlab("evaluate", *command).exit_code == 130

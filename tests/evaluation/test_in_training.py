@@ -90,8 +90,8 @@ def during_evaluation_at(nimg: int, monkeypatch: pytest.MonkeyPatch, act) -> Non
     """Let `act(images)` come between what the generator makes at a moment of the run and what is done with it."""
     synthesize = GANModule.synthesize
 
-    def changed(self, *arguments):
-        images, labels = synthesize(self, *arguments)
+    def changed(self, *arguments, **options):
+        images, labels = synthesize(self, *arguments, **options)
         if self.clock.nimg == nimg and arguments[-1] == "evaluation":
             images = act(images)
         return images, labels

@@ -28,11 +28,11 @@ def main(run: Path, extractor: Path, out: Path, blocks: int) -> None:
     store.CHUNK = 64
     synthesize, made = GANModule.synthesize, []
 
-    def counted(model: GANModule, *arguments: object) -> object:
+    def counted(model: GANModule, *arguments: object, **options: object) -> object:
         made.append(arguments)
         if len(made) > blocks:
             os.kill(os.getpid(), signal.SIGKILL)
-        return synthesize(model, *arguments)
+        return synthesize(model, *arguments, **options)
 
     GANModule.synthesize = counted  # type: ignore[assignment,method-assign]
     table = evaluate_paths(str(run), None, metrics=METRICS, data=None, extractor=extractor, n=500, trust=())
