@@ -73,6 +73,7 @@ def resident(name):
 @pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="Linux alone tells the peak of a part of a process"
 )
+@pytest.mark.alone
 def test_the_peak_is_the_one_that_linux_measures():
     image = ImageSpec(32, 32, 1, 10)
 
