@@ -9,8 +9,10 @@ the distance between the two halves of those real images.
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -18,7 +20,7 @@ import torch
 from ganlab.data import ShardDataset
 from ganlab.data.make.pack import pack
 from ganlab.evaluation.evaluate import evaluate
-from ganlab.evaluation.images import Samples, open_images
+from ganlab.evaluation.images import ImageSet, Samples, open_images
 from ganlab.experiment import checkpoints
 from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
@@ -27,6 +29,7 @@ from ganlab.models import GANModule
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
+FEATURES = str(SHARED / "weights/mobilenet_v2_features.pt")
 COUNT = 2000
 """Fakes of each distance, and half of the reals."""
 
@@ -79,6 +82,24 @@ def stages(config_path: Path, overrides: list[str]) -> list[tuple[int, GANModule
     return found
 
 
+def trained(path: Path, overrides: list[str], out: Path) -> list[str]:
+    """Train a config with a checkpoint half-way; return the overrides that it had."""
+    half = load(path, overrides).train.total_nimg // 2
+    overrides = [*overrides, f"train.checkpoint_every_nimg={half}", "train.keep_checkpoints=9"]
+    subprocess.run([sys.executable, "-m", "ganlab", "train", path, *overrides], check=True, cwd=out)
+    return overrides
+
+
+def distances(
+    path: Path, overrides: list[str], reals: ImageSet, extractor: TorchScriptFeatures, standing: int = 0
+) -> Iterator[tuple[int, GANModule, dict[str, Any]]]:
+    """Images shown, the model and its kernel distance, before training and at each checkpoint of the run."""
+    for nimg, model in stages(path, overrides):
+        samples = Samples(model.eval(), COUNT, standing=standing)
+        (row,) = evaluate(samples, reals, ["kid"], extractor, torch.device("cpu"), about={})
+        yield nimg, model, row
+
+
 def measure(name: str, out: Path, extractor: TorchScriptFeatures) -> None:
     """Train one family and print its row of the table."""
     family = FAMILIES[name]
@@ -86,15 +107,12 @@ def measure(name: str, out: Path, extractor: TorchScriptFeatures) -> None:
     pack(SHARED / "data" / family.source, folder, size=family.size, pyramid=family.pyramid)
     path, run = REPOSITORY / "configs" / family.config, out / name
     overrides = [f"data.url={folder}", f"run={run}", "logging.wandb=disabled", "machine.threads=1", *family.changes]
-    total = load(path, overrides).train.total_nimg
-    overrides += [f"train.checkpoint_every_nimg={total // 2}", "train.keep_checkpoints=9"]
     start = time.monotonic()
-    subprocess.run([sys.executable, "-m", "ganlab", "train", path, *overrides], check=True, cwd=out)
+    overrides = trained(path, overrides, out)
     seconds = time.monotonic() - start
     reals = open_images(str(folder), min(2 * COUNT, len(ShardDataset(folder))))
-    cells, cpu = [], torch.device("cpu")
-    for nimg, model in stages(path, overrides):
-        (row,) = evaluate(Samples(model.eval(), COUNT), reals, ["kid"], extractor, cpu, about={})
+    cells = []
+    for nimg, _, row in distances(path, overrides, reals, extractor):
         cells.append(f"{row['value']:.4f} ± {row['standard_error']:.4f} at {nimg:,}")
     print(f"| {family.config} | {seconds / 60:.1f} min | {' | '.join(cells)} | {row['floor']:.4f} |", flush=True)
 
@@ -105,7 +123,7 @@ def measure(name: str, out: Path, extractor: TorchScriptFeatures) -> None:
 def main(families: tuple[str, ...], out: Path) -> None:
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    extractor = TorchScriptFeatures(path=str(SHARED / "weights" / "mobilenet_v2_features.pt"))
+    extractor = TorchScriptFeatures(path=FEATURES)
     print(f"kid{COUNT}, {extractor.name}, averaged generator, before, halfway and after; floor: real halves")
     for name in families or FAMILIES:
         measure(name, out, extractor)

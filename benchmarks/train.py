@@ -17,6 +17,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -175,10 +176,13 @@ class Loop:
         loss.backward()
         self.d_adam.step()
 
-    def generator_step(self, n: int) -> None:
+    def generator_loss(self, n: int) -> torch.Tensor:
         z, classes = self.latents(n)
+        return self.game.objective.generator(self.judge(self.generate(z, classes), classes)).mean()
+
+    def generator_step(self, *given: Any) -> None:
         self.d.requires_grad_(False)
-        loss = self.game.objective.generator(self.judge(self.generate(z, classes), classes)).mean()
+        loss = self.generator_loss(*given)
         self.g_adam.zero_grad()
         loss.backward()
         self.d.requires_grad_(True)
@@ -213,17 +217,10 @@ class R3GANLoop(Loop):
         (F.softplus(of_fake - of_real).mean() + gamma / 2 * penalty).backward()
         self.d_adam.step()
 
-    def generator_step(self, pixels: torch.Tensor, labels: torch.Tensor) -> None:
+    def generator_loss(self, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         real = self.floats(pixels)
         z, _ = self.latents(len(real))
-        self.d.requires_grad_(False)
-        loss = F.softplus(self.judge(real, labels) - self.judge(self.generate(z, labels), labels)).mean()
-        self.g_adam.zero_grad()
-        loss.backward()
-        self.d.requires_grad_(True)
-        self.g_adam.step()
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.g.parameters()), 0.005)
+        return F.softplus(self.judge(real, labels) - self.judge(self.generate(z, labels), labels)).mean()
 
     def floats(self, pixels: torch.Tensor) -> torch.Tensor:
         return (pixels if self.fast else pixels.contiguous()).float() / 127.5 - 1

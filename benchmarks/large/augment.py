@@ -16,6 +16,7 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 from digits import trained
+from quality import FEATURES, REPOSITORY, SHARED
 from rows import Row
 
 from ganlab.commands.demo import packed
@@ -27,8 +28,6 @@ from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
 from ganlab.metrics.features import TorchScriptFeatures
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SHARED = REPOSITORY.parent / "shared"
 CONFIG = "signs/ada.yaml"
 FAKES = 1800
 AUGMENTS = {
@@ -54,7 +53,7 @@ def split(folder: Path) -> tuple[Path, Path]:
 
 def rows(seed: int, changes: tuple[str, ...] = (), seeds: int = 3) -> Iterator[Row]:
     """The distances, and the cost; `changes` are to the config, for a shorter run."""
-    extractor = TorchScriptFeatures(path=str(SHARED / "weights/mobilenet_v2_features.pt")).to(DEVICE)
+    extractor = TorchScriptFeatures(path=FEATURES).to(DEVICE)
     with tempfile.TemporaryDirectory() as temporary:
         few, rest = split(Path(temporary))
         reals = open_images(str(rest))
