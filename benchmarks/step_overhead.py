@@ -24,7 +24,7 @@ import torch
 from torch.nn.functional import softplus
 from torch.optim import Adam
 
-from ganlab.commands.train import Run, make_tasks
+from ganlab.commands.tasks import Run, make_tasks
 from ganlab.data.make.pack import pack
 from ganlab.data.read.module import ShardData
 from ganlab.engine.loop import fit

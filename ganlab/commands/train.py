@@ -3,60 +3,24 @@
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
-
 from ganlab import distributed
-from ganlab.callbacks import (
-    BadSamples,
-    Checkpoints,
-    Evaluations,
-    Heartbeat,
-    NotFiniteError,
-    Phases,
-    SamplePictures,
-    SelfCheck,
-    Table,
-    TensorBoard,
-    Ticks,
-    Tracker,
-    Trackers,
-    WandB,
-)
-from ganlab.callbacks.evaluate import Judge, is_owed
+from ganlab.callbacks import Heartbeat, NotFiniteError
+from ganlab.callbacks.evaluate import is_owed
+from ganlab.commands.tasks import Run, make_tasks, make_trackers, open_judge
 from ganlab.data.read.base import Dataset
 from ganlab.data.read.module import ShardData
 from ganlab.engine.game import Game
-from ganlab.engine.loop import Task, fit
+from ganlab.engine.loop import fit
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat, with_own_scales
-from ganlab.evaluation.evaluate import check_names, make_extractor
-from ganlab.evaluation.images import open_reals
-from ganlab.evaluation.measures import check_best, higher_is_better
-from ganlab.evaluation.points import fitting
 from ganlab.evaluation.protocol import machine
 from ganlab.experiment import checkpoints
 from ganlab.experiment.build import build_model, count_work, open_dataset, open_other, set_arithmetic, speed_up
 from ganlab.experiment.checkpoints import Choice
-from ganlab.experiment.checks import (
-    check_batch,
-    check_compile,
-    check_cuda_graphs,
-    check_device,
-    check_dynamics,
-    check_freeze,
-    check_growth,
-    check_labels,
-    check_logging,
-    check_optimizers,
-    check_resume,
-    check_shapes,
-    check_shard,
-    count_labels,
-    with_facts,
-)
+from ganlab.experiment.checks import check_growth, check_resume, check_run, check_shapes, count_labels, with_facts
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.folder import as_begun, fill, locked
 from ganlab.experiment.frame import Config
@@ -69,24 +33,6 @@ from ganlab.types import UserError
 
 COUNTED: dict[str, Mapping[int, Work]] = {}
 """The work of configs, but for seed and folder: many seeds in one process count it once."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """The checked parts of a run that stay the same over rollbacks."""
-
-    config: Config
-    data: ShardData
-    judge: Judge | None
-    works: Mapping[int, Work] | Exception
-    device: torch.device
-    events: Events
-    allow_change: Sequence[str]
-
-    @property
-    def folder(self) -> Path:
-        """The run's folder."""
-        return Path(self.config.run)
 
 
 def train(config: Config, allow_change: Sequence[str] = ()) -> int:
@@ -116,17 +62,8 @@ def train_on(dataset: Dataset, other: Dataset | None, config: Config, allow_chan
         mirror_other=config.data.other is not None and config.data.other.mirror,
     )
     config = with_facts(as_begun(config, allow_change), dataset, other)
-    check_device(config)
-    check_logging(config)
     model = build_model(config)
-    check_batch(config, model)
-    check_optimizers(model)
-    check_freeze(model)
-    check_shard(config, model)
-    check_dynamics(config, model)
-    check_compile(config, model)
-    check_cuda_graphs(config, model)
-    check_labels(config, model, dataset)
+    check_run(config, model, dataset)
     labels_found = list(count_labels(config, model, dataset, other))
     judge = open_judge(config, model)
     works = try_to_count(config, model)
@@ -226,100 +163,6 @@ def go_on(run: Run, model: Game, choice: Choice | None) -> int:
     run.events.add("done", nimg, model.runtime.attempt)
     print_done(run.folder, f"done: {nimg:,} images")
     return 0
-
-
-def make_tasks(run: Run, trackers: Trackers | None, signals: Signals) -> tuple[list[Task], Task]:
-    """Return the tasks of a run in the order measure, save, judge, show; and the one that saves."""
-    config, folder = run.config, run.folder
-    every = config.train
-    writer = checkpoints.Writer(
-        every.keep_checkpoints, every.keep_best, highest=higher_is_better(every.keep_best), events=run.events
-    )
-    ticks = Ticks(
-        folder / "metrics.jsonl",
-        every=every.tick_nimg,
-        checkpoint_every=every.checkpoint_every_nimg,
-        total_nimg=every.total_nimg,
-        signals=signals,
-        skip=every.on_not_finite == "skip",
-        trackers=trackers,
-        events=run.events,
-    )
-    measuring: list[Task] = [
-        SelfCheck(folder / "selfcheck.json", every=every.tick_nimg, works=run.works, ticks=ticks),
-        ticks,
-        Phases(run.events),
-        *(
-            BadSamples(folder / name, every=every.tick_nimg, faults=dataset.faults, ticks=ticks, events=run.events)
-            for name, dataset in (("bad_samples.jsonl", run.data.dataset), ("bad_samples_other.jsonl", run.data.other))
-            if dataset is not None
-        ),
-    ]
-    saving = Checkpoints(
-        folder / "checkpoints",
-        every=every.checkpoint_every_nimg,
-        signals=signals,
-        writer=writer,
-        ticks=ticks,
-        about={"config": config.as_dict(), "fingerprint": run.data.fingerprint},
-    )
-    judging: list[Task] = []
-    if run.judge is not None:
-        judging.append(
-            Evaluations(
-                folder,
-                config=config,
-                judge=run.judge,
-                ticks=ticks,
-                writer=writer,
-                events=run.events,
-                signals=signals,
-            )
-        )
-    showing = SamplePictures(
-        folder / "samples",
-        every=every.sample_every_nimg,
-        signals=signals,
-        seed=config.seed,
-        trackers=trackers,
-        url=config.data.url,
-        streams=[dataset for dataset in (run.data.dataset, run.data.other) if dataset is not None],
-    )
-    return [*measuring, saving, *judging, showing], saving
-
-
-def make_trackers(run: Run) -> Trackers:
-    """Start the trackers; of W&B a new run for each attempt, so that a failed attempt's values are not mixed in."""
-    logging = run.config.logging
-    trackers: list[Tracker] = [WandB(run.folder, logging.wandb, logging.project, run.config.as_dict())]
-    if logging.tensorboard:
-        trackers.append(TensorBoard(run.folder))
-    if logging.csv:
-        trackers.append(Table(run.folder))
-    return Trackers(trackers)
-
-
-def open_judge(config: Config, model: Game) -> Judge | None:
-    """Return the reals and the extractor of evaluations during training; None if there are none."""
-    evaluation, every = config.evaluation, config.train.checkpoint_every_nimg
-    if evaluation.every_nimg is None:
-        check_best(config.train.keep_best, ())
-        return None
-    if not model.latent:
-        raise UserError(
-            f"evaluation.every_nimg: {type(model).__name__} makes no images of a seed; leave it out"
-            + "; `ganlab evaluate RUN` compares what it makes of real images" * model.remakes()
-        )
-    if evaluation.every_nimg % every:
-        raise UserError(
-            f"evaluation.every_nimg: {evaluation.every_nimg} is no multiple of train.checkpoint_every_nimg, {every}; "
-            "each evaluation needs a checkpoint at the same time"
-        )
-    reals = open_reals(config)
-    metrics = evaluation.metrics or fitting(reals)
-    check_names(metrics)
-    check_best(config.train.keep_best, metrics)
-    return Judge(reals, metrics, make_extractor(evaluation.extractor, config.trust))
 
 
 def try_to_count(config: Config, model: Game) -> Mapping[int, Work] | Exception:

@@ -58,6 +58,20 @@ def agreed_image(key: str, data: Data | Other, found: ImageSpec) -> ImageSpec:
     return replace(found, class_names=declared.class_names)
 
 
+def check_run(config: Config, model: Game, dataset: Dataset) -> None:
+    """Refuse whatever the config asks of this model, these data or this machine that they cannot do."""
+    check_device(config)
+    check_logging(config)
+    check_batch(config, model)
+    check_optimizers(model)
+    check_freeze(model)
+    check_shard(config, model)
+    check_dynamics(config, model)
+    check_compile(config, model)
+    check_cuda_graphs(config, model)
+    check_labels(config, model, dataset)
+
+
 def check_freeze(model: Game) -> None:
     """Refuse to freeze what the networks do not have, all that a player moves, and weights that have constraints."""
     modules = [
