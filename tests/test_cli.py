@@ -148,6 +148,16 @@ MISTAKES = {
         r"4 \(train.group\); choose a ratio \(model.generator_batch\) that gives a multiple of 4",
     ),
     "learning rate": (["model.lr=-1"], {}, "model: the optimizer of the discriminator: Invalid learning rate: -1.0"),
+    "width below 0": (
+        ["model.width=-4"],
+        {},
+        "ganlab.models.DCGAN: cannot be made with width=-4, .*: Trying to create tensor with negative dimension",
+    ),
+    "no latents": (
+        ["model.latent=0", "model.conditional=false"],
+        {},
+        r"model: weights without numbers: generator.* \[0, .*\]; make every width and `latent` at least 1",
+    ),
     "micro-batch": (["train.micro_batch=6"], {}, "train.micro_batch: 6 is no multiple of train.group, 4"),
     "not writable": (
         ["run={file}/run"],

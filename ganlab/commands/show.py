@@ -14,7 +14,7 @@ from ganlab.data.read.open import is_absent
 from ganlab.engine.game import Game
 from ganlab.experiment import limits
 from ganlab.experiment.build import build_model, count_work, on_gpu, open_dataset, open_other, set_arithmetic, speed_up
-from ganlab.experiment.checks import check_batch, check_device, check_freeze, check_labels, with_facts
+from ganlab.experiment.checks import check_device, check_game, check_labels, with_facts
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.frame import Config
 from ganlab.experiment.limits import Counter, short, without_numbers
@@ -40,8 +40,7 @@ def show(config: Config, time: bool = False, memory: float | None = None) -> Ite
     config = replace(config, data=replace(config.data, image=replace(image, class_names=names)))
     with torch.device("meta"):
         model = build_model(config)
-    check_batch(config, model)
-    check_freeze(model)
+    check_game(config, model)
     if dataset:
         check_labels(config, model, dataset)
     yield to_yaml(config)

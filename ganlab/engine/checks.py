@@ -20,6 +20,8 @@ def refuse_contradictions(game: Any) -> None:
     strides = {name: getattr(penalty, "stride", 1) for name, penalty in penalties}
     if wrong := [f"{name}.stride: {stride}" for name, stride in strides.items() if stride <= 0 or group % stride]:
         raise UserError(f"model.regularizers.{wrong[0]}: must divide train.group, {group}")
+    if empty := [f"{name} {list(weight.shape)}" for name, weight in game.named_parameters() if not weight.numel()]:
+        raise UserError(f"model: weights without numbers: {empty[0]}; make every width and `latent` at least 1")
     for name, network in game.networks.items():
         if group % (together := group_of(network)):
             raise UserError(

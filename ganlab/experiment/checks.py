@@ -59,17 +59,22 @@ def agreed_image(key: str, data: Data | Other, found: ImageSpec) -> ImageSpec:
 
 
 def check_run(config: Config, model: Game, dataset: Dataset) -> None:
-    """Refuse whatever the config asks of this model, these data or this machine that they cannot do."""
+    """Refuse what the config asks of this machine, its model or its data and they cannot do."""
     check_device(config)
     check_logging(config)
+    check_game(config, model)
+    check_cuda_graphs(config, model)
+    check_labels(config, model, dataset)
+
+
+def check_game(config: Config, model: Game) -> None:
+    """Refuse what no machine could train."""
     check_batch(config, model)
     check_optimizers(model)
     check_freeze(model)
     check_shard(config, model)
     check_dynamics(config, model)
     check_compile(config, model)
-    check_cuda_graphs(config, model)
-    check_labels(config, model, dataset)
 
 
 def check_freeze(model: Game) -> None:

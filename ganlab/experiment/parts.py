@@ -5,6 +5,7 @@ it, `build` makes it. `ganlab.experiment.targets` decides which class may stand 
 """
 
 import inspect
+import math
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -202,6 +203,12 @@ def check_value(value: Any, hint: Any, key: str, trust: Sequence[str]) -> Iterat
             yield from check_value(item, inner, f"{key}[{number}]", trust)
     elif not _fits(coerce(value, hint), hint):
         yield f"{key}: {shown(value)} is not {name_of(hint)}{instead(value, hint)}"
+    elif any(isinstance(number, float) and not math.isfinite(number) for number in _flat(value)):
+        yield f"{key}: {shown(value)} is no finite number"
+
+
+def _flat(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _check_part(part: dict[str, Any], hint: Any, key: str, trust: Sequence[str]) -> Iterator[str]:
@@ -212,6 +219,9 @@ def _check_part(part: dict[str, Any], hint: Any, key: str, trust: Sequence[str])
         return
     arguments = {name: value for name, value in part.items() if name != "_target_"}
     yield from check_arguments(target, arguments, f"{key}.", SUPPLIED, trust)
+    for name, value in arguments.items():  # where null stands for a class's own number, 0 would be taken for null
+        if value == 0 and {int, type(None)} <= set(options_of(hints_of(target).get(name, Any))):
+            yield f"{key}.{name}: 0: write at least 1, or null"
 
 
 def inner_hint(hint: Any) -> Any:
@@ -278,5 +288,12 @@ def build(part: Any, hint: Any, trust: Sequence[str] = (), **supplied: Any) -> A
         if name != "_target_":
             assert name not in arguments, f"{name} is supplied by the run"
             arguments[name] = make(value, hints[name])
-    makes = issubclass(target, Optimizer) or any(map(made_by, options_of(hint)))
-    return partial(target, **arguments) if makes else target(**arguments)
+    if issubclass(target, Optimizer) or any(map(made_by, options_of(hint))):
+        return partial(target, **arguments)
+    try:
+        return target(**arguments)
+    except UserError:
+        raise
+    except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:  # of torch, mostly: sizes below 1
+        given = ", ".join(f"{name}={shown(value)}" for name, value in part.items() if isinstance(value, int | float))
+        raise UserError(f"{part['_target_']}: cannot be made with {given}: {error}") from error

@@ -1,6 +1,7 @@
 import gzip
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,6 +187,11 @@ def test_what_is_no_source(tmp_path, name, message):
         (tmp_path / file).write_bytes(b"nonsense")
     with pytest.raises(UserError, match=message):
         open_source(tmp_path / name)
+
+
+def test_a_url_is_to_be_downloaded_first():
+    with pytest.raises(UserError, match=r"https:/.*/photos.zip: a URL, and `data pack` reads files; download it first"):
+        open_source(Path("https://127.0.0.1:1/photos.zip"))
 
 
 NOISE = encoded(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8))

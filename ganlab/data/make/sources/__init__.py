@@ -1,5 +1,6 @@
 """Sources of images for packing."""
 
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -51,6 +52,11 @@ def open_source(path: str | Path, labels: str | None = None, without: Path | Non
 def _open_path(path: Path, labels: str | None, without: Path | None) -> Source:
     tars = list(map(Path, braceexpand(str(path)))) if path.suffix == ".tar" and not path.is_dir() else []
     if absent := [file for file in tars or [path] if not file.exists()]:
+        if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):  # of the two slashes a Path keeps one
+            raise UserError(
+                f"{path}: a URL, and `data pack` reads files; download it first (of shards that are packed already, "
+                "`data.url` takes the URL)"
+            )
         raise UserError(f"{absent[0]}: no such file or folder; give {ACCEPTED}")
     if tars:
         return open_tars(path, tars, labels)
