@@ -148,9 +148,7 @@ def figure_of(panel: Panel) -> Figure:
     legend = -(-len(labels) // columns_of(labels)) * 0.17 + 0.08 if len(labels) > 1 else 0.0
     width, height = 5.6, 2.9 + legend
     figure = Figure((width, height))
-    figure.patch.set_alpha(0)
     draw(figure, panel)
-    figure.axes[0].patch.set_alpha(0)
     figure.subplots_adjust(0.8 / width, (0.52 + legend) / height, 1 - 0.18 / width, 1 - 0.3 / height)
     return figure
 
@@ -163,7 +161,7 @@ def svg(panel: Panel) -> str:
     out = io.BytesIO()
     with rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has the letter
-        figure_of(panel).savefig(out, format="svg", metadata={"Date": None})
+        figure_of(panel).savefig(out, format="svg", transparent=True, metadata={"Date": None})
     ElementTree.register_namespace("", SVG)
     root = ElementTree.fromstring(out.getvalue())  # noqa: S314 (our own)
     mark_titles = {f"mark {number}": mark.label for number, mark in enumerate(panel.marks)}
@@ -214,7 +212,7 @@ def image_of(panel: Panel) -> Image.Image:
     """Draw a chart as a picture, on white."""
     out = io.BytesIO()
     with rc_context(STYLE):
-        figure_of(panel).savefig(out, format="png", dpi=120, facecolor="white")
+        figure_of(panel).savefig(out, format="png", dpi=120)
     return Image.open(out).convert("RGB")
 
 
