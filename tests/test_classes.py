@@ -13,6 +13,7 @@ from repository import REPOSITORY
 import ganlab
 from ganlab.classes import named, names_in, numbers_of, split
 from ganlab.data.make.pack import pack
+from ganlab.data.read.open import open_data
 from ganlab.experiment import checkpoints
 from ganlab.experiment.config import from_yaml
 from ganlab.pictures.captions import beside, captions_of
@@ -92,6 +93,8 @@ def trained(tmp_path_factory):
 
 def test_a_run_keeps_the_names_and_takes_them(trained, tmp_path):
     assert from_yaml(trained / "config.yaml").data.image.class_names == NAMES
+    cropped = open_data(str(trained.parent / "shards"), crop=8).image
+    assert (cropped, cropped.class_names) == (ImageSpec(8, 8, 3, 3), NAMES)
     model = ganlab.load(trained)
     assert torch.equal(model.sample(4, labels=["red panda", 0]), model.sample(4, labels=[1, 0]))
     words = ["sample", trained, "-n", 6, "--out", tmp_path / "grid.png", "--labels"]

@@ -1,5 +1,6 @@
 """Films: what their frames are, in every format, and that walks end where they began."""
 
+import base64
 import shutil
 import sys
 
@@ -20,6 +21,20 @@ from ganlab.pictures.grids import to_uint8
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SUFFIXES = (".webp", ".gif", ".png", ".apng", ".avif", ".mp4", ".webm")
+PLAY = """async url => {
+    const film = Object.assign(document.createElement("video"), {src: url, muted: true});
+    const over = new Promise((resolve, reject) => { film.onended = resolve; film.onerror = () => reject(film.error); });
+    await film.play();
+    await over;
+    return [film.videoWidth, film.videoHeight, film.currentTime];
+}"""
+DECODE = """async ([url, type]) => {
+    const data = await (await fetch(url)).arrayBuffer(), decoder = new ImageDecoder({data, type});
+    await decoder.completed;
+    const {image} = await decoder.decode({frameIndex: 3}), track = decoder.tracks.selectedTrack;
+    return [image.displayWidth, image.displayHeight, track.frameCount, track.repetitionCount === Infinity];
+}"""
+"""By a browser: the size, the frames, and whether it begins anew."""
 
 
 def frames_in(path):
@@ -47,6 +62,22 @@ def test_every_frame_is_there_in_its_order_for_its_time(tmp_path, suffix):
     if suffix not in VIDEOS:
         with Image.open(tmp_path / f"film{suffix}") as film:
             assert film.info.get("loop", 0) == 0
+
+
+def test_a_browser_plays_them(tmp_path, chromium):
+    page = chromium.new_page()
+    page.goto(tmp_path.as_uri())
+    for suffix in SUFFIXES:
+        film = tmp_path / f"film{suffix}"
+        write_film((Image.new("RGB", (64, 48), (grey,) * 3) for grey in (20, 90, 160, 230)), [1, 1, 1, 2], film)
+        kind = "png" if suffix == ".apng" else suffix[1:]
+        type_ = f"{'video' if suffix in VIDEOS else 'image'}/{kind}"
+        url = f"data:{type_};base64,{base64.b64encode(film.read_bytes()).decode()}"
+        if suffix in VIDEOS:
+            assert page.evaluate(PLAY, url) == [64, 48, pytest.approx(5 * TICK / 1000, abs=0.011)], suffix
+        else:
+            assert page.evaluate(DECODE, [url, type_]) == [64, 48, 4, True], suffix
+    page.close()
 
 
 def test_a_timelapse_has_the_pictures_of_the_last_ones_size_and_says_how_many_images_were_seen(tmp_path):

@@ -74,6 +74,8 @@ def test_a_report_says_what_happened_and_no_secret(pages, chromium):
         assert page.locator("#machines td", has_text="8 x NVIDIA H100").count() == 2
         assert "20 ± 0.5" in page.locator("#values").inner_text()
     with visit(chromium, pages["two"]) as visited:
+        marks = visited.page.locator("svg title").all_text_contents()
+        assert {mark.partition(": ")[0] for mark in marks} == {HOSTILE, "other"} and len(marks) == 8
         assert visited.page.locator("#config tbody tr").all_inner_texts() == [
             "model.width\t32\t64",
             "train.total_nimg\t20000\t12000",

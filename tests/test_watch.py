@@ -92,6 +92,9 @@ def test_a_run_that_has_only_begun(chromium, tmp_path):
         assert "No metrics yet" in visited.page.locator("#charts").inner_text()
         write_lines(run / "metrics.jsonl", metrics(3)[:2])
         visited.page.locator("#charts svg").first.wait_for()
+        assert visited.page.locator("#summary").inner_text().endswith("shown, last line at 2026-11-26 00:00:02 UTC")
+        (run / "metrics.jsonl").write_text("")  # begun anew
+        visited.page.locator("#charts", has_text="No metrics yet").wait_for()
 
 
 def test_nothing_is_sent_twice(address):

@@ -110,7 +110,7 @@ def circumstances(device: torch.device, nimg: int | None, config: Config | None)
 
 def machine(device: torch.device) -> dict[str, Any]:
     """Return versions, commit, command, and the devices of all ranks with their number; a collective."""
-    words = [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])]
+    words = ["ganlab", *map(redact, sys.argv[1:])]  # argv[0] is __main__.py under `python -m ganlab`
     about = circumstances(device, None, None)
     devices = Counter(distributed.gather([about["hardware"]]))
     hosts = set(distributed.gather([socket.gethostname()]))

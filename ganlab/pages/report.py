@@ -1,6 +1,7 @@
 """The report of runs: one file that opens offline, asks for nothing, and is whole without JavaScript."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
@@ -10,7 +11,7 @@ from ganlab.pages.images import Shown, shown
 from ganlab.pages.run import Picture, Run
 from ganlab.pages.templates import hash_of, render, text_of
 from ganlab.pictures.charts import svg
-from ganlab.pictures.panels import panels
+from ganlab.pictures.panels import Mark, panels
 
 SAMPLES = "nimg"
 TITLES = {
@@ -27,8 +28,7 @@ TITLES = {
 def report(runs: Sequence[Run]) -> str:
     """Return the page of runs as HTML."""
     named = names_of(runs)
-    told = story.marks(runs[0]) if len(runs) == 1 else []
-    drawn = panels({name: run.columns for name, run in named.items()}, told)
+    drawn = panels({name: run.columns for name, run in named.items()}, marks_of(named))
     script, style = text_of("report.js"), text_of("style.css") + text_of("report.css")
     return render(
         "report.html",
@@ -50,6 +50,14 @@ def names_of(runs: Sequence[Run]) -> dict[str, Run]:
     """Name runs by their folders, or by their paths where two folders have one name."""
     names = [run.name for run in runs]
     return {name if names.count(name) == 1 else str(run.path): run for name, run in zip(names, runs, strict=True)}
+
+
+def marks_of(runs: Mapping[str, Run]) -> list[Mark]:
+    """Return what happened in each run: of several, with its name and in its colour."""
+    found = [(name, colour, mark) for colour, (name, run) in enumerate(runs.items()) for mark in story.marks(run)]
+    if len(runs) == 1:
+        return [mark for *_, mark in found]
+    return [replace(mark, label=f"{name}: {mark.label}", colour=colour) for name, colour, mark in found]
 
 
 def section(name: str, run: Run) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What a run's records say, in the words of its pages: how far it is, what happened, where it ran."""
 
+import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -21,12 +22,15 @@ MOST = 300
 
 
 def summary(run: Run) -> str:
-    """Say in one line how far a run is and how it ended."""
-    nimg, events = run.columns.get("nimg"), run.events
-    shown = int(nimg[-1]) if nimg is not None and len(nimg) else 0
+    """Say in one line how far a run is, and how it ended or when it was last heard of."""
+    columns, events = run.columns, run.events
+    last_line = {name: float(columns[name][-1]) for name in ("nimg", "time") if name in columns}
+    shown = int(last_line.get("nimg", 0))
     turns = [event for event in events if event.get("event") in ("start", "resume", "stop", "done")]
     last = turns[-1] if turns else {}
     state = {"done": "done", "stop": f"stopped by {last.get('signal', 'a signal')}"}.get(str(last.get("event")), "")
+    if not state and math.isfinite(time := last_line.get("time", math.nan)):
+        state = f"last line at {datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC"
     model = run.config.get("model")
     target = str(model.get("_target_", "")).rpartition(".")[2] if isinstance(model, Mapping) else ""
     of = f" of {run.total_nimg:,}" if run.total_nimg else ""

@@ -21,7 +21,7 @@ def rows_of(run: Run) -> list[dict[str, str]]:
             "value": f"{row['value']:.4g} {error(row)}".strip(),
             "floor": "" if row.get("floor") is None else f"{row['floor']:.4g}",
             "nimg": "" if row.get("nimg") is None else f"{row['nimg']:,}",
-            "best": best(results, row),
+            "best": best(results, row).removeprefix("best "),
             "protocol": text_of(row["protocol"]),
         }
         for name, row in last.items()

@@ -28,6 +28,7 @@ LONGEST = 48
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0529a", "#9a7400", "#5e6bd6")
 """Apart for the colour-blind, and visible on white and on black; a seventh line begins anew."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+BAD = "#cc2222"
 INK = "#1a1b1c"
 """Of text and axes: in a page it becomes the page's own colour."""
 STYLE: Any = {
@@ -91,7 +92,8 @@ def draw(figure: FigureBase, panel: Panel) -> None:
     else:
         axes.yaxis.set_major_formatter("{x:.6g}")
     for number, mark in enumerate(panel.marks):
-        line = axes.axvline(mark.x, color=COLOURS[1] if mark.bad else INK, linewidth=0.9, alpha=0.7, linestyle=":")
+        colour = (BAD if mark.bad else INK) if mark.colour is None else COLOURS[mark.colour % len(COLOURS)]
+        line = axes.axvline(mark.x, color=colour, linewidth=0.9, alpha=0.7, linestyle=":")
         line.set_gid(f"mark {number}")
     if len(drawn) > 1:
         names = labels_of(panel)
@@ -120,7 +122,7 @@ def draw_line(axes: Any, line: Line) -> Any:
     if line.floor is not None:
         axes.axhline(line.floor, color=colour, linewidth=0.8, linestyle=":")
     bad = line.x[~np.isfinite(line.y)][:MOST]
-    axes.plot(bad, np.full(len(bad), 0.02), "x", color="#cc2222", markersize=5, transform=axes.get_xaxis_transform())
+    axes.plot(bad, np.full(len(bad), 0.02), "x", color=BAD, markersize=5, transform=axes.get_xaxis_transform())
     return drawn
 
 
@@ -148,9 +150,7 @@ def figure_of(panel: Panel) -> Figure:
     legend = -(-len(labels) // columns_of(labels)) * 0.17 + 0.08 if len(labels) > 1 else 0.0
     width, height = 5.6, 2.9 + legend
     figure = Figure((width, height))
-    figure.patch.set_alpha(0)
     draw(figure, panel)
-    figure.axes[0].patch.set_alpha(0)
     figure.subplots_adjust(0.8 / width, (0.52 + legend) / height, 1 - 0.18 / width, 1 - 0.3 / height)
     return figure
 
@@ -163,7 +163,7 @@ def svg(panel: Panel) -> str:
     out = io.BytesIO()
     with rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has the letter
-        figure_of(panel).savefig(out, format="svg", metadata={"Date": None})
+        figure_of(panel).savefig(out, format="svg", transparent=True, metadata={"Date": None})
     ElementTree.register_namespace("", SVG)
     root = ElementTree.fromstring(out.getvalue())  # noqa: S314 (our own)
     mark_titles = {f"mark {number}": mark.label for number, mark in enumerate(panel.marks)}
@@ -214,7 +214,7 @@ def image_of(panel: Panel) -> Image.Image:
     """Draw a chart as a picture, on white."""
     out = io.BytesIO()
     with rc_context(STYLE):
-        figure_of(panel).savefig(out, format="png", dpi=120, facecolor="white")
+        figure_of(panel).savefig(out, format="png", dpi=120)
     return Image.open(out).convert("RGB")
 
 

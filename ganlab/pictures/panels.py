@@ -61,6 +61,8 @@ class Mark:
     x: float
     label: str
     bad: bool = False
+    colour: int | None = None
+    """That of the run among several; None for a single one."""
 
 
 @dataclass(frozen=True)

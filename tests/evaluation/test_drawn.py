@@ -53,7 +53,9 @@ def test_both_are_drawn_and_stand_in_the_report(drawn, tmp_path):
     with Image.open(run / "field.png") as picture:
         assert picture.size == (512, 2 * 50 + 2 + 512)
     with Image.open(run / "spectrum.png") as picture:
+        levels = picture.convert("L").histogram()
         assert picture.mode == "RGB" and picture.width > 500
+        assert sum(levels[:60]) < 0.03 * sum(levels)  # the grid behind the curves is light
     assert {"nimg", "field", "spectrum"} <= Run(run).pictures.keys()
     runs.ganlab("report", run, "--out", tmp_path / "x.html")
     text = (tmp_path / "x.html").read_text()

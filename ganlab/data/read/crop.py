@@ -1,5 +1,7 @@
 """Random crops as functions of (seed, position)."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +26,7 @@ class Crop:
                 f"data.crop: {size}, but the images are {whole.height // self.parts}x{whole.width} px; write at most "
                 f"{min(whole.height // self.parts, whole.width)}"
             )
-        self.image = ImageSpec(size * self.parts, size, whole.channels, whole.classes)
+        self.image = replace(whole, height=size * self.parts, width=size)
 
     def decoded(self, height: int) -> tuple[int, int]:
         """Return the height and width at which images are decoded for crops that are `height` high."""

@@ -44,6 +44,7 @@ async function doing(text, action) {
 function show(image, png) {
   const bytes = Uint8Array.from(atob(png), letter => letter.charCodeAt(0));
   const url = URL.createObjectURL(new Blob([bytes], {type: "image/png"}));
+  image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth <= 64), {once: true});
   for (const end of ["load", "error"]) image.addEventListener(end, () => URL.revokeObjectURL(url), {once: true});
   image.src = url;
   image.hidden = false;

@@ -45,6 +45,7 @@ function draw(canvas, tensor) {
   }
   canvas.width = w;
   canvas.height = h;
+  canvas.classList.toggle("small", w <= 64);
   canvas.getContext("2d").putImageData(new ImageData(bytes, w, h), 0, 0);
 }
 

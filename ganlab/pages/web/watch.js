@@ -1,19 +1,18 @@
 // Asks once a second what is new, less often while nobody looks, and says so when the server is gone.
 "use strict";
 const at = name => document.getElementById(name);
+const nothing = at("charts").firstElementChild;
 let seen = "";
 
 function show(state) {
   seen = state.tag;
   at("summary").textContent = state.summary;
-  if (state.charts.length) {
-    const drawn = state.charts.map(text => {
-      const figure = document.createElement("figure");
-      figure.append(document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true));
-      return figure;
-    });
-    at("charts").replaceChildren(...drawn);
-  }
+  const drawn = state.charts.map(text => {
+    const figure = document.createElement("figure");
+    figure.append(document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true));
+    return figure;
+  });
+  at("charts").replaceChildren(...(drawn.length ? drawn : [nothing]));
   if (state.picture) {
     const image = new Image();
     const caption = document.createElement("figcaption");
