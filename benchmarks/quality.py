@@ -71,10 +71,10 @@ FAMILIES = {
 
 
 def stages(config_path: Path, overrides: list[str]) -> list[tuple[int, GANModule]]:
-    """The model before training, and at each checkpoint of the run."""
+    """The model before training, half-way and at the end; a run's first checkpoint comes early."""
     config = load(config_path, overrides)
     found = [(0, build_model(config))]
-    for path in checkpoints.found(Path(config.run) / "checkpoints"):
+    for path in checkpoints.found(Path(config.run) / "checkpoints")[-2:]:
         saved, model = checkpoints.read(path), build_model(config)
         model.load_state_dict(saved["state_dict"])
         model.on_load_checkpoint(saved)

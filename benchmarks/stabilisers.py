@@ -21,6 +21,7 @@ from ganlab.regularizers import (
     DRAGAN,
     R1,
     R2,
+    Consistency,
     Drift,
     FiniteDifferenceR1,
     FiniteDifferenceR2,
@@ -67,7 +68,7 @@ OF_THE_DISCRIMINATOR = {
     kind.__name__: {"regularizers": {"it": kind(weight=1.0)}}
     for kind in (
         *(R1, R2, FiniteDifferenceR1, FiniteDifferenceR2, GradientPenalty, LipschitzPenalty, ZeroCenteredPenalty),
-        *(DRAGAN, JSRegularizer, Drift, LeCam, Orthogonal, HistoricalAveraging),
+        *(DRAGAN, JSRegularizer, Drift, LeCam, Consistency, Orthogonal, HistoricalAveraging),
     )
 } | {
     "R1, every 16": {"regularizers": {"it": R1(weight=1.0, every=16)}},

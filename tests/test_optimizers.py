@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from tiny import OnTheHost
 from torch import nn, optim
 
 from ganlab.constraints import MaxColumnNorm, WeightClip
-from ganlab.engine.optimizers import MakeOptimizer, lazy, make_optimizer, masks_itself
+from ganlab.engine.adam import StillAdam
+from ganlab.engine.optimizers import MakeOptimizer, lazy, make_optimizer, masks_itself, value_at
 from ganlab.engine.player import Player, Seat
 from ganlab.experiment.parts import build, check_value
 from ganlab.optim import Lookahead, Normalized, Optimistic
 from ganlab.regularizers import R1
-from ganlab.schedules import Linear
+from ganlab.schedules import Constant, Linear
 from ganlab.types import UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -334,6 +336,35 @@ def test_steps_with_scalars_in_time_are_torchs_own_with_those_values():
             parameter.grad = gradient
         theirs.step()
         assert_same(memory(seat.optimizer), memory(theirs))
+
+
+@pytest.mark.parametrize(
+    "betas", [(Constant(value=0.5), 0.99), (0.0, Linear(until_nimg=8, start=0.9, end=0.99))], ids=["constant", "linear"]
+)
+def test_adam_for_cuda_graphs_takes_betas_from_the_device_and_makes_torchs_own_steps(betas):
+    """To the bit those of its plain form, a masked step before each, with no copy from or to the host."""
+    adam, own = partial(optim.Adam, lr=2**-7, betas=betas), network()  # a rate that float32 holds
+    seat = Seat(Player("it", optimizer=adam), {"it": network()}, still=True)
+    theirs, host, step_of = optim.Adam(own.parameters(), 2**-7), OnTheHost(), seat.count
+
+    def watched():
+        with host:
+            step_of()
+
+    seat.count = watched
+    for step in range(10):
+        take(seat, [torch.full_like(g, torch.inf) for g in gradients(step)], step)
+        take(seat, gradients(step), step)
+        theirs.param_groups[0]["betas"] = value_at(betas, step)
+        for parameter, gradient in zip(own.parameters(), gradients(step), strict=True):
+            parameter.grad = gradient
+        theirs.step()
+        assert_same(memory(seat.optimizer), memory(theirs))
+    assert isinstance(seat.optimizer, StillAdam) and host.noted == []
+    eager = seat_of(adam)
+    eager.optimizer.load_state_dict(copy.deepcopy(seat.optimizer.state_dict()))
+    take(eager, gradients(10), 10)
+    assert eager.optimizer.param_groups[0]["betas"] == value_at(betas, 10)
 
 
 def test_the_weight_of_a_penalty_is_that_of_the_moment():

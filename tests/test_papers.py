@@ -9,7 +9,7 @@ import tiny
 import torch
 from by_hand import ByHand, N, play
 from papers import PAPERS
-from torch.utils._python_dispatch import TorchDispatchMode
+from tiny import OnTheHost
 
 from ganlab.types import UserError
 
@@ -114,20 +114,6 @@ def test_every_precision_plays(name, precision):
     for at in found:
         if at.endswith("/loss"):
             assert found[at] == pytest.approx(full[at], abs=PAPERS[name].spread, rel=0.02), at
-
-
-class OnTheHost(TorchDispatchMode):
-    """Notes what copies numbers of the host to a device, which no CUDA graph can, and what waits for one."""
-
-    def __init__(self):
-        super().__init__()
-        self.noted = []
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        waits = operator.overloadpacket is torch.ops.aten._local_scalar_dense and args[0].is_floating_point()
-        if waits or operator.overloadpacket is torch.ops.aten.lift_fresh:  # (on a CPU, one_hot looks at its labels)
-            self.noted.append(operator)
-        return operator(*args, **(kwargs or {}))
 
 
 @EVERY

@@ -5,6 +5,8 @@ import copy
 import pytest
 import tiny
 import torch
+from scipy import stats
+from torch.nn import functional as F
 
 from ganlab import regularizers
 from ganlab.engine.batch import Batch
@@ -14,6 +16,7 @@ from ganlab.regularizers import (
     DRAGAN,
     R1,
     R2,
+    Consistency,
     Drift,
     FiniteDifferenceR1,
     FiniteDifferenceR2,
@@ -46,6 +49,7 @@ OF_THE_DISCRIMINATOR = [
     FiniteDifferenceR2(weight=2.0, std=0.1),
     Drift(weight=2.0),
     LeCam(weight=2.0),
+    Consistency(weight=2.0),
     Orthogonal(weight=2.0),
     HistoricalAveraging(weight=2.0),
 ]
@@ -246,6 +250,21 @@ def test_lecam_pulls_only_what_is_beyond_the_others_mean():
     assert real.tolist() == pytest.approx([0, 4, 36]) and fake.tolist() == pytest.approx([16, 1, 0])
     LeCam(weight=1.0).remember(memory, {"real_logit": logits, "fake_logit": logits + 1}, [], 0)
     assert memory.tolist() == pytest.approx([0.99 + 0.01 / 3, -1.98 + 0.04 / 3])
+
+
+def test_consistency_compares_an_image_with_its_mirrored_and_shifted_copy():
+    """Cut by hand from images with broad borders; each copy is as likely as any other."""
+    x, noise, w = draw(900, 2, 8, 6), draw(900, 2, 8, 6, seed=1), draw(2, 8, 6, seed=2)
+    found, _ = penalized(Consistency(weight=10.0, shift=0.25), lambda x: (x * w).sum((1, 2, 3)), x, noise=noise)
+    chosen = stats.norm.cdf(noise.flatten(1)[:, :3].numpy())
+    places = set()
+    for image, (flip, down, right), value in zip(x, chosen, found, strict=True):
+        copy = image.flip(2) if flip < 0.5 else image
+        i, j = int(5 * down) - 2, int(5 * right) - 2
+        copy = F.pad(copy, (2, 2, 2, 2), mode="replicate")[:, 2 - i : 10 - i, 2 - j : 8 - j]
+        assert value.item() == pytest.approx(((image - copy) * w).sum().item() ** 2, abs=1e-10)
+        places.add((flip < 0.5, i, j))
+    assert len(places) == 2 * 5 * 5
 
 
 @pytest.mark.parametrize(("scale", "want"), [(0.5, 0.25), (1.0, 0.0), (5.0, 0.0), (20.0, 0.0), (30.0, 100.0)])

@@ -464,8 +464,9 @@ def test_sharding_is_refused_for_an_optimizer_without_a_fused_step_for_shares(co
 
 def test_what_shards_and_cuda_graphs_would_leave_out_in_silence_is_refused(config, monkeypatch):
     clipped = tiny.game(constraints={"clip": WeightClip(bound=0.01)})
-    changing = partial(torch.optim.Adam, lr=1e-3, betas=(0.5, Linear(until_nimg=100, start=0.9, end=0.99)))
-    plain = partial(torch.optim.Adam, lr=Linear(until_nimg=100, start=1e-3, end=0.0))
+    betas = (0.5, Linear(until_nimg=100, start=0.9, end=0.99))
+    plain, changing = (partial(make, lr=1e-3, betas=betas) for make in (torch.optim.Adam, torch.optim.AdamW))
+    falling = partial(torch.optim.Adam, lr=Linear(until_nimg=100, start=1e-3, end=0.0))
     on = load(config, ["machine.shard=true", "machine.cuda_graphs=true"])
     monkeypatch.setattr(checks, "on_gpu", lambda machine: True)
     for game, refused in (
@@ -474,7 +475,7 @@ def test_what_shards_and_cuda_graphs_would_leave_out_in_silence_is_refused(confi
     ):
         with pytest.raises(UserError, match=f"^machine.cuda_graphs: true, but .*{refused}"):
             checks.check_cuda_graphs(on, game)
-    checks.check_cuda_graphs(on, tiny.game(optimizers={"generator": plain, "discriminator": plain}))
+    checks.check_cuda_graphs(on, tiny.game(optimizers={"generator": plain, "discriminator": falling}))
     checks.check_shard(on, clipped)  # on one process nothing is sharded
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match=r"^machine.shard: true, but the weights of the discr"):

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import nn
 from torch.optim import Adam
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganlab.engine.runtime import Runtime
 from ganlab.models import GANModule
@@ -80,3 +81,17 @@ def distance(a, b):
     """The largest difference between two state dicts."""
     assert a.keys() == b.keys()
     return max((a[name].double() - b[name].double()).abs().max().item() for name in a)
+
+
+class OnTheHost(TorchDispatchMode):
+    """Notes what copies numbers of the host to a device, which no CUDA graph can, and what waits for one."""
+
+    def __init__(self):
+        super().__init__()
+        self.noted = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        waits = operator.overloadpacket is torch.ops.aten._local_scalar_dense and args[0].is_floating_point()
+        if waits or operator.overloadpacket is torch.ops.aten.lift_fresh:  # (on a CPU, one_hot looks at its labels)
+            self.noted.append(operator)
+        return operator(*args, **(kwargs or {}))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
+from ganlab.engine.adam import StillAdam
 from ganlab.schedules import Schedule
 
 MakeOptimizer = Callable[..., Optimizer]
@@ -36,6 +37,24 @@ def scheduled(make: MakeOptimizer) -> dict[str, Any]:
 def make_optimizer(make: MakeOptimizer, parameters: Iterable[Tensor]) -> Optimizer:
     """Make an optimizer, fused if the fused form can mask a step; schedules have their first value."""
     return ready(make)(parameters)
+
+
+def still_form(make: MakeOptimizer) -> MakeOptimizer:
+    """Return what makes an optimizer for CUDA graphs: Adam with scheduled betas has a form of its own."""
+    if not isinstance(make, partial) or make.func is not Adam or make.keywords.keys() - {"lr", "betas", "eps"}:
+        return make
+    return partial(StillAdam, **make.keywords) if "betas" in scheduled(make) else make
+
+
+def still_scalars(device: torch.device) -> dict[str, Any]:
+    """Return what holds a group's scalars for CUDA graphs. (Torch's fused Adam wants its rate in float32.)"""
+    beta1, beta2 = torch.zeros(2, dtype=torch.float64, device=device).unbind()
+    return {"lr": torch.zeros((), device=device), "betas": (beta1, beta2)}
+
+
+def filled(held: Any, value: Any) -> Any:
+    """Write a scalar, or a tuple of them, to the tensors that hold it, and return these."""
+    return tuple(map(filled, held, value)) if isinstance(held, tuple) else held.fill_(value)
 
 
 def ready(make: MakeOptimizer) -> MakeOptimizer:

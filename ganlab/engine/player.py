@@ -11,10 +11,13 @@ from ganlab.engine import sharding
 from ganlab.engine.optimizers import (
     MakeOptimizer,
     begin_momenta,
+    filled,
     make_optimizer,
     masked_step,
     masks_itself,
     scheduled,
+    still_form,
+    still_scalars,
     value_at,
 )
 from ganlab.engine.precision import LossScale
@@ -92,11 +95,12 @@ class Seat:
         self.names = [name for name, _ in self.network.named_parameters()]
         self.parameters = list(self.network.parameters())  # this rank's shares, while the network itself may be whole
         self.scheduled = scheduled(player.optimizer)
-        self.optimizer = make_optimizer(player.optimizer, self.network.parameters())
+        make = still_form(player.optimizer) if still else player.optimizer
+        self.optimizer = make_optimizer(make, self.network.parameters())
         self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.gradients = sharding.gradients_of(self.network)
         self.culprits = torch.zeros_like(self.gradients.norms(), dtype=torch.float32)
-        self.lr = [torch.tensor(lr, device=self.culprits.device) for lr in self.base_lr] if still else []
+        self.held = [still_scalars(self.culprits.device) if still else {} for _ in self.base_lr]
         self.count: Callable[[], Any] = self.optimizer.step
         """Makes the optimizer's step. Under a Trainer, the first player's is Lightning's wrapper, which counts it."""
 
@@ -104,12 +108,11 @@ class Seat:
         """Set the optimizer's scheduled scalars to their values at `nimg`."""
         scalars = {name: value_at(value, nimg) for name, value in self.scheduled.items()}
         factor = 1.0 if self.player.lr_schedule is None else self.player.lr_schedule(nimg)
-        for number, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lr, strict=True)):
-            group.update(scalars)
-            lr = scalars.get("lr", base) * factor
-            group["lr"] = self.lr[number].fill_(lr) if self.lr else lr
-            if "capturable" in group:
-                group["capturable"] = bool(self.lr)  # a checkpoint may have loaded another value
+        for group, base, held in zip(self.optimizer.param_groups, self.base_lr, self.held, strict=True):
+            values = scalars | {"lr": scalars.get("lr", base) * factor}
+            group.update({at: filled(held[at], value) if held else value for at, value in values.items()})
+            forms = {"capturable": bool(held), "fused": self.optimizer.defaults.get("fused", group.get("fused"))}
+            group.update({at: form for at, form in forms.items() if at in group})  # a checkpoint may have others
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Accumulate a loss's gradients; the `last` backward pass of a step also reduces them over the ranks."""

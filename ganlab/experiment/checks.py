@@ -15,7 +15,7 @@ from ganlab.data.read.base import Dataset
 from ganlab.data.read.dataset import ShardDataset
 from ganlab.engine.dynamics import Alternating
 from ganlab.engine.game import Game
-from ganlab.engine.optimizers import make_optimizer, scheduled
+from ganlab.engine.optimizers import make_optimizer, scheduled, still_form
 from ganlab.experiment.build import on_gpu
 from ganlab.experiment.config import differences, saved_values
 from ganlab.experiment.former import RENAMED
@@ -224,7 +224,8 @@ def check_cuda_graphs(config: Config, model: Game) -> None:
             "write machine.cuda_graphs=false"
         )
     for name, player in model.players.items():
-        if fixed := set(scheduled(player.optimizer)) - {"lr"}:
+        follows = {"lr"} if still_form(player.optimizer) is player.optimizer else {"lr", "betas"}
+        if fixed := set(scheduled(player.optimizer)) - follows:
             raise UserError(
                 f"machine.cuda_graphs: true, but a CUDA graph would keep the first value of the schedule of "
                 f"{min(fixed)} (model.optimizers.{name}); write machine.cuda_graphs=false"

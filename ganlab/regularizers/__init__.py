@@ -16,13 +16,14 @@ from ganlab.regularizers.gradients import (
     LipschitzPenalty,
     ZeroCenteredPenalty,
 )
-from ganlab.regularizers.outputs import Drift, LeCam
+from ganlab.regularizers.outputs import Consistency, Drift, LeCam
 from ganlab.regularizers.weights import HistoricalAveraging, Orthogonal
 
 __all__ = [
     "DRAGAN",
     "R1",
     "R2",
+    "Consistency",
     "Drift",
     "FiniteDifferenceR1",
     "FiniteDifferenceR2",

@@ -53,6 +53,33 @@ class LeCam(Regularizer):
         follow(memory, torch.stack([found["real_logit"].mean(), found["fake_logit"].mean()]), self.decay)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Consistency(Regularizer):
+    """Judge a mirrored and shifted copy of an image as the image itself (bCR: Zhao et al. 2021, section 3.1).
+
+    At reals and fakes alike; half of the copies are mirrored. Their weight is 10.
+    """
+
+    shift: float = 0.125
+    """Largest shift, a share of the sides; the border's pixels fill what it uncovers. The default is 4 of 32 px."""
+
+    at = ("real", "fake")
+    gradient, noise = False, "real"
+
+    def penalty(self, point: Point) -> PerSample:
+        """(D(x) - D(T(x)))^2."""
+        images, *rest = point.inputs
+        flip, down, right = torch.special.ndtr(given(point.noise).flatten(1)[:, :3]).unbind(1)  # uniform
+        copies = torch.where(flip.view(-1, 1, 1, 1) < 0.5, images.flip(3), images)
+        for u, dim in ((down, 2), (right, 3)):
+            size = images.shape[dim]
+            most = int(self.shift * size + 0.5)
+            by = (u * (2 * most + 1)).long() - most
+            at = (torch.arange(size, device=images.device) - by[:, None]).clamp(0, size - 1)  # n size
+            copies = copies.gather(dim, at[:, None].unsqueeze(5 - dim).expand(images.shape))
+        return (point.output - point.network(copies, *rest)).square()
+
+
 def follow(mean: Tensor, values: Tensor, decay: float) -> None:
     """Update a running mean with this rank's share of its new value; one that is not finite counts for nothing."""
     values = average(values.to(mean.dtype))

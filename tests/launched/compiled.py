@@ -39,6 +39,7 @@ from ganlab.objectives.divergences import ROWS
 from ganlab.regularizers import (
     DRAGAN,
     R1,
+    Consistency,
     FiniteDifferenceR1,
     FiniteDifferenceR2,
     GradientPenalty,
@@ -162,7 +163,7 @@ class EveryObjective(Objective):
 
 def everything(runtime: Runtime) -> GANModule:
     kinds = (R1, GradientPenalty, LipschitzPenalty, ZeroCenteredPenalty, DRAGAN, JSRegularizer, LeCam, Orthogonal)
-    kinds = *kinds, FiniteDifferenceR1, FiniteDifferenceR2, HistoricalAveraging
+    kinds = *kinds, FiniteDifferenceR1, FiniteDifferenceR2, Consistency, HistoricalAveraging
     return GANModule(
         image=IMAGE,
         generator=toys.Generator(image=IMAGE),
