@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from ganlab.seeding import Noise
-from ganlab.types import Latents
+from ganlab.types import Labels, Latents
 
 
 @runtime_checkable  # for `ganlab.experiment.parts`, which checks classes against it
@@ -21,6 +22,20 @@ class Prior(Protocol):
 
     def draw(self, name: str, n: int, noise: Noise) -> Latents:
         """Draw `n` codes [n, dims]."""
+        ...
+
+
+@runtime_checkable
+class Parted(Prior, Protocol):
+    """A prior of equally likely parts, so that each class of the images can have its own."""
+
+    @property
+    def parts(self) -> int:
+        """Number of parts."""
+        ...
+
+    def draw_parts(self, name: str, parts: Labels, noise: Noise) -> Latents:
+        """Draw a code [n, dims] from each of the given parts [n]."""
         ...
 
 
@@ -48,7 +63,7 @@ class Uniform(Prior):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixture(Prior):
+class Mixture(Parted):
     """Gaussians in the plane, long along the rays on which their centres lie (Makhzani et al. 2016, figure 4)."""
 
     modes: int = 10
@@ -61,19 +76,31 @@ class Mixture(Prior):
         """The plane's."""
         return 2
 
+    @property
+    def parts(self) -> int:
+        """The Gaussians."""
+        return self.modes
+
     def draw(self, name: str, n: int, noise: Noise) -> Latents:
         """N((radius, 0), diag(std)^2), turned by a random multiple of 2 pi / modes."""
-        angle = noise.classes(f"{name} modes", n, self.modes) * (2 * math.pi / self.modes)
-        along, across = (noise.normal(name, n, 2) * torch.tensor(self.std, device=angle.device)).unbind(1)
+        return self.draw_parts(name, noise.classes(f"{name} modes", n, self.modes), noise)
+
+    def draw_parts(self, name: str, parts: Labels, noise: Noise) -> Latents:
+        """The same, turned by those multiples."""
+        angle = parts.to(noise.dtype) * (2 * math.pi / self.modes)
+        std = torch.tensor(self.std, dtype=noise.dtype, device=noise.device)
+        along, across = (noise.normal(name, len(parts), 2) * std).unbind(1)
         return turned(along + self.radius, across, angle)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SwissRoll(Prior):
+class SwissRoll(Parted):
     """A spiral in the plane, uniform in its area (Makhzani et al. 2016, figure 4)."""
 
     turns: float = 2.0
     radius: float = 4.0
+    parts: int = 10
+    """Stretches of the same area."""
 
     @property
     def dims(self) -> int:
@@ -82,11 +109,19 @@ class SwissRoll(Prior):
 
     def draw(self, name: str, n: int, noise: Noise) -> Latents:
         """(u cos u, u sin u) with u = sqrt(U(0, 1)) 2 pi turns, scaled to the radius."""
-        share = noise.uniform(name, n).sqrt()
+        return self.spiral(noise.uniform(name, n))
+
+    def draw_parts(self, name: str, parts: Labels, noise: Noise) -> Latents:
+        """The same with (k + U(0, 1)) / parts for U(0, 1)."""
+        return self.spiral((parts + noise.uniform(name, len(parts))) / self.parts)
+
+    def spiral(self, area: Tensor) -> Latents:
+        """Return the points of the spiral that have those shares [n] of its area within them."""
+        share = area.sqrt()
         return turned(self.radius * share, torch.zeros_like(share), 2 * math.pi * self.turns * share)
 
 
-def turned(x: torch.Tensor, y: torch.Tensor, angle: torch.Tensor) -> Latents:
+def turned(x: Tensor, y: Tensor, angle: Tensor) -> Latents:
     """Turn points (x, y) [n] each by angles [n]; return them as [n, 2]."""
     cos, sin = angle.cos(), angle.sin()
-    return torch.stack([x * cos - y * sin, x * sin + y * cos], 1).to(x.dtype)
+    return torch.stack([x * cos - y * sin, x * sin + y * cos], 1)

@@ -12,7 +12,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from ganlab.data.read.open import open_data
 from ganlab.engine.batch import Batch
 from ganlab.engine.runtime import Runtime
-from ganlab.models import ALI, AVB, DCGAN, VAEGAN, AdversarialAutoencoder, BiGAN
+from ganlab.models import ALI, AVB, DCGAN, VAEGAN, AdversarialAutoencoder, BiGAN, ShapedAutoencoder
 from ganlab.models.avb import cross_entropy
 from ganlab.models.vae import VAE, divergence, reparametrized
 from ganlab.networks.avb import SHARP, AdaptiveEncoder
@@ -72,6 +72,35 @@ def test_a_swiss_roll_turns_twice_and_is_uniform_in_its_area():
     turn = torch.stack([radius * (4 * math.pi * radius).cos(), radius * (4 * math.pi * radius).sin()], 1)
     assert torch.allclose(codes, turn, atol=1e-5)
     assert (radius < 0.5).double().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+@pytest.mark.parametrize("prior", [Mixture(modes=3, std=(0.3, 1e-6)), SwissRoll(parts=3)], ids=["mixture", "roll"])
+def test_each_class_has_its_part_of_a_prior_and_no_class_has_all(prior):
+    game = ShapedAutoencoder(image=ImageSpec(4, 4, 1, 3), width=8, prior=prior)
+    labels = torch.tensor([0, 1, 2, -1]).repeat(1000)
+    codes = game.draw("critic", len(labels), Noise(3, 0), labels)["latents"].double()
+    if isinstance(prior, Mixture):
+        found = (torch.atan2(codes[:, 1], codes[:, 0]) * 3 / (2 * math.pi)).round().remainder(3)
+    else:  # thirds of the area, from the middle outwards
+        found = ((codes.norm(dim=1) / prior.radius) ** 2 * 3).clamp(max=2.9).floor()
+    known = labels >= 0
+    assert torch.equal(found[known], labels[known].double())
+    assert found[~known].long().bincount(minlength=3).min() > 270
+
+
+def test_the_shaping_critic_is_told_the_class_or_that_there_is_none():
+    game = ShapedAutoencoder(image=ImageSpec(4, 4, 1, 3), width=8, prior=Mixture(modes=3))
+    linear = nn.Linear(6, 1, bias=False)
+    linear.weight.data.copy_(torch.tensor([[0.1, 0.01, 1.0, 2.0, 4.0, 8.0]]))
+    game.critic = nn.Sequential(linear, nn.Flatten(0))
+    found = game.verdict(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), Batch({"labels": torch.tensor([2, -1])}))
+    assert found.tolist() == pytest.approx([4.12, 8.34])
+
+
+@pytest.mark.parametrize("prior", [NormalPrior(dims=2), Mixture(modes=4)])
+def test_a_prior_without_a_part_for_each_class_is_refused(prior):
+    with pytest.raises(UserError, match=r"model.prior: .*the data have 3 classes.*Mixture with modes: 3"):
+        ShapedAutoencoder(image=ImageSpec(4, 4, 1, 3), prior=prior)
 
 
 # --- terms of losses

@@ -1,7 +1,8 @@
 """The ring of eight Gaussians (Metz et al. 2017): K = 0 hops between modes, and K = 5 covers them, on eight seeds.
 
 The eight games are one: their weights have a leading dimension, their losses are summed, and Adam moves every weight by
-its own gradient. Radius 2 and deviation 0.02 as in the paper; smaller networks and batches, and larger steps, so that
+its own gradient. The settings are those of `configs/toy/ring.yaml`: radius 2 and deviation 0.02, seen at a quarter of
+their size, and weights that begin orthogonal, as in the paper; smaller networks and batches, and larger steps, so that
 1,800 rounds are enough.
 """
 
@@ -19,12 +20,15 @@ from ganlab.data.read.toys import ToyDataset
 from ganlab.engine.dynamics import Unrolled
 from ganlab.engine.runtime import Runtime
 from ganlab.models import GANModule
+from ganlab.networks.points import initialize
 from ganlab.objectives import NonSaturating
 from ganlab.seeding import seed_everything
 from ganlab.types import ImageSpec
 
 SEEDS, LATENT, WIDTH, BATCH, ROUNDS = 8, 16, 64, 128, 1_800
-MODES, RADIUS, EXTENT, NEAR, SHARE = 8, 2.0, 4.0, 0.4, 0.01
+MODES, RADIUS, EXTENT = 8, 2.0, 4.0
+"""EXTENT: what 1 is in the toy's images."""
+NEAR, SHARE = 0.4, 0.01
 """A mode is covered if more than this share of the samples lies so near to it."""
 
 
@@ -35,7 +39,9 @@ class Networks(nn.Module):
 
     def __init__(self, *widths: int) -> None:
         super().__init__()
-        layers = [[nn.Linear(*pair) for pair in pairwise(widths)] for _ in range(SEEDS)]
+        layers = [nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths)) for _ in range(SEEDS)]
+        for one in layers:
+            initialize(one)
         by_layer = list(zip(*layers, strict=True))
         self.weights = nn.ParameterList(torch.stack([each.weight.detach().T for each in same]) for same in by_layer)
         self.biases = nn.ParameterList(torch.stack([each.bias.detach() for each in same]) for same in by_layer)
@@ -79,7 +85,7 @@ def covered(module: GANModule) -> tuple[Tensor, Tensor]:
         made = module.generator(noise.normal("judged", 16 * BATCH, module.generator.latent), torch.empty(0))
     angle = 2 * torch.pi * torch.arange(MODES) / MODES
     modes = RADIUS * torch.stack([angle.cos(), angle.sin()], 1)
-    near = torch.cdist(made, modes.expand(len(made), -1, -1)) < NEAR  # n seeds modes
+    near = torch.cdist(EXTENT * made, modes.expand(len(made), -1, -1)) < NEAR  # n seeds modes
     shares = near.float().mean(0)
     return (shares > SHARE).sum(1), shares.sum(1)
 
@@ -89,7 +95,7 @@ def trained(steps: int, seed: int) -> GANModule:
     for number in range(ROUNDS):
         places = data.places(np.arange(number * BATCH, (number + 1) * BATCH), 1)
         points = torch.from_numpy(np.stack([place.pixels for place in places])).permute(0, 3, 1, 2)
-        module.training_step((EXTENT * points.repeat(1, SEEDS, 1, 1), torch.full((BATCH,), -1)), number)
+        module.training_step((points.repeat(1, SEEDS, 1, 1), torch.full((BATCH,), -1)), number)
     return module
 
 

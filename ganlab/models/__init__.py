@@ -26,6 +26,7 @@ from ganlab.models.r3gan import R3GAN
 from ganlab.models.sagan import SAGAN
 from ganlab.models.semisupervised import SemiSupervisedGAN
 from ganlab.models.semisupervised_autoencoder import SemiSupervisedAutoencoder
+from ganlab.models.shaped_autoencoder import ShapedAutoencoder
 from ganlab.models.sngan import SNGAN
 from ganlab.models.stylegan2 import StyleGAN2
 from ganlab.models.stylegan2_auto import StyleGAN2Auto
@@ -63,6 +64,7 @@ __all__ = [
     "ProjectionGAN",
     "SemiSupervisedAutoencoder",
     "SemiSupervisedGAN",
+    "ShapedAutoencoder",
     "StyleGAN2",
     "StyleGAN2Auto",
     "SuperResolution",

@@ -19,7 +19,7 @@ from ganlab.models.autoencoding import Autoencoding
 from ganlab.networks import autoencoder
 from ganlab.priors import Normal, Prior
 from ganlab.schedules import Schedule
-from ganlab.types import ImageSpec, PerSample
+from ganlab.types import ImageSpec, Latents, Logits, PerSample
 
 
 class AdversarialAutoencoder(Autoencoding):
@@ -33,6 +33,7 @@ class AdversarialAutoencoder(Autoencoding):
     encoder: nn.Module
     decoder: nn.Module
     critic: nn.Module
+    prior: Prior
     BATCH = 100
     REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "optimizers": ("lr", "momentum", "adversarial_lr", "adversarial_momentum")
@@ -67,7 +68,7 @@ class AdversarialAutoencoder(Autoencoding):
             networks={
                 "encoder": autoencoder.Encoder(image=image, width=width, latent=prior.dims),
                 "decoder": autoencoder.Decoder(image=image, width=width, latent=prior.dims),
-                "critic": autoencoder.Critic(width=width, latent=prior.dims),
+                "critic": autoencoder.Critic(width=width, latent=self.judged_dims(image)),
             },
             players={
                 name: Player(*networks, optimizer=make[name], lr_schedule=lr_schedule)
@@ -76,6 +77,14 @@ class AdversarialAutoencoder(Autoencoding):
             averages={"decoder": average, "encoder": average},
             runtime=runtime,
         )
+
+    def judged_dims(self, image: ImageSpec) -> int:
+        """Numbers that the critic sees."""
+        return self.prior.dims
+
+    def verdict(self, codes: Latents, batch: Batch) -> Logits:
+        """Run the critic, which is told nothing but the codes."""
+        return self.call(self.critic, codes)  # type: ignore[no-any-return]
 
     def autoencoder_loss(self, batch: Batch) -> Loss:
         """Half the squared error, summed over an image in [0, 1]."""
@@ -86,12 +95,12 @@ class AdversarialAutoencoder(Autoencoding):
         """-log D(z) of the prior's codes, -log(1 - D(E(x))) of those of images."""
         with torch.no_grad():
             codes = self.call(self.encoder, batch.real)
-        prior, encoded = self.call(self.critic, batch.latents), self.call(self.critic, codes)
+        prior, encoded = self.verdict(batch.latents, batch), self.verdict(codes, batch)
         return {"loss": softplus(-prior) + softplus(encoded)}, {"prior_logit": prior, "encoded_logit": encoded}
 
     def encoder_loss(self, batch: Batch) -> Loss:
         """-log D(E(x))."""
-        return {"loss": softplus(-self.call(self.critic, self.call(self.encoder, batch.real)))}
+        return {"loss": softplus(-self.verdict(self.call(self.encoder, batch.real), batch))}
 
 
 def squared_error(decoded: Tensor, images: Tensor) -> PerSample:

@@ -101,13 +101,28 @@ def sgd(loop: ByHand, player: str, moved, lr: float, momentum: float) -> None:
 
 
 def autoencoder(loop: ByHand, number: int, batch: Mapping[str, Tensor]) -> None:
-    e, g, c = (loop.nets[name] for name in ("encoder", "decoder", "critic"))
-    x = batch["real"]
+    autoencoded(loop, batch["real"], loop.nets["critic"], lambda: 3 * loop.latents("critic"))
+
+
+def shaped(loop: ByHand, number: int, batch: Mapping[str, Tensor]) -> None:
+    told = torch.eye(4, dtype=torch.float64)[batch["labels"]]
+
+    def prior() -> Tensor:
+        angle = 2 * torch.pi / 3 * batch["labels"].double()
+        ray = torch.stack([angle.cos(), angle.sin()], 1)
+        along, across = loop.noise().normal("critic latents", N, 2).split(1, 1)
+        return (1.4 + 0.5 * along) * ray + 0.1 * across * torch.stack([-ray[:, 1], ray[:, 0]], 1)
+
+    autoencoded(loop, batch["real"], lambda z: loop.nets["critic"](torch.cat([z, told], 1)), prior)
+
+
+def autoencoded(loop: ByHand, x: Tensor, c: Callable[[Tensor], Tensor], prior: Callable[[], Tensor]) -> None:
+    e, g = loop.nets["encoder"], loop.nets["decoder"]
     loss = sums(((g(e(x)) + 1) / 2 - (x + 1) / 2).square()) / 2
     sgd(loop, "autoencoder", loop.gradients(loss, "encoder", "decoder"), 0.01, 0.9)
     loop.average("decoder", KEPT)
     loop.nimg += N
-    z = 3 * loop.latents("critic")
+    z = prior()
     sgd(loop, "critic", loop.gradients(softly(-c(z)) + softly(c(e(x).detach())), "critic"), 0.1, 0.1)
     sgd(loop, "encoder", loop.gradients(softly(-c(e(x))), "encoder"), 0.1, 0.1)
     loop.average("encoder", KEPT)
@@ -296,6 +311,17 @@ PAPERS = {
     "ALI": ALI,
     "BiGAN": BIGAN,
     "adversarial autoencoder": AUTOENCODER,
+    "adversarial autoencoder, shaped by classes": Paper(
+        model={
+            "_target_": "ganlab.models.ShapedAutoencoder",
+            "width": 8,
+            "prior": {"_target_": "ganlab.priors.Mixture", "modes": 3},
+            **COMMON,
+        },
+        by_hand=shaped,
+        image=IMAGE,
+        graphs=3,
+    ),
     "adversarial autoencoder, few labels": Paper(
         model={"_target_": "ganlab.models.SemiSupervisedAutoencoder", "width": 8, "latent": 4, **COMMON},
         by_hand=semisupervised,
