@@ -244,7 +244,7 @@ def optional(module: str, package: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise UserError(f"evaluation.extractor: needs {package}; `pip install {package}`") from None
+        raise UserError(f"evaluation.extractor: needs {package}; `pip install 'ganlab[extractors]'`") from None
 
 
 @contextmanager
