@@ -63,7 +63,7 @@ def test_the_wheel_holds_what_the_repository_does(wheel: Path) -> None:
     if found.returncode:
         pytest.skip("not a clone: git tells what belongs to the repository")
     files = {name for name in found.stdout.split() if not (REPOSITORY / name).is_dir()}  # the two links are folders
-    clone_only = {"launch/README.md", "launch/Dockerfile", "launch/ganlab.def"}
+    clone_only = {f"launch/{name}" for name in ("README.md", "Dockerfile", "Dockerfile.dockerignore", "ganlab.def")}
     expected = {name if name.startswith("ganlab/") else f"ganlab/{name}" for name in files - clone_only}
     with zipfile.ZipFile(wheel) as archive:
         assert {name for name in archive.namelist() if ".dist-info/" not in name} == expected
