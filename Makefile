@@ -26,10 +26,7 @@ $(SETUP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(SETUP) ## train a DCGAN on handwritten digits, in three minutes on two cores, and show what came of it
-	$(BIN)/python -m ganlab.commands.demo source data/digits.npz
-	$(BIN)/ganlab data pack data/digits.npz data/digits --size 16
-	$(BIN)/ganlab train configs/digits/dcgan.yaml
-	@$(BIN)/python -m ganlab.commands.demo report runs/digits-dcgan
+	$(BIN)/ganlab demo
 
 test: $(SETUP) lint types ## lint, types, import floors and all tests
 	$(TWO) -m 'not gpu and not alone'

@@ -8,8 +8,10 @@
 #   JOB         a name that only the nodes of this job share, so that jobs on one host do not meet
 #   RESTARTS    how often the job begins again from its newest checkpoint after a process died (default 0). Each node
 #               counts for itself
-#   PYTHON      (default .venv/bin/python)
+#   PYTHON      (default .venv/bin/python; where there is none, python3)
 set -euo pipefail
+
+PYTHON=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
 
 # By default a restarted job reuses the store it met in, and finds there the addresses of processes that are dead: a
 # third of the restarts over two nodes failed. With 1, each start has a store of its own.
@@ -21,7 +23,7 @@ else
     # Whoever listens there must be torch's store: of another program torch would say so after a minute, in a traceback.
     : "${RENDEZVOUS:?host:port of one of the nodes}"
     host="${RENDEZVOUS%:*}" port="${RENDEZVOUS##*:}"
-    if { timeout 5 bash -c "true </dev/tcp/$host/$port" && ! "${PYTHON:-.venv/bin/python}" -c "
+    if { timeout 5 bash -c "true </dev/tcp/$host/$port" && ! "$PYTHON" -c "
 import signal
 from torch.distributed import TCPStore
 signal.alarm(5)  # to a program that says nothing it would wait for ever
@@ -33,6 +35,6 @@ TCPStore('$host', $port, is_master=False, wait_for_workers=False)"; } 2>/dev/nul
     meet=(--rdzv-backend=c10d --rdzv-endpoint="$RENDEZVOUS" --rdzv-id="${JOB:-ganlab}")
 fi
 
-exec "${PYTHON:-.venv/bin/python}" -m torch.distributed.run "${meet[@]}" \
+exec "$PYTHON" -m torch.distributed.run "${meet[@]}" \
     --nnodes="${NODES:-1}" --nproc-per-node="${PROCESSES:-gpu}" --max-restarts="${RESTARTS:-0}" \
     -m ganlab train "$@"

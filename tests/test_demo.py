@@ -11,9 +11,8 @@ from repository import REPOSITORY
 
 @pytest.mark.slow
 def test_the_demo_makes_digits_and_a_second_one_is_done_at_once(tmp_path: Path) -> None:
-    for name in ("Makefile", "pyproject.toml", "constraints.txt", "configs"):
-        source = REPOSITORY / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, tmp_path)
     (tmp_path / ".venv").symlink_to(REPOSITORY / ".venv")
     first, second = (
         subprocess.run(
@@ -34,5 +33,5 @@ def test_the_demo_makes_digits_and_a_second_one_is_done_at_once(tmp_path: Path) 
     for kind in ("pictures", "metrics", "checkpoint"):
         place = re.search(rf"^  {kind} +(\S+)$", first, re.MULTILINE)
         assert place is not None and (tmp_path / place[1]).is_file(), first
-    assert "already packed" in second and "already done: 96,000 images" in second
+    assert "already done: 96,000 images" in second
     assert recognised[0] in second

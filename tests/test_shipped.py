@@ -110,3 +110,60 @@ def test_every_key_of_the_frame_says_what_it_is():
                 assert says, f"{node.name}.{ast.unparse(item.target)} has no docstring"
                 optional = "None" in ast.unparse(item.annotation)
                 assert not optional or "None" in says, f"{node.name}.{ast.unparse(item.target)}: what does None mean?"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder that a person is in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_list_names_each_config_its_comment_and_its_data(here):
+    result = runs.ganlab("configs")
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in result.stdout.splitlines()}
+    scripts = {"launch/slurm.sbatch", "launch/torchrun.sh"}
+    assert lines.keys() == {name(path) for path in CONFIGS.rglob("*.yaml")} | scripts
+    for path in (*EXPERIMENTS, *MACHINES):
+        assert lines[name(path)].startswith(path.read_text().splitlines()[0].removeprefix("# "))
+    assert lines["digits/gan.yaml"].endswith(": two minutes on one core of a CPU. [data/digits]")
+    assert lines["digits/aae_mixture.yaml"].endswith(" [data/digits]")  # of its base
+    assert lines["toy/lines.yaml"].endswith(" it circles. [toy:lines]")
+    assert lines["launch/torchrun.sh"].startswith("ganlab train under torchrun")
+
+
+@pytest.mark.parametrize("told", ["cifar10/dcgan.yaml", "digits/aae_mixture.yaml", "digits/gan.yaml"])
+def test_a_copy_in_another_folder_is_the_same_config(told, here):
+    assert runs.ganlab("configs", told, "--out", "mine.yaml").stdout == "mine.yaml\n"
+    assert load("mine.yaml", ["run=x"]) == load(CONFIGS / told, ["run=x"]) == load(f"ganlab:{told}", ["run=x"])
+
+
+def test_nothing_is_overwritten_and_a_folder_takes_the_name(here):
+    assert runs.ganlab("configs", "launch/torchrun.sh", "--out", here).stdout == f"{here / 'torchrun.sh'}\n"
+    assert (here / "torchrun.sh").stat().st_mode & 0o111
+    (here / "dcgan.yaml").write_text("mine")
+    assert runs.refused("configs", "digits/dcgan.yaml") == "dcgan.yaml: File exists; choose another name\n"
+    assert (here / "dcgan.yaml").read_text() == "mine"
+
+
+def test_a_shipped_config_is_a_base_and_a_machine_file_anywhere(here):
+    (here / "mine.yaml").write_text("base: ganlab:toy/ring_unrolled.yaml\nseed: 3\n")
+    config = load("mine.yaml", machine="ganlab:machine/laptop.yaml")
+    ring = load(CONFIGS / "toy" / "ring_unrolled.yaml", machine=CONFIGS / "machine" / "laptop.yaml")
+    assert config == replace(ring, seed=3, run=config.run)
+
+
+@pytest.mark.parametrize(
+    ("told", "near"),
+    [
+        ("digits/infogam.yaml", "did you mean 'digits/infogan.yaml'?"),
+        ("digits/dcgan", "did you mean 'digits/dcgan.yaml'?"),
+        ("biggan_deep", "did you mean imagenet128/biggan_deep.yaml?"),
+        ("../pyproject.toml", "`ganlab configs` lists them"),
+    ],
+)
+def test_the_nearest_name_is_told(told, near, here):
+    said = f"ganlab:{told}: no shipped config has this name; {near}\n"
+    assert runs.refused("show", f"ganlab:{told}") == runs.refused("configs", told) == said
+    (here / "mine.yaml").write_text(f"base: ganlab:{told}\n")
+    assert runs.refused("train", "mine.yaml") == said

@@ -67,6 +67,8 @@ def test_datasets_are_indexed_and_looked_at_and_results_compared_without_torch(d
         ("data", "check", dataset, "--contact-sheet", tmp_path / "sheet.png"),
         ("data", "index", tmp_path / "tars", "--size", 8, "--out", tmp_path / "index"),
         ("compare", tmp_path),
+        ("configs",),
+        ("configs", "digits/dcgan.yaml", "--out", tmp_path),
     ]
     assert imported(*verbs) == set()
 

@@ -36,6 +36,8 @@ def train(
 ) -> None:
     """Train CONFIG, or resume from the newest checkpoint in its run folder.
 
+    CONFIG is a file, or ganlab:NAME for one that `ganlab configs` lists, such as ganlab:digits/dcgan.yaml.
+
     Overrides are applied last: train.batch=32, model.regularizers.r1=null (removes a named part),
     run=PATH (the run's folder; default runs/<dataset>-<config's name>).
     """

@@ -1,27 +1,51 @@
-"""The demo: scikit-learn's handwritten digits as a source, and a classifier that scores the samples.
+"""The verb `demo`: a GAN of scikit-learn's handwritten digits, and a classifier that scores its samples."""
 
-`python -m ganlab.commands.demo source FILE` writes the digits; `python -m ganlab.commands.demo report RUN` prints how
-many samples a classifier of the real digits recognises, and where the files are.
-"""
-
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_digits
-from sklearn.svm import SVC
 
+from ganlab.commands.train import train
 from ganlab.data import ShardDataset
+from ganlab.data.make.pack import pack
+from ganlab.experiment.config import load as load_config
 from ganlab.experiment.load import load
 from ganlab.files import atomic_write
+from ganlab.types import UserError
+
+try:
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.datasets import load_digits
+    from sklearn.svm import SVC
+except ImportError:
+    raise UserError("the demo needs scikit-learn, whose digits it draws: pip install 'ganlab[demo]'") from None
+
+CONFIG = "ganlab:digits/dcgan.yaml"
+DATA = Path("data/digits")
+RUN = Path("runs/digits-dcgan")
 
 JUDGED = 1000
 """Number of samples for the classifier."""
 SURE = 0.8
 """Probability from which a sample counts as a digit."""
+
+
+def demo() -> int:
+    """Pack the digits, train on them, and report; return the exit code. What is there already is not made again."""
+    print(f"The demo writes {DATA}.npz, {DATA} and {RUN} in {Path.cwd()}.")
+    print("It takes about three minutes on two cores. Ctrl-C stops it, and the same command goes on.", flush=True)
+    source = DATA.with_suffix(".npz")
+    if not source.exists():
+        write_source(source)
+    print(f"{DATA}: {len(pack(source, DATA, size=16)):,} images", flush=True)
+    if code := train(load_config(CONFIG)):
+        return code
+    report(RUN)
+    return 0
 
 
 def write_source(file: Path) -> None:
@@ -67,7 +91,7 @@ def flat(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def judge_run(run: Path) -> tuple[float, float, NDArray[np.float64]]:
     """Return the share of samples and of held-out reals that are recognised, and the classes' shares of the samples."""
-    judge = Judge("data/digits")
+    judge = Judge(str(DATA))
     samples = load(run).sample(JUDGED, seed=1).permute(0, 2, 3, 1).numpy()
     return judge.recognised(samples), judge.real, judge.shares(samples)
 
@@ -75,7 +99,8 @@ def judge_run(run: Path) -> tuple[float, float, NDArray[np.float64]]:
 def report(run: Path) -> None:
     """Print the score of the samples, where the files are, and what to try next."""
     recognised, real, shares = judge_run(run)
-    names = ShardDataset("data/digits").index.class_names
+    names = ShardDataset(str(DATA)).index.class_names
+    ganlab = typed()
     named = [f"{names[k]} ({shares[k]:.1%})" for k in (shares.argmin(), shares.argmax())]
     print(f"""
 {JUDGED:,} samples, judged by a classifier of the real digits
@@ -88,10 +113,12 @@ Where things are
   checkpoint   {max((run / "checkpoints").glob("nimg-*.ckpt"))}
 
 What to try next
-  .venv/bin/ganlab sample {run} -n 64 --seed 1 --out digits.png
-  .venv/bin/ganlab show configs/digits/dcgan.yaml
-  .venv/bin/ganlab train configs/digits/dcgan.yaml run=runs/wide model.width=64 train.total_nimg=100_000""")
+  {ganlab} sample {run} -n 64 --seed 1 --out digits.png
+  {ganlab} show {CONFIG}
+  {ganlab} train {CONFIG} run=runs/wide model.width=64 train.total_nimg=100_000""")
 
 
-if __name__ == "__main__":
-    {"source": write_source, "report": report}[sys.argv[1]](Path(sys.argv[2]))
+def typed() -> str:
+    """Return what a person types to run this ganlab."""
+    here = Path(sys.executable).with_name("ganlab")
+    return "ganlab" if shutil.which("ganlab") == str(here) else os.path.relpath(here)

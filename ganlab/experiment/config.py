@@ -20,6 +20,7 @@ from yaml import MarkedYAMLError, YAMLError
 
 from ganlab.experiment.frame import MACHINE_FILE_KEYS, Config
 from ganlab.experiment.parts import check_arguments, check_value, coerce, hints_of, is_part, merge, with_defaults
+from ganlab.experiment.shipped import located
 from ganlab.experiment.words import options_of, takes_text
 from ganlab.files import with_home
 from ganlab.types import UserError
@@ -37,17 +38,17 @@ def load(
 ) -> Config:
     """Read a config with its `base:` chain, a machine file and `key=value` overrides, and check all of it.
 
-    Only packages in `trust` are trusted. Raises `UserError` with all errors at once: key, value, and the nearest valid
-    name.
+    Each of the files may be a shipped one, `ganlab:NAME`. Only packages in `trust` are trusted. Raises `UserError` with
+    all errors at once: key, value, and the nearest valid name.
     """
     from ganlab.experiment.former import with_new_names  # imports the models, which most readers do not need
 
     path = Path(path)
-    chain = _read_chain(path, ())
+    chain = _read_chain(located(str(path)), ())
     layers = [_without_empty(_without_trust(values, at, trust)) for at, values in chain]
     layers[-1] |= _own_run(path, chain[-1][1], overrides)
     if machine is not None:
-        overlay = _without_empty(_read_yaml(Path(machine)))
+        overlay = _without_empty(_read_yaml(located(str(machine))))
         if science := sorted(set(overlay) - MACHINE_FILE_KEYS):
             raise UserError(f"{machine}: {', '.join(science)}: not for a machine file, which holds machine and logging")
         layers.append(overlay)
@@ -307,7 +308,7 @@ def _read_chain(path: Path, seen: tuple[Path, ...]) -> list[tuple[Path, dict[str
         raise UserError(f"{path}: its `base:` chain comes back to itself")
     values = _read_yaml(path)
     base = values.pop("base", None)
-    below = [] if base is None else _read_chain(path.parent / with_home(str(base)), (*seen, path.resolve()))
+    below = [] if base is None else _read_chain(located(with_home(str(base)), path.parent), (*seen, path.resolve()))
     return [*below, (path, values)]
 
 

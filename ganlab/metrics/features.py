@@ -169,7 +169,7 @@ class TorchvisionFeatures(ImageNetNetwork):
 
     def __init__(self, *, model: str, path: str, size: int = 224) -> None:
         super().__init__(model, path, size)
-        models = importlib.import_module("torchvision.models")
+        models = optional("torchvision.models", "torchvision")
         if model not in (known := models.list_models()):
             raise UserError(f"evaluation.extractor.model: torchvision has no {model!r}; it has {', '.join(known)}")
         self.network = models.get_model(model, weights=None).eval()
@@ -244,7 +244,7 @@ def optional(module: str, package: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise UserError(f"evaluation.extractor: needs {package}; `pip install {package}`") from None
+        raise UserError(f"evaluation.extractor: needs {package}; `pip install 'ganlab[extractors]'`") from None
 
 
 @contextmanager

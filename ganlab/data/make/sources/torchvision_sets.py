@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from torchvision import datasets
 
 from ganlab.data.format.pictures import upright
 from ganlab.data.make.account import Account
 from ganlab.data.make.sources.base import Source
 from ganlab.data.make.sources.classes import NONE, Classes, numbered
 from ganlab.types import UserError
+
+try:
+    from torchvision import datasets
+except ImportError:
+    raise UserError("torchvision:... needs torchvision: pip install 'ganlab[torchvision]'") from None
 
 STAMPED = 64
 """Number of images, spread over the dataset, in its hash."""
