@@ -1,4 +1,4 @@
-"""For mkdocs: what the pages link to outside of docs/ becomes part of the site, under the path it has in the repository."""
+"""For mkdocs: what the pages link to outside of docs/ becomes part of the site, under its path in the repository."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-GUESTS = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "launch/README.md", "benchmarks/*.md", "benchmarks/pictures/*")
+GUESTS = ("C*.md", "SECURITY.md", "launch/README.md", "benchmarks/*.md", "benchmarks/pictures/*")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -19,7 +19,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links lead to where the site has a file: in the repository the pages are one folder deeper than the guests."""
+    """Point links at the files of the site, where the pages and their guests share a root."""
     if page.file.generated_by:
         return re.sub(r"\]\(((?:\.\./)*)docs/", r"](\1", markdown)
     root = "../" * (page.file.src_uri.count("/") + 1)
