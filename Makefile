@@ -9,7 +9,7 @@ WARM := import ganlab.commands.train, torch.distributed.run, torchmetrics, hypot
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-gpu lint format types bench bench-gpu clean
+.PHONY: help setup demo test test-fast test-gpu lint format types docs bench bench-gpu clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -21,7 +21,7 @@ $(SETUP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing the pinned dependencies into .venv (5 GB with torch, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,demo]'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,demo,docs]'
 	@$(BIN)/python -c '$(WARM)'
 	@touch $@
 
@@ -50,6 +50,9 @@ format: $(SETUP) ## let ruff rewrite the code
 types: $(SETUP) ## mypy, strict
 	$(BIN)/mypy
 
+docs: $(SETUP) ## the pages of docs/ as a site, in site/; to read it: .venv/bin/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(SETUP) ## ganlab's cost per step against a hand-written loop, and its data against other loaders, as ratios
 	$(BIN)/python benchmarks/step_overhead.py
 	$(BIN)/python benchmarks/data.py
@@ -58,5 +61,5 @@ bench-gpu: $(SETUP) ## training on one GPU: precisions, compilation, CUDA graphs
 	$(BIN)/python benchmarks/gpu.py
 
 clean: ## remove what the tools left; data, runs and .venv stay
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis site *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

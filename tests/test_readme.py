@@ -1,10 +1,9 @@
-"""What the README says, done: its commands, its configs and its example."""
+"""What the README and the first pages say, done: commands, configs and examples."""
 
-import re
-import shlex
 from pathlib import Path
 from typing import Any
 
+import documents
 import pytest
 import torch
 from click.testing import CliRunner
@@ -15,18 +14,9 @@ import ganlab
 from ganlab.cli import main
 from ganlab.experiment.config import load
 
-README = (REPOSITORY / "README.md").read_text()
 
-
-def blocks(language: str) -> list[str]:
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    return [text for name, text in fenced if name == language]
-
-
-def run(line: str, *more: str) -> str:
-    words = shlex.split(line)
-    assert words[0] == ".venv/bin/ganlab"
-    result = CliRunner().invoke(main, [*words[1:], *more], catch_exceptions=False)
+def run(words: list[str], *more: str) -> str:
+    result = CliRunner().invoke(main, [*words, *more], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -47,12 +37,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_way_from_photographs_to_an_exported_generator(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(photos)
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    my_yaml = next(block for block in blocks("yaml") if "data/photos" in block)
-    Path("my.yaml").write_text(my_yaml)
-    commands = next(block for block in blocks("") if "data/photos" in block).splitlines()
+    documents.write_files("README.md", photos)
     small = ("train.total_nimg=32", "train.batch=16", "model.width=4", "machine.device=cpu", "machine.threads=1")
-    for command in commands:
-        print(run(command, *(small if " train " in command or " show " in command else ())))
+    verbs = [words for program, *words in documents.commands("README.md") if program == ".venv/bin/ganlab"]
+    for words in verbs[: verbs.index(["watch", "runs/photos-my"])]:
+        print(run(words, *(small if words[0] in ("train", "show") else ())))
     assert Image.open("grid.png").size == (8 * 66 + 2, 8 * 66 + 2)
     assert Image.open("data/photos/contact-sheet.png").size[0] > 64
     again = ganlab.load("photos-generator").sample(4, seed=3)
@@ -67,7 +56,7 @@ def test_the_python_example(photos: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     np.savez("digits.npz", images=np.zeros((70, 16, 16), np.uint8), labels=np.arange(70) % 10)
     pack("digits.npz", Path("data/digits"), size=16)
-    example = next(block for block in blocks("python") if "pl.Trainer" in block)
+    example = documents.block("docs/python.md", "python", "pl.Trainer")
     assert len([line for line in example.splitlines() if line]) <= 13
     names: dict[str, object] = {}
     exec(example.replace("max_steps=100", "max_steps=4, enable_progress_bar=False, logger=False"), names)
@@ -86,7 +75,7 @@ def test_the_loop_without_lightning(photos: Path, monkeypatch: pytest.MonkeyPatc
     np.savez("loop.npz", images=pixels, labels=np.arange(70) % 10)
     pack("loop.npz", Path("data/loop"), size=16)
     names: dict[str, Any] = {}
-    exec(next(b for b in blocks("python") if "BatchLoader" in b).replace("data/digits", "data/loop"), names)
+    exec(documents.block("docs/data.md", "python", "BatchLoader").replace("data/digits", "data/loop"), names)
     assert names["step"] == 10_000 // 64
     assert names["images"].shape == (64, 1, 16, 16) and names["images"].dtype == torch.uint8
     place = 64 * names["step"] % 70  # an epoch is 70 images, all of them
@@ -95,17 +84,10 @@ def test_the_loop_without_lightning(photos: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_config_read_line_by_line_is_the_shipped_one() -> None:
-    told = next(block for block in blocks("yaml") if "base: ../base.yaml" in block)
+    told = documents.block("docs/configs.md", "yaml", "base: ../base.yaml")
     path = REPOSITORY / "configs" / "digits" / "told.yaml"
     try:
         path.write_text(told)
         assert load(path, ["run=x"]) == load(path.with_name("dcgan.yaml"), ["run=x"])
     finally:
         path.unlink()
-
-
-def test_the_map_of_the_house_names_what_is_there() -> None:
-    house = next(block for block in blocks("") if "ganlab/types.py" in block)
-    for line in house.splitlines():
-        for name in re.findall(r"ganlab/[\w/]+(?:\.py)?", line.split("  ")[0]):
-            assert (REPOSITORY / name).exists() or name == "ganlab/", name

@@ -80,7 +80,7 @@ class FAnoGAN(Game):
 
     @torch.no_grad()
     def anomaly(self, images: Tensor) -> PerSample:
-        """Return the anomaly score of uint8 images, or of floats in [-1, 1] [n, c, h, w]: the loss, by the averages."""
+        """Return the anomaly score of images [n, c, h, w], uint8 or floats in [-1, 1]: the loss, by the averages."""
         real = self.as_floats(images.to(self.device))
         again = self.ema(self.encoder_ema(real), torch.full((len(real),), -1, device=self.device))
         difference = self.discriminator.features(again) - self.discriminator.features(real)
