@@ -96,9 +96,8 @@ class InMemory:
 class Ours:
     """`ganlab train`, without its files."""
 
-    def __init__(self, case: str, compiled: bool, folder: Path) -> None:
-        self.config = config_of(case, f"machine.compile={str(compiled).lower()}")
-        self.model, self.folder = build_model(self.config), folder
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.config, self.model, self.folder = config, build_model(config), folder
         speed_up(self.model, self.config.machine)
         set_arithmetic(self.config.machine)
         seat(self.model, open_group(self.config.machine), shard=False)
@@ -246,7 +245,7 @@ def work(way: str, case: str) -> None:
     """One way, in a process of its own: warm up, then for each line of input make so many steps."""
     with tempfile.TemporaryDirectory() as folder:
         one = (
-            Ours(case, "compiled" in way, Path(folder))
+            Ours(config_of(case, f"machine.compile={str('compiled' in way).lower()}"), Path(folder))
             if way.startswith("ganlab")
             else by_hand(case, way == "fast loop")
         )
