@@ -1,8 +1,9 @@
 """Training beside other people's packages: images per second and memory of ganlab and of a peer's own trainer.
 
 The same game with networks of the same width and depth on the same batch, from images in memory, each in a process of
-its own; the two take turns, and a ratio is the median of the turns' (smallest-largest). How to install the peers:
-`benchmarks/trainers.py`; without one its cases are left out. Peers make each update as they have it:
+its own on one thread; the two take turns, and a ratio is the median of the turns' (smallest-largest). Seconds are the
+processor's: other work on the machine does not count. How to install the peers: `benchmarks/trainers.py`; without one
+its cases are left out. Peers make each update as they have it:
 
 - mimicry's generator enlarges bilinearly, ours by nearest neighbours before a shortcut's convolution, which is cheaper;
   its spectral norm iterates in each pass, ours once a step; it keeps no average of the generator, ours does.
@@ -20,13 +21,14 @@ import resource
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import torch
-from train import CONFIGS, Ours
+from train import CONFIGS, InMemory, Ours
 from trainers import Batches, Mimicry, StyleGAN2Pytorch
 from turns import Waiting
 
@@ -86,7 +88,8 @@ def ours(case: Case, folder: Path) -> Ours:
 
 def work(name: str, mine: bool) -> None:
     """One side, in a process of its own: count, warm up, then for each line of input make so many rounds."""
-    case = CASES[name]
+    case, InMemory.clock = CASES[name], staticmethod(time.process_time)
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         if mine:
             one = ours(case, Path(folder))
@@ -146,7 +149,7 @@ def main(rounds: int, seconds: float, only: tuple[str, ...], worker: str | None)
     if worker is not None:
         work(*only, mine=worker == "mine")
         return
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"torch {torch.__version__}, one thread")
     for name in only or CASES:
         compare(name, rounds, seconds)
 

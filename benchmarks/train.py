@@ -72,6 +72,8 @@ def config_of(case: str, *overrides: str) -> Config:
 class InMemory:
     """Batches of random images, for ever; notes when each is asked for. A second stream, if there is one, is alike."""
 
+    clock = staticmethod(time.perf_counter)
+
     def __init__(self, config: Config) -> None:
         image, batch = config.data.image, config.train.batch
         self.pixels = torch.randint(0, 256, (8 * batch, image.height, image.width, image.channels), dtype=torch.uint8)
@@ -80,7 +82,7 @@ class InMemory:
 
     def __iter__(self):
         while True:
-            self.asked.append(time.perf_counter())
+            self.asked.append(self.clock())
             images, labels = self.cut(len(self.asked))
             if self.two:
                 other, other_labels = self.cut(len(self.asked) + 4)

@@ -40,12 +40,12 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
-            self.asked.append(time.perf_counter())
+            self.asked.append(time.process_time())
             at = (len(self.asked) - 1) % len(self) * self.batch_size
             yield self.images[at : at + self.batch_size], self.labels[at : at + self.batch_size]
 
     def seconds(self, run: object, steps: int) -> float:
-        """Return the time from the first batch that a run asks for to the one after `steps` of them."""
+        """Return the processor's time from the first batch that a run asks for to the one after `steps` of them."""
         self.asked.clear()
         run()
         return self.asked[steps] - self.asked[0]
