@@ -1,8 +1,9 @@
 """Weak scaling, bytes reduced per round, and what a checkpoint costs.
 
-One and two gloo processes, one thread each, take turns; each process has the same share of images. Prints medians over
-rounds, and the ratio (images/s of two processes) / (2 x images/s of one): for DCGAN with batch norm over the images of
-all processes (a small reduction per layer and pass) and over fixed groups (none).
+Gloo processes, one thread each, take turns; each has the same share of images. Prints medians over rounds, and two
+ratios of images/s: of two processes to twice those of one, and to those of two that train beside each other and know
+nothing of each other. The second is what working together costs; the first also has what two share, memory and caches.
+DCGAN, with batch norm over the images of all processes (a small reduction per layer and pass) and over fixed groups.
 """
 
 import json
@@ -25,13 +26,19 @@ from ganlab.types import ImageSpec
 
 SHARE, WARM_UP, STEPS = 32, 3, 20
 IMAGE = ImageSpec(32, 32, 3)
+CASES = {
+    "32 px, width 64, batch norm over all processes": (32, None),
+    f"32 px, width 64, batch norm over groups of {SHARE}": (32, SHARE),
+    f"64 px, width 32, batch norm over groups of {SHARE}": (64, SHARE),
+}
 
 
-def make_model(group: int | None) -> DCGAN:
-    return DCGAN(image=IMAGE, batch_norm_group=group, runtime=Runtime(group=group or 4))
+def make_model(group: int | None, size: int = IMAGE.height) -> DCGAN:
+    image, width = ImageSpec(size, size, 3), 64 * IMAGE.height // size
+    return DCGAN(image=image, width=width, batch_norm_group=group, runtime=Runtime(group=group or 4))
 
 
-def work(group: int | None, apart: bool) -> None:
+def work(group: int | None, size: int, apart: bool) -> None:
     """One process: train on random images, and let rank 0 print what it measured.
 
     `apart`, the processes do the same beside each other and know nothing of each other.
@@ -51,9 +58,9 @@ def work(group: int | None, apart: bool) -> None:
     if apart:
         dist.barrier()
         dist.destroy_process_group()
-    model = make_model(group)
+    model = make_model(group, size)
     model.configure_optimizers()
-    pixels, labels = torch.randint(0, 256, (SHARE, 3, 32, 32), dtype=torch.uint8), torch.full((SHARE,), -1)
+    pixels, labels = torch.randint(0, 256, (SHARE, 3, size, size), dtype=torch.uint8), torch.full((SHARE,), -1)
     for step in range(WARM_UP + STEPS):
         if step == WARM_UP:
             if not apart:
@@ -99,32 +106,34 @@ def checkpoint_stall() -> tuple[float, float]:
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--worker", is_flag=True, hidden=True)
 @click.option("--group", type=int, hidden=True)
+@click.option("--size", type=int, default=IMAGE.height, hidden=True)
 @click.option("--apart", is_flag=True, hidden=True)
-def main(rounds: int, worker: bool, group: int | None, apart: bool) -> None:
+def main(rounds: int, worker: bool, group: int | None, size: int, apart: bool) -> None:
     if worker:
-        work(group, apart)
+        work(group, size, apart)
         return
-    weak_scaling("batch norm over all processes", None, rounds)
-    weak_scaling(f"batch norm over groups of {SHARE}", SHARE, rounds)
+    for name in CASES:
+        weak_scaling(name, rounds)
     stalls = [checkpoint_stall() for _ in range(rounds)]
     stalled, written = (statistics.median(column) for column in zip(*stalls, strict=True))
     print(f"checkpoint: training waits {stalled * 1e3:.0f} ms of the {written * 1e3:.0f} ms until it is on disk")
 
 
-def weak_scaling(name: str, group: int | None, rounds: int) -> None:
-    print(name)
-    runs = {1: [], 2: []}
+def weak_scaling(name: str, rounds: int) -> None:
+    size, group = CASES[name]
+    print(f"DCGAN {name}", flush=True)
+    ways = {"one process": (1,), "two processes": (2,), "two apart": (2, "--apart")}
+    runs = {way: [] for way in ways}
     for _ in range(rounds):
-        for processes, results in runs.items():
-            results.append(train_some(processes, group))
-    for processes, results in runs.items():
-        rates = [processes * SHARE / result["seconds"] for result in results]
-        print(
-            f"  {processes} process(es): {statistics.median(rates):7.1f} images/s ({min(rates):.1f}-{max(rates):.1f})"
-        )
-    ratios = [one["seconds"] / two["seconds"] for one, two in zip(runs[1], runs[2], strict=True)]
-    print(f"  weak scaling 1 to 2: {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
-    two = runs[2][0]
+        for way, (processes, *words) in ways.items():
+            runs[way].append(train_some(processes, group, f"--size={size}", *words))
+    for way, results in runs.items():
+        rates = [ways[way][0] * SHARE / result["seconds"] for result in results]
+        print(f"  {way:<14}{statistics.median(rates):7.1f} images/s ({min(rates):.1f}-{max(rates):.1f})")
+    for way, what in (("one process", "twice one process"), ("two apart", "two apart")):
+        ratios = [a["seconds"] / b["seconds"] for a, b in zip(runs[way], runs["two processes"], strict=True)]
+        print(f"  together / {what}: {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
+    two = runs["two processes"][0]
     share = two["reduced"] / two["parameters"]
     print(f"  reduced per round (a step of each player): {two['reduced']:,.0f} bytes, {share:.3f} of both networks")
 

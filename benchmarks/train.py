@@ -72,6 +72,8 @@ def config_of(case: str, *overrides: str) -> Config:
 class InMemory:
     """Batches of random images, for ever; notes when each is asked for. A second stream, if there is one, is alike."""
 
+    clock = staticmethod(time.perf_counter)
+
     def __init__(self, config: Config) -> None:
         image, batch = config.data.image, config.train.batch
         self.pixels = torch.randint(0, 256, (8 * batch, image.height, image.width, image.channels), dtype=torch.uint8)
@@ -80,7 +82,7 @@ class InMemory:
 
     def __iter__(self):
         while True:
-            self.asked.append(time.perf_counter())
+            self.asked.append(self.clock())
             images, labels = self.cut(len(self.asked))
             if self.two:
                 other, other_labels = self.cut(len(self.asked) + 4)
@@ -96,9 +98,8 @@ class InMemory:
 class Ours:
     """`ganlab train`, without its files."""
 
-    def __init__(self, case: str, compiled: bool, folder: Path) -> None:
-        self.config = config_of(case, f"machine.compile={str(compiled).lower()}")
-        self.model, self.folder = build_model(self.config), folder
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.config, self.model, self.folder = config, build_model(config), folder
         speed_up(self.model, self.config.machine)
         set_arithmetic(self.config.machine)
         seat(self.model, open_group(self.config.machine), shard=False)
@@ -246,7 +247,7 @@ def work(way: str, case: str) -> None:
     """One way, in a process of its own: warm up, then for each line of input make so many steps."""
     with tempfile.TemporaryDirectory() as folder:
         one = (
-            Ours(case, "compiled" in way, Path(folder))
+            Ours(config_of(case, f"machine.compile={str('compiled' in way).lower()}"), Path(folder))
             if way.startswith("ganlab")
             else by_hand(case, way == "fast loop")
         )
