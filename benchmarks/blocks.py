@@ -1,12 +1,15 @@
 """Forms of the same operation beside each other: seconds, and the memory that its pass and backward pass take.
 
 - the resampler up and down, in four and three forms that are equal inside of the border;
+- StyleGAN2's modulated convolution: features scaled before and after one convolution, or weights per sample;
+- augmentation before R3GAN's discriminator;
 - the penalty on the input gradient of R3GAN's discriminator: by autograd's double backward pass, by the discriminator's
   own gradient, and by finite differences of all samples and of a quarter of them; beside the pass without a penalty.
 
-Each form takes its turn; the figure is the shortest time.
+Each form takes its turn; the figure is the shortest time: on a CPU that of one thread, whatever else the machine does.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -15,11 +18,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ganlab.augment import ADA, Augment, DiffAugment
 from ganlab.experiment.limits import now
 from ganlab.experiment.memory import Ledger
+from ganlab.layers.modulated import ModulatedConv2d
 from ganlab.layers.resample import Downsample, Upsample
 from ganlab.networks import r3gan
 from ganlab.regularizers import input_gradient
+from ganlab.seeding import Noise
 from ganlab.types import ImageSpec
 
 Form = Callable[[], Tensor]
@@ -75,14 +81,60 @@ def resamplers(device: torch.device, shape: tuple[int, ...]) -> dict[str, Mappin
     }
 
 
-def penalties(device: torch.device, batch: int, width: int) -> dict[str, Mapping[str, Form]]:
-    """The squared input gradient of a discriminator, in every way."""
+def grouped(layer: ModulatedConv2d, features: Tensor, styles: Tensor) -> Tensor:
+    """The same layer as its paper writes it: the weights of each sample, in a convolution of n groups."""
+    n, _, height, width = features.shape
+    weights = layer.weight * styles[:, None, :, None, None]  # n out in 3 3
+    weights = layer.gain * weights * torch.rsqrt(weights.square().sum((2, 3, 4), keepdim=True) + layer.EPS)
+    return F.conv2d(features.view(1, -1, height, width), weights.flatten(0, 1), padding=1, groups=n).unflatten(
+        1, (n, -1)
+    )
+
+
+def modulated(device: torch.device, shape: tuple[int, ...]) -> dict[str, Mapping[str, Form]]:
+    """The forms for maps of a shape, to as many channels."""
+    layer = ModulatedConv2d(shape[1], shape[1]).to(device, memory_format=torch.channels_last)
+    maps, styles = (torch.randn(size, device=device, requires_grad=True) for size in (shape, shape[:2]))
+    last = maps.detach().to(memory_format=torch.channels_last).requires_grad_()
+    torch.testing.assert_close(grouped(layer, maps, styles)[0], layer(maps, styles), rtol=1e-3, atol=1e-3)
+    forms: dict[str, Form] = {
+        "weights per sample, grouped": lambda: grouped(layer, maps, styles).square().sum(),
+        "scale, convolve, scale (ours)": lambda: layer(last, styles).square().sum(),
+    }
+    return {f"modulated convolution {'x'.join(map(str, shape))}": forms}
+
+
+def judged(device: torch.device, batch: int, width: int) -> tuple[r3gan.Discriminator, Tensor, Tensor]:
+    """R3GAN's discriminator of 32 px, and images with labels for it."""
     d = r3gan.Discriminator(image=ImageSpec(32, 32, 3), width=width).to(device, memory_format=torch.channels_last)
     with torch.no_grad():
         for weight in d.parameters():
             weight.add_(torch.randn_like(weight), alpha=1e-3)  # blocks that do something
     images = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
-    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+    return d, images, torch.zeros(batch, dtype=torch.int64, device=device)
+
+
+def pipes(device: torch.device, batch: int, width: int) -> dict[str, Mapping[str, Form]]:
+    """Augmentation before a discriminator: its share of the pass and of the backward pass."""
+    d, images, labels = judged(device, batch, width)
+    images.requires_grad_()  # as a generator's step, or a penalty, needs it
+    noise = Noise(seed=0, nimg=0, start=0, group=batch, device=device, dtype=images.dtype)
+
+    def seen(augment: Augment) -> Tensor:
+        return d(augment(images, augment.draw(images.shape, noise, "it")), labels).sum()
+
+    kinds = {
+        "DiffAugment": DiffAugment(),
+        "ADA (bgc)": ADA(p=0.5),
+        "ADA (bgcfnc)": ADA(p=0.5, filter=1, noise=1, cutout=1),
+    }
+    forms: dict[str, Form] = {name: partial(seen, augment) for name, augment in kinds.items()}
+    return {f"augmentation, R3GAN of width {width}, {batch} images": {"none": lambda: d(images, labels).sum(), **forms}}
+
+
+def penalties(device: torch.device, batch: int, width: int) -> dict[str, Mapping[str, Form]]:
+    """The squared input gradient of a discriminator, in every way."""
+    d, images, labels = judged(device, batch, width)
 
     def slope(way: Callable[..., tuple[Tensor, Tensor]]) -> Tensor:
         gradient, logits = way(images, labels)
@@ -122,16 +174,19 @@ def memory(form: Form, device: torch.device) -> float:
 def main(device: str, rounds: int, large: bool) -> None:
     where = torch.device(device)
     torch.manual_seed(0)
+    torch.set_num_threads(1)
+    clock = partial(now, where) if where.type == "cuda" else time.process_time
     shapes = [(64, 512, 64, 64), (8, 32, 512, 512)] if large else [(8, 64, 64, 64)]
     tables = [resamplers(where, shape) for shape in shapes]
-    tables.append(penalties(where, *((256, 768) if large else (16, 64))))
+    tables += [modulated(where, shape) for shape in ([(64, 512, 64, 64)] if large else [(8, 64, 64, 64)])]
+    tables += [make(where, *((256, 768) if large else (16, 64))) for make in (pipes, penalties)]
     for title, forms in (table for found in tables for table in found.items()):
         best = dict.fromkeys(forms, float("inf"))
         for _ in range(rounds + 1):  # the first is to warm up
             for name, form in forms.items():
-                start = now(where)
+                start = clock()
                 form().backward()
-                best[name] = min(best[name], now(where) - start)
+                best[name] = min(best[name], clock() - start)
         print(title)
         for name, form in forms.items():
             print(f"  {name:<32}{1e3 * best[name]:10.2f} ms{memory(form, where) / 1e6:10.1f} MB", flush=True)
