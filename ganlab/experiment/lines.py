@@ -91,10 +91,10 @@ class Columns(Mapping[str, NDArray[np.float64]]):
         return len(self.found)
 
     def curve(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return images shown and the values of a name, of the lines from the first that has it to the last."""
-        (first, _), (last, values) = self.found[name][0], self.found[name][-1]
-        some = slice(first, last + len(values))
-        return self["nimg"][some], self[name][some]
+        """Return images shown and the values of a name, of the lines that have it: NaN was no number."""
+        pieces = self.found[name]
+        lines = np.concatenate([start + np.arange(len(values)) for start, values in pieces])
+        return self["nimg"][lines], np.concatenate([values for _, values in pieces])
 
 
 def numbers_of(name: str, values: Sequence[Any]) -> NDArray[np.float64] | None:

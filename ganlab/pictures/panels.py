@@ -33,8 +33,11 @@ class Curves(Protocol):
 
     def __iter__(self) -> Any: ...
 
+    def __getitem__(self, name: str) -> Numbers:
+        """Return the values of all lines, NaN where a line has none."""
+
     def curve(self, name: str) -> tuple[Numbers, Numbers]:
-        """Return images shown, and values."""
+        """Return images shown, and values, of the lines that have them."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ def panels(runs: Mapping[str, Curves], marks: Sequence[Mark] = ()) -> list[Panel
     ]
     if found and marks:
         found[0] = replace(found[0], marks=marks)
-    return found + [times(name, columns, len(runs)) for name, columns in runs.items() if seconds_of(columns)]
+    spent = [times(name, columns, len(runs)) for name, columns in runs.items() if seconds_of(columns)]
+    return found + [panel for panel in spent if len(panel.lines[0].x) > 1]  # an area has two ends
 
 
 def grouped(names: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -135,9 +139,9 @@ def seconds_of(columns: Curves) -> list[str]:
 def times(run: str, columns: Curves, runs: int) -> Panel:
     """Return where the time of a run's ticks went, as shares."""
     names = seconds_of(columns)
-    spent = np.stack([np.nan_to_num(columns.curve(name)[1]) for name in names])
-    x, _ = columns.curve(names[0])
-    shares = spent / np.maximum(spent.sum(0), 1e-12)
+    spent = np.nan_to_num(np.stack([columns[name] for name in names]))
+    some = spent.any(0)  # evaluations have lines of their own
+    x, shares = columns["nimg"][some], spent[:, some] / spent[:, some].sum(0)
     title = "Where the time goes" if runs == 1 else f"Where the time of {run} goes"
     parts = enumerate(zip(names, shares, strict=True))
     lines = [Line(name.removeprefix(SECONDS), x, share, colour) for colour, (name, share) in parts]
