@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def circumstances(device: torch.device, nimg: int | None, config: Config | None)
         "nimg": nimg,
         "config_sha256": None if text is None else hashlib.sha256(text.encode()).hexdigest(),
         "git_commit": git_commit(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES if find_spec(name.replace("-", "_"))},
         "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "processes": distributed.world_size(),
     }
