@@ -30,7 +30,7 @@ from ganlab.data.make.repair import repair
 
 SIZE, IN_A_SHARD, SMALL = 256, 256, (8, 16, 32, 64)
 PEERS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganlab-benchmark-peers"
-INSTALLED = ("litdata==0.2.76", "streaming-community==0.14.2")
+INSTALLED = ("litdata==0.2.76", "streaming-community==0.14.2", "spdl-core==0.8.0")
 OURS = ("torch", "torchvision", "numpy", "pillow")
 """Packages of the environment that the peers use too."""
 WAYS = {
@@ -40,6 +40,7 @@ WAYS = {
     "webdataset": "webdataset, simplejpeg",
     "litdata": "litdata, simplejpeg",
     "mosaic": "streaming-community, simplejpeg",
+    "spdl": "spdl, simplejpeg",
     "folder": "folder + DataLoader, simplejpeg",
     "folder_pil": "folder + DataLoader, PIL",
 }

@@ -125,6 +125,28 @@ def run_mosaic(folder: Path, size: int, workers: int) -> Iterator[Any]:
     return loaded(Dataset(local=str(folder / "mosaic"), shuffle=True, batch_size=BATCH), workers)
 
 
+def run_spdl(folder: Path, size: int, workers: int) -> Iterator[Any]:
+    """Threads, as ganlab's; its own decoder, which takes FFmpeg's libraries, is not used."""
+    from random import sample
+
+    from spdl.pipeline import PipelineBuilder
+
+    files = sorted((folder / "photos").rglob("*.jpg"))
+
+    def read(file: Path) -> tuple[torch.Tensor, int]:
+        return decoded(file.read_bytes()), int(file.parent.name)
+
+    def stacked(samples: list[tuple[torch.Tensor, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        images, labels = zip(*samples, strict=True)
+        return torch.stack(images), torch.tensor(labels)
+
+    builder = PipelineBuilder().add_source(file for _ in iter(int, 1) for file in sample(files, len(files)))
+    builder = builder.pipe(read, concurrency=workers).aggregate(BATCH, drop_last=True).pipe(stacked).add_sink(2)
+    pipeline = builder.build(num_threads=workers + 1)
+    with pipeline.auto_stop():
+        yield from pipeline
+
+
 def run_ganlab(folder: Path, size: int, workers: int) -> Iterator[Any]:
     from dataclasses import replace
 

@@ -34,9 +34,8 @@ def commit() -> str:
     return name + "+" * bool(changed)
 
 
-def keep(name: str, rows: list[Row], seed: int, cpu_seconds: float) -> None:
+def keep(name: str, rows: list[Row], **about: object) -> None:
     """Write a module's rows, with what they came from."""
-    about = {"seed": seed, "commit": commit(), "cpu_minutes": round(cpu_seconds / 60, 1)}
     (KEPT / f"{name}.jsonl").write_text("".join(f"{json.dumps(row._asdict() | about)}\n" for row in rows))
 
 
@@ -58,7 +57,7 @@ def table(folder: str) -> click.Command:
     @click.option("--seed", default=0, help="Seed of the runs.")
     def main(chosen: tuple[str, ...], seed: int) -> None:
         """Print a Markdown table; ends with 1 if a figure misses its target."""
-        missed = 0
+        missed, ran = 0, commit()
         print("| system | what | ours | target | met |\n|---|---|---|---|---|", flush=True)
         for name in chosen or names:
             rows: Callable[[int], Iterator[Row]] = importlib.import_module(f"{folder}.{name}").rows
@@ -70,7 +69,8 @@ def table(folder: str) -> click.Command:
                 met = "yes" if row.passed else "**no**"
                 words = (text.replace("|", "\\|") for text in (row.system, row.quantity, f"{row.ours:.4g}", row.target))
                 print(f"| {' | '.join(words)} | {met} |", flush=True)
-            keep(name, found, seed, time.process_time() - spent)
+            minutes = round((time.process_time() - spent) / 60, 1)
+            keep(name, found, seed=seed, commit=ran, cpu_minutes=minutes)
             took = f"{(time.monotonic() - started) / 60:.1f} minutes, {time.process_time() - spent:.0f} s of CPU"
             print(f"{name}: {took}", file=sys.stderr, flush=True)
         sys.exit(bool(missed))

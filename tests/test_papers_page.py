@@ -1,0 +1,32 @@
+"""The page of the literature's numbers is what the kept rows and the shipped configs make of it."""
+
+import json
+
+import pytest
+from repository import REPOSITORY
+
+BENCHMARKS = REPOSITORY / "benchmarks"
+
+
+@pytest.fixture
+def papers(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import papers
+
+    return papers
+
+
+def test_the_page_is_that_of_the_kept_rows_and_shipped_configs(papers):
+    assert (BENCHMARKS / "PAPERS.md").read_text() == papers.page()
+
+
+def test_what_a_paper_says_is_of_a_module_that_keeps_rows(papers):
+    modules = {
+        path.stem for folder in ("closed_forms", "systems", "large") for path in (BENCHMARKS / folder).glob("*.py")
+    }
+    files = {path.stem: path.read_text().splitlines() for path in (BENCHMARKS / "rows").glob("*.jsonl")}
+    assert {said.module for said in papers.SAID} | set(files) <= modules
+    for said in papers.SAID:
+        rows = [json.loads(line) for line in files.get(said.module, ())]
+        told = [row for row in rows if row["system"].startswith(said.system)]
+        assert not rows or any(row["quantity"].startswith(said.quantity) for row in told), said
