@@ -35,7 +35,7 @@ test: $(SETUP) lint types ## lint, types, import floors and all tests
 test-fast: $(SETUP) ## the tests that take seconds
 	$(TWO) -m 'not gpu and not slow and not multi'
 
-test-gpu: $(SETUP) ## the tests that need a CUDA device
+test-gpu: $(SETUP) ## the tests that need a CUDA device; with GANLAB_DRY_GPU=1 on the CPU, as far as that goes
 	$(BIN)/pytest -m gpu
 
 lint: $(SETUP) ## ruff, and the import floors
@@ -57,7 +57,7 @@ bench: $(SETUP) ## ganlab's cost per step against a hand-written loop, and its d
 	$(BIN)/python benchmarks/step_overhead.py
 	$(BIN)/python benchmarks/data.py
 
-bench-gpu: $(SETUP) ## training on one GPU: precisions, compilation, CUDA graphs, share of its matrix rate, in ten minutes
+bench-gpu: $(SETUP) ## training on one GPU: precisions, compilation, CUDA graphs, in ten minutes; GANLAB_DRY_GPU=1 as above
 	$(BIN)/python benchmarks/gpu.py
 
 clean: ## remove what the tools left; data, runs and .venv stay

@@ -18,6 +18,7 @@ settings.register_profile("ganlab", deadline=None, derandomize="CI" in os.enviro
 settings.load_profile("ganlab")
 
 import browser  # noqa: E402 (as the next)
+import device  # noqa: E402, F401 (a dry run's CUDA graphs, before ganlab names their types)
 import jobs  # noqa: E402
 import tiny_runs as runs  # noqa: E402 (it imports ganlab, so after the hook)
 from repository import REPOSITORY  # noqa: E402

@@ -2,10 +2,12 @@
 
 import math
 from functools import partial
+from typing import ClassVar
 
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganlab.augment import ADA
 from ganlab.engine.runtime import Runtime
@@ -332,3 +334,21 @@ def test_centering_holds_the_sum_of_a_pairs_logits_and_leaves_the_generator_alon
 
 def test_a_learning_rate_over_the_width():
     assert OverWidth(value=2e-4, width=384)(0) == 4e-4 and OverWidth(value=2e-4, width=1536)(10**9) == 1e-4
+
+
+def test_the_slope_of_a_leaky_relu_costs_no_map_of_zeros():
+    """Autograd makes and adds one where the signs are its tensor: a seventh of the step's bytes."""
+
+    class Zeros(TorchDispatchMode):
+        shapes: ClassVar[list[torch.Size]] = []
+
+        def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+            if operator.overloadpacket is torch.ops.aten.zeros_like:
+                self.shapes.append(args[0].shape)
+            return operator(*args, **(kwargs or {}))
+
+    network = r3gan.Discriminator(image=SMALL, width=16, group_width=8)
+    gradient, logits = network.with_gradient(torch.randn(2, 3, 16, 16), torch.zeros(2, dtype=torch.int64))
+    with Zeros():
+        (gradient.square().sum() + logits.sum()).backward()
+    assert not [shape for shape in Zeros.shapes if len(shape) == 4]

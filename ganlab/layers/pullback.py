@@ -27,17 +27,18 @@ def convolution(layer: nn.Conv2d, images: Tensor) -> tuple[Tensor, Pullback]:
 def leaky(layer: nn.LeakyReLU, features: Tensor) -> tuple[Tensor, Pullback]:
     """Run a leaky ReLU with a positive slope, perhaps in place: its result has the signs of its input."""
     result = layer(features)
+    signs = result.detach()  # the slope's own slope is 0, for which autograd would make and add a map of zeros
 
     def back(gradient: Tensor) -> Tensor:
-        return torch.ops.aten.leaky_relu_backward(gradient, result, layer.negative_slope, True)  # type: ignore[no-any-return]
+        return torch.ops.aten.leaky_relu_backward(gradient, signs, layer.negative_slope, True)  # type: ignore[no-any-return]
 
     return result, back
 
 
 def halving(layer: Downsample, images: Tensor) -> tuple[Tensor, Pullback]:
-    """Run a downsampling, whose transpose is an upsampling without its gain."""
+    """Run a downsampling, whose transpose is an upsampling without its gain, which small maps lose at less cost."""
     up = Upsample()
-    return layer(images), lambda gradient: up(gradient) / 4
+    return layer(images), lambda gradient: up(gradient / 4)
 
 
 def chain(layers: nn.Sequential, features: Tensor) -> tuple[Tensor, Pullback]:

@@ -233,8 +233,10 @@ def compare(
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if sys.argv[1:2] == ["cuda"]:
-        found = {name: compare(name, backend="inductor", device="cuda") for name in sys.argv[2:]}
+    if len(sys.argv) > 1:
+        device, *names = sys.argv[1:]
+        backend = "inductor" if device == "cuda" else "aot_eager"
+        found = {name: compare(name, backend=backend, device=device) for name in names}
     else:
         # Inductor writes code for the graphs that this backend runs as they are, and takes its time for it.
         found = {name: compare(name) for name in (*CASES, *TOYS)}
