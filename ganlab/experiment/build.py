@@ -1,7 +1,6 @@
 """Objects of a checked config: its dataset, its model, and torch's settings."""
 
 import ctypes
-import os
 
 import torch
 
@@ -11,7 +10,7 @@ from ganlab.data.read.open import open_data
 from ganlab.engine.game import Game
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment.frame import Config, Data, Machine
-from ganlab.experiment.limits import Work, count
+from ganlab.experiment.limits import Work, count, skip_nvml
 from ganlab.experiment.parts import build
 from ganlab.layers.recompute import recompute_blocks
 from ganlab.seeding import seed_everything
@@ -86,7 +85,7 @@ def speed_up(model: Game, machine: Machine) -> None:
     model.cuda_graphs = machine.cuda_graphs
     if not on_gpu(machine):
         keep_freed_memory()
-        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # set by Lightning: each optimizer step searches for NVML
+        skip_nvml()
 
 
 def keep_freed_memory() -> None:

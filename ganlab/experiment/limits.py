@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -164,9 +165,15 @@ def examples(model: Game, phase: Phase, n: int, device: torch.device) -> dict[st
     return held
 
 
+def skip_nvml() -> None:
+    """Drop a variable that Lightning sets, with which each fake operator and each optimizer step searches for NVML."""
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+
+
 @contextmanager
 def without_numbers(model: Game) -> Iterator[Game]:
     """Yield a seated copy of an unseated model with fake tensors, which have shapes but no values."""
+    skip_nvml()
     shapes = FakeTensorMode()
     with FakeCopyMode(shapes):
         model = copy.deepcopy(model)
