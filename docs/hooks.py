@@ -8,7 +8,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-GUESTS = ("C*.md", "SECURITY.md", "launch/README.md", "benchmarks/*.md", "benchmarks/pictures/*")
+GUESTS = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "launch/*.md", "benchmarks/*.md", "benchmarks/pictures/*")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
