@@ -9,11 +9,11 @@ from repository import REPOSITORY
 
 OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "launch/README.md", "benchmarks/README.md")
 PAGES = [*OUTSIDE, *(str(path.relative_to(REPOSITORY)) for path in sorted((REPOSITORY / "docs").rglob("*.md")))]
-FENCED = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r'^```(\w*)(?: title="([^"\n]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
 class Block(NamedTuple):
-    """Code in a page; a name behind the language is that of the file that a reader writes."""
+    """Code in a page; with a title it is a file that the reader writes."""
 
     language: str
     name: str
@@ -25,7 +25,7 @@ def text_of(page: str) -> str:
 
 
 def blocks(page: str, language: str = "") -> list[Block]:
-    found = [Block(*kind.partition(" ")[::2], text) for kind, text in FENCED.findall(text_of(page))]
+    found = [Block(*parts) for parts in FENCED.findall(text_of(page))]
     return [block for block in found if block.language == language or not language]
 
 

@@ -47,6 +47,7 @@ EXAMPLES = {"", "CONFIG", "COPY/config.yaml"}
 @EVERY
 def test_every_block_is_of_a_kind_that_is_tested(page):
     assert {block.language for block in blocks(page)} <= LANGUAGES
+    assert "```" not in documents.FENCED.sub("", text_of(page))
 
 
 @EVERY
@@ -152,7 +153,7 @@ def anchors_of(path):
 @EVERY
 def test_links_lead_somewhere(page):
     folder = (REPOSITORY / page).parent
-    for link in re.findall(r"\]\(([^)\s]+)\)", documents.FENCED.sub("", text_of(page))):
+    for link in re.findall(r"(?:\]\(|src=\")([^)\"\s]+)", documents.FENCED.sub("", text_of(page))):
         target, _, anchor = link.partition("#")
         path = folder / target if target else REPOSITORY / page
         assert path.exists(), f"{page}: {link}"
