@@ -122,7 +122,7 @@ def play(images: int, seeds: int) -> None:
     """Make the runs that are missing, and note each at its end."""
     known = [json.loads(line) for line in FOUND.read_text().splitlines()] if FOUND.exists() else []
     done = {(one["game"], one["side"], one["seed"], one["total"]) for one in known}
-    pixels, labels = cifar(5_000)
+    pixels, labels = cifar(min(images, 10_000) + SAMPLES)
     extractor = TorchScriptFeatures(path=FEATURES)
     real, _ = extractor(pixels[-SAMPLES:])
 
@@ -130,7 +130,7 @@ def play(images: int, seeds: int) -> None:
         kid, error = kernel_distance(extractor(fakes)[0], real, subsets=SUBSETS, size=SAMPLES // 2)
         return {"kid": kid, "error": error}
 
-    floats = pixels.float() / 127.5 - 1
+    floats, labels = pixels[:-SAMPLES].float() / 127.5 - 1, labels[:-SAMPLES]
     for seed, game, side in itertools.product(range(seeds), GAMES, SIDES):
         if (game, side, seed, images) in done:
             continue
