@@ -100,7 +100,7 @@ def played(case: str, captured: bool, steps: int = 28) -> GANModule:
     return model
 
 
-@pytest.mark.parametrize("case", ["dcgan", "sngan", "projection", "wgan-gp", "progressive"])
+@pytest.mark.parametrize("case", ["dcgan", "sngan", "projection", "wgan-gp", "progressive", "schedules"])
 def test_captured_steps_are_those_of_eager_ones(case: str) -> None:
     eager, other = played(case, captured=False), played(case, captured=True)
     assert other.run_step.graphs
