@@ -30,7 +30,18 @@ from ganlab.experiment.frame import Config  # noqa: E402
 
 os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Lightning sets it, and every optimizer's step looks for NVML
 
-LONG = ("test_slurm", "test_demo", "test_compiled", "test_parity", "test_sharding", "test_faults", "test_cli")
+LONG = (
+    "test_slurm",  # it mostly waits, beside the one that computes most
+    "test_papers",
+    "test_demo",
+    "test_shipped",
+    "test_compiled",
+    "test_parity",
+    "test_sharding",
+    "test_faults",
+    "test_launch",
+    "test_cli",
+)
 """Files of minutes, in the order of their start: the first, so that two workers end at about the same time."""
 
 

@@ -1,6 +1,7 @@
 """Every game, toys and papers: against a loop written by hand, and the engine's promises for all of them."""
 
 import copy
+import functools
 import json
 
 import jobs
@@ -99,6 +100,12 @@ def broken(loss):
     return (terms, *beside) if beside else terms
 
 
+@functools.cache
+def told_in_fp32(name):
+    """What a game's statistics are in fp32, for all precisions that are compared with it."""
+    return play(PAPERS[name].made(precision="fp32"), PAPERS[name].batches(6, dtype=torch.float32)).statistics.read()
+
+
 @EVERY
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32"])
 def test_every_precision_plays(name, precision):
@@ -110,7 +117,7 @@ def test_every_precision_plays(name, precision):
     found = game.statistics.read()
     assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in game.parameters())
     assert {at for at in found if at.endswith("/loss")} == {f"{player}/loss" for player in game.players}
-    full = play(PAPERS[name].made(precision="fp32"), PAPERS[name].batches(6, dtype=torch.float32)).statistics.read()
+    full = told_in_fp32(name)
     for at in found:
         if at.endswith("/loss"):
             assert found[at] == pytest.approx(full[at], abs=PAPERS[name].spread, rel=0.02), at
