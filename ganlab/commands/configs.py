@@ -4,6 +4,7 @@ import posixpath
 import re
 import shutil
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import yaml
@@ -23,8 +24,7 @@ def listing() -> Iterator[str]:
 def comment_of(file: Path) -> str:
     """Return the paragraph of comment that a file begins with, as one line."""
     lines = file.read_text().removeprefix("#!/usr/bin/env bash\n").splitlines()
-    end = next(at for at, line in enumerate(lines) if not line.startswith("# "))
-    return " ".join(line.removeprefix("# ") for line in lines[:end])
+    return " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
 
 
 def data_of(file: Path) -> str | None:
