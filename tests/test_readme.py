@@ -42,6 +42,11 @@ def test_the_way_from_photographs_to_an_exported_generator(photos: Path, monkeyp
     verbs = [words for program, *words in documents.commands("README.md") if program == ".venv/bin/ganlab"]
     for words in verbs[: verbs.index(["watch", "runs/photos-my"])]:
         print(run(words, *(small if words[0] in ("train", "show") else ())))
+    for program, *words in documents.commands("docs/photographs.md"):
+        if program == "ganlab" and words[0] in ("sample", "film", "report"):
+            run(words)
+    assert sorted(path.name for path in Path("chosen").iterdir())[0].endswith("37.png")
+    assert Image.open("walk.gif").n_frames > 10 and Path("runs/photos-my/report.html").exists()
     assert Image.open("grid.png").size == (8 * 66 + 2, 8 * 66 + 2)
     assert Image.open("data/photos/contact-sheet.png").size[0] > 64
     again = ganlab.load("photos-generator").sample(4, seed=3)
