@@ -25,20 +25,7 @@ from ganlab.experiment.config import load
 EVERY = pytest.mark.parametrize("page", PAGES)
 LANGUAGES = {"sh", "yaml", "python", "text"}
 """Of blocks; `text` is what is not run: output, and pictures made of letters."""
-OTHERS = {
-    "apptainer",
-    "aws",
-    "cd",
-    "docker",
-    "export",
-    "git",
-    "npm",
-    "pip",
-    "singularity",
-    "source",
-    "tensorboard",
-    "wandb",
-}
+OTHERS = {"apptainer", "aws", "docker", "eval", "exec", "export", "git", "npm", "pip", "source", "wandb"}
 """Programs of others."""
 EXAMPLES = {"", "CONFIG", "COPY/config.yaml"}
 """Configs that stand for a reader's own."""
