@@ -16,6 +16,7 @@ BY_OTHERS = {
     "s3fs": "fsspec, for s3:// URLs",
 }
 """What is declared and imported by others only."""
+FOR_DEVELOPERS = ("dev", "docs")
 WHEN_USED = {"wandb", "webdataset"}
 IMPORTERS = {"find_spec", "import_module", "needed", "optional"}
 """Functions of which an argument is a module's name."""
@@ -51,7 +52,7 @@ def test_what_is_declared_is_imported_and_what_is_imported_is_declared() -> None
         extra: {re.split(r"[^\w-]", line)[0].lower() for line in lines}
         for extra, lines in (project["optional-dependencies"] | {"": project["dependencies"]}).items()
     }
-    needed, optional = names.pop(""), set.union(*(names[extra] for extra in names if extra != "dev"))
+    needed, optional = names.pop(""), set.union(*(names[extra] for extra in names if extra not in FOR_DEVELOPERS))
     found = imports()
     assert (needed | optional) - BY_OTHERS.keys() == found.keys() and BY_OTHERS.keys() <= optional
     assert not needed & optional
