@@ -194,3 +194,14 @@ def test_a_reader_of_the_page_has_a_gan_of_three_players(dataset, tmp_path, monk
     capsys.readouterr()
     runpy.run_path("use.py")
     assert capsys.readouterr().out.startswith("(16, 1, 16, 16) Clock(")
+
+
+@pytest.mark.parametrize("name", ["digits/dcgan", "mnist/bigan"])
+def test_the_costs_of_families_are_those_of_show(name, monkeypatch):
+    (row,) = re.findall(rf"^\| `{name}.yaml` \|(.*)\|$", text_of("docs/families.md"), re.MULTILINE)
+    _, generator, discriminator, held, image, batch = (cell.strip() for cell in row.split("|"))
+    monkeypatch.chdir(REPOSITORY / "tests")  # where no data are
+    shown = runs.ganlab("show", REPOSITORY / "configs" / f"{name}.yaml").output
+    forward, memory = (re.search(rf"^{word} +(.*)$", shown, re.MULTILINE)[1] for word in ("forward", "memory"))
+    assert f"{generator} generator" in forward and f"{discriminator} discriminator" in forward
+    assert f"{held} held, and {image} for each image" in memory and f"\nbatch       {batch} over" in shown
