@@ -1,6 +1,7 @@
 """The page of the literature's numbers is what the kept rows and the shipped configs make of it."""
 
 import json
+import re
 
 import pytest
 from repository import REPOSITORY
@@ -29,4 +30,4 @@ def test_what_a_paper_says_is_of_a_module_that_keeps_rows(papers):
     for said in papers.SAID:
         rows = [json.loads(line) for line in files.get(said.module, ())]
         told = [row for row in rows if row["system"].startswith(said.system)]
-        assert not rows or any(row["quantity"].startswith(said.quantity) for row in told), said
+        assert not rows or any(re.search(said.quantity, row["quantity"]) for row in told), said
