@@ -13,9 +13,9 @@ from papers import PAPERS
 from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-from ganlab.models import BigGANDeep, ProgressiveGAN, ProjectionGAN
+from ganlab.models import DCGAN, BigGANDeep, ProgressiveGAN, ProjectionGAN
 from ganlab.portable.functions import functions_of
-from ganlab.portable.graphs import as_onnx, as_pt2
+from ganlab.portable.graphs import as_onnx, as_pt2, with_half_weights
 from ganlab.types import ImageSpec, UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread", "one_registry")
@@ -70,6 +70,17 @@ def test_onnxruntime_computes_what_the_model_does(name):
             assert found.shape == wanted.shape and len(found) == n
             assert wanted.std() > 0.02, "an image of one grey would prove nothing"
             assert abs(found - wanted.numpy()).max() < LEVEL / 8 * max(1, wanted.abs().max()), (function.name, n)
+
+
+def test_a_file_of_half_the_size_makes_images_a_level_off_at_most():
+    model = exported.contrasted(DCGAN(image=PHOTO, width=16, latent=16))
+    (function,) = functions_of(model)
+    whole = as_onnx(model, function, {"nimg": "7"})
+    half = with_half_weights(whole)
+    assert len(half) < 0.6 * len(whole)
+    latents = torch.randn(64, 16, generator=torch.Generator().manual_seed(1))
+    made = [onnxruntime.InferenceSession(data).run(None, {"latents": latents.numpy()})[0] for data in (whole, half)]
+    assert made[0].std() > 0.2 and 0 < abs(made[0] - made[1]).max() < LEVEL
 
 
 def batch(example: torch.Tensor, n: int, draw: torch.Generator) -> torch.Tensor:

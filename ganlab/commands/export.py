@@ -18,7 +18,7 @@ from ganlab.experiment.config import to_yaml
 from ganlab.files import atomic_write
 from ganlab.portable import card, page
 from ganlab.portable.functions import functions_of
-from ganlab.portable.graphs import as_onnx, as_pt2, need_onnx
+from ganlab.portable.graphs import as_onnx, as_pt2, need_onnx, with_half_weights
 from ganlab.portable.parcel import Parcel, in_float32, kept, parcel_of, png, weights
 from ganlab.types import UserError
 
@@ -138,7 +138,7 @@ def as_page(parcel: Parcel, runtime: Path | None) -> dict[str, bytes]:
     """Return a page with what lies beside it, and the README of a static Space."""
     model = in_float32(parcel.model)
     functions = page.check(model, functions_of(model))
-    graphs = {f"{each.name}.onnx": as_onnx(model, each, parcel.about) for each in functions}
+    graphs = {f"{each.name}.onnx": with_half_weights(as_onnx(model, each, parcel.about)) for each in functions}
     readme = card.with_front(card.front_of_space(parcel), card.card(parcel, "page", []))
     files = {"index.html": page.page(parcel, functions, graphs, runtime).encode(), "README.md": readme.encode()}
     return files | (graphs if runtime is None else {})
