@@ -116,7 +116,10 @@ def test_a_script_that_was_changed_does_not_run(chromium, pages, tmp_path):
 
 
 def test_it_prints(chromium, pages):
-    with visit(chromium, pages["one"]) as visited:
+    with visit(chromium, pages["one"], size=(720, 1000)) as visited:  # about as wide as the text of a sheet
+        visited.page.emulate_media(media="print")
+        cut = "[...document.querySelectorAll('.wide')].filter(table => table.scrollWidth > table.clientWidth).length"
+        assert visited.page.evaluate(cut) == 0
         paper = visited.page.pdf(format="A4")
         assert paper.startswith(b"%PDF") and len(paper) < 2_000_000
 

@@ -63,7 +63,7 @@ def write_run(folder: Path, lines: int = 20, grids: int = 4, seed: int = 0, **mo
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     write_lines(folder / "metrics.jsonl", metrics(lines) if lines else [])
     machine = {
-        "command": f"ganlab train {SCRIPT}",
+        "command": f"ganlab train {SCRIPT} run=/{'long/' * 20}",
         "hardware": {"NVIDIA H100": 8},
         "hosts": 1,
         "versions": {"torch": "2"},
