@@ -50,7 +50,7 @@ SAID = (
     Said("wgan", "WGAN", "largest weight", "Arjovsky et al. 2017", "algorithm 1"),
     Said("packing", "packs of", "", "Lin et al. 2018", "section 4"),
     Said("ring", "ring", "modes", "Metz et al. 2017", "the ring: all modes with unrolling, few without"),
-    Said("measures", "MMD", "N(0, 1)", "Gretton et al. 2012", "eq. 3"),
+    Said("measures", "MMD", "^N", "Gretton et al. 2012", "eq. 3"),
 )
 
 
