@@ -121,7 +121,7 @@ class Run:
         if self.ranks == 1:
             self.pids = [forks.fork(lambda: ganlab(words), self.log(0))]
         else:
-            self.pids = forks.job(self.ranks, lambda: ganlab(words), self.folder.with_name(self.folder.name))
+            self.pids = forks.job(self.ranks, lambda: ganlab(words), self.folder)
 
     def log(self, rank: int) -> Path:
         return self.folder.with_name(f"{self.folder.name}-{rank}.log")
