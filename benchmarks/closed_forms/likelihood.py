@@ -20,7 +20,7 @@ from ganlab.metrics.birthday import closest_pairs, support_size
 from ganlab.metrics.likelihood import annealed_log_likelihood, bits_per_dimension
 
 BATCH = 64
-ROUNDS = {"realnvp_mle": 3000, "realnvp_wgan": 15_000}
+ROUNDS = {"realnvp_mle": 600, "realnvp_wgan": 3000}
 """As many steps of the generator, since a critic has five to each of them."""
 CRITIC_STEPS = 1500
 

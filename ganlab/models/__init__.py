@@ -12,6 +12,7 @@ from ganlab.models.biggan_deep import BigGANDeep
 from ganlab.models.cyclegan import CycleGAN
 from ganlab.models.dann import DANN
 from ganlab.models.dcgan import DCGAN
+from ganlab.models.denoising import DenoisingAutoencoder
 from ganlab.models.dirac import DiracGAN
 from ganlab.models.fanogan import FAnoGAN
 from ganlab.models.gan import GAN
@@ -53,6 +54,7 @@ __all__ = [
     "BigGAN",
     "BigGANDeep",
     "CycleGAN",
+    "DenoisingAutoencoder",
     "DiracGAN",
     "FAnoGAN",
     "GANModule",

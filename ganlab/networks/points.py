@@ -87,6 +87,24 @@ class Line(nn.Module):
         return points
 
 
+class Denoiser(nn.Module):
+    """Points in the plane to points, through hidden layers of one width."""
+
+    classes = 0
+
+    def __init__(self, *, image: ImageSpec, width: int = 64, layers: int = 2) -> None:
+        super().__init__()
+        if (image.height, image.width, image.channels) != (1, 1, 2):
+            raise UserError(f"data.image: a denoiser has points of two coordinates, not {image}; write toy:ring")
+        self.layers = nn.Sequential(*dense(2, width, layers, "tanh"), nn.Linear(width, 2))
+        initialize(self)
+
+    def forward(self, points: Images) -> Images:
+        """[n, 2, 1, 1] to the same."""
+        moved: Images = self.layers(points.flatten(1))[:, :, None, None]
+        return moved
+
+
 class Discriminator(nn.Module):
     """Points to logits, through hidden layers of one width.
 

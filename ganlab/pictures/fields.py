@@ -1,4 +1,4 @@
-"""Games of two parameters: their way on the vector field that they follow, and the eigenvalues of its Jacobian."""
+"""Vector fields in the plane: the way of a game's two parameters, eigenvalues of a Jacobian, and what has a curl."""
 
 from collections.abc import Mapping
 
@@ -6,11 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganlab.pictures.axes import BLACK, CRITIC, FAKE, GREY, Axes, round_up
+from ganlab.pictures.axes import BLACK, CRITIC, FAKE, GREY, REAL, Axes, round_up
+from ganlab.pictures.points import ARROWS, GRID, HIGH, LONGEST, LOW, bands, where
 
 SIDE = 11
 """Arrows in a row."""
 COLOURS = (GREY, FAKE, CRITIC)
+EXTENT = 1.0
+"""Of a field with its curl."""
 
 
 def extent_of(path: NDArray[np.floating]) -> float:
@@ -53,6 +56,22 @@ def eigenvalues(sets: Mapping[str, NDArray[np.complexfloating]], step: float, ti
     for (name, values), colour in zip(sets.items(), COLOURS, strict=False):
         axes.dots(np.stack([values.real, values.imag], -1), colour, 5.0)
         axes.label(name, colour)
+    return axes.picture()
+
+
+def spinning(
+    points: NDArray[np.floating], ways: NDArray[np.floating], curl: NDArray[np.floating], *, title: str
+) -> Image.Image:
+    """Draw points [n, 2] over a field [GRID^2, 2] and bands of its curl [GRID^2], at the places `where(EXTENT)`."""
+    axes = Axes((-EXTENT, EXTENT), (-EXTENT, EXTENT), title)
+    most = round_up(float(abs(curl).max()))
+    axes.background(bands(curl.reshape(GRID, GRID) / most))
+    some = np.arange(GRID**2).reshape(GRID, GRID)[ARROWS // 2 :: ARROWS, ARROWS // 2 :: ARROWS].ravel()
+    axes.arrows(where(EXTENT)[some], ways[some], LONGEST, GREY)
+    axes.dots(points, REAL, 2.2)
+    axes.label("reals", REAL)
+    axes.label(f"curl {-most:g}", LOW)
+    axes.label(f"curl {most:g}", HIGH)
     return axes.picture()
 
 

@@ -22,4 +22,18 @@ def by_hand(loop: ByHand, number: int, batch: Mapping[str, Tensor]) -> None:
     loop.nimg += N
 
 
-PAPERS = {"Real NVP": Paper(model=MODEL, by_hand=by_hand, image=ImageSpec(8, 8, 1), graphs=1)}
+def denoising(loop: ByHand, number: int, batch: Mapping[str, Tensor]) -> None:
+    x = batch["real"]
+    noisy = x.flatten(1) + 0.3 * loop.noise().normal("noise", N, 2)
+    off = loop.nets["denoiser"](noisy[:, :, None, None]) - x
+    loop.adam("denoiser", loop.gradients(off.square().sum((1, 2, 3)), "denoiser"), 1e-3, (0.9, 0.999))
+    loop.average("denoiser", 0.5 ** (N / 50))
+    loop.nimg += N
+
+
+DENOISING = {"_target_": "ganlab.models.DenoisingAutoencoder", "width": 8, "std": 0.3, "ema_half_life": 50.0}
+
+PAPERS = {
+    "Real NVP": Paper(model=MODEL, by_hand=by_hand, image=ImageSpec(8, 8, 1), graphs=1),
+    "denoising autoencoder": Paper(model=DENOISING, by_hand=denoising, image=ImageSpec(1, 1, 2), graphs=1),
+}
