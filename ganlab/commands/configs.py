@@ -29,7 +29,10 @@ def comment_of(file: Path) -> str:
 
 def data_of(file: Path) -> str | None:
     """Return the `data.url` of a shipped config, or of the one that it is based on."""
-    values = yaml.safe_load(file.read_text())
+    try:
+        values = yaml.safe_load(file.read_text())
+    except yaml.YAMLError:
+        return "not YAML"
     url: str | None = values.get("data", {}).get("url")
     return data_of(file.parent / values["base"]) if url is None and "base" in values else url
 

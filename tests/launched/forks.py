@@ -15,13 +15,13 @@ def fork(act: Callable[[], object], log: Path | None = None, **environment: obje
     """
     if pid := os.fork():
         return pid
-    os.environ.update({name: str(value) for name, value in environment.items()})
-    if log is not None:
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
     code = 1
-    try:
+    try:  # nothing may unwind into what the caller would clean up
+        os.environ.update({name: str(value) for name, value in environment.items()})
+        if log is not None:
+            file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(file, 1)
+            os.dup2(file, 2)
         act()
         code = 0
     except SystemExit as end:
