@@ -19,7 +19,6 @@ from huggingface_hub import ModelCard
 from papers import PAPERS
 from repository import REPOSITORY
 from safetensors.torch import load_file
-from setuptools import build_meta
 
 import ganlab
 from ganlab.experiment.frame import Config, Data, Train
@@ -204,15 +203,3 @@ def test_the_hashes_of_the_runtime_are_those_of_its_files():
     assert json.loads((NPM / "onnxruntime-web" / "package.json").read_text())["version"] == page.PACKAGE.split("@")[1]
     files = page.runtime_in(NPM / "onnxruntime-web")
     assert {name: page.integrity_of(data) for name, data in files.items()} == page.RUNTIME
-
-
-def test_a_built_wheel_holds_the_pages(tmp_path, monkeypatch):
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, tmp_path)
-    shutil.copytree(REPOSITORY / "ganlab", tmp_path / "ganlab", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.chdir(tmp_path)
-    wheel = build_meta.build_wheel(str(tmp_path))
-    with zipfile.ZipFile(tmp_path / wheel) as archive:
-        names = {name for name in archive.namelist() if name.startswith("ganlab/")}
-    files = (path for path in (tmp_path / "ganlab").rglob("*") if path.is_file())
-    assert names == {str(path.relative_to(tmp_path)) for path in files}

@@ -21,8 +21,8 @@ from ganlab.types import ImageSpec, UserError
 pytestmark = pytest.mark.usefixtures("one_thread", "one_registry")
 
 PHOTO = ImageSpec(16, 16, 3, 3)
-SIMILAR = ("AC-GAN", "CGAN", "WGAN", "literature", "VAE/GAN", "AVB, ", "toy", "PacGAN", "alpha-GAN", "ADA")
-"""Beginnings of papers whose averaged networks are another one's."""
+SIMILAR = ("AC-GAN", "CGAN", "WGAN", "literature", "VAE/GAN", "AVB, ", "toy", "PacGAN", "alpha-GAN", "ADA", "denoising")
+"""Beginnings of papers whose averaged networks are another one's, or make no images of latents."""
 DYNAMICS = ("consensus", "symplectic", "extragradient", "past extragradient", "unrolled")
 GAMES = {
     "BigGAN-deep": partial(BigGANDeep, image=PHOTO, generator_width=4, discriminator_width=4, latent=4),
