@@ -75,6 +75,7 @@ def shrinking(config: Config, name: str, folder: Path, strikes: int) -> list[str
         f"train.checkpoint_every_nimg={3 * BATCH}",
         f"train.sample_every_nimg={20 * BATCH}",
         "train.micro_batch=null",
+        "data.window=1",  # so that a cache of two shards will do; both runs have the same order
         "evaluation.every_nimg=null",
         "machine.device=cpu",
         "machine.threads=1",
@@ -229,7 +230,7 @@ def compared(path: Path, ranks: int, strikes: int, draw: random.Random) -> tuple
             remote = [word.replace(f"url={folder}", f"url=http://127.0.0.1:{server.port}") for word in words]
             streams = [[tar.stat().st_size for tar in shards.glob("*.tar")] for shards in folder.glob("*/shards")]
             room = max(1, 2 * sum(map(max, streams)))  # for the shard that is read and the next one
-            cache = [f"data.cache.folder={folder / 'cache'}", f"data.cache.bytes={room}", "data.window=1"]
+            cache = [f"data.cache.folder={folder / 'cache'}", f"data.cache.bytes={room}"]
             run = Run([*remote, *cache], folder / "struck", ranks)
             torn = struck(run, kinds, draw, server)
         finally:
