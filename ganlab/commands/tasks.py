@@ -75,11 +75,7 @@ def make_tasks(run: Run, trackers: Trackers | None, signals: Signals) -> tuple[l
         SelfCheck(folder / "selfcheck.json", every=every.tick_nimg, works=run.works, ticks=ticks),
         ticks,
         Phases(run.events),
-        *(
-            BadSamples(folder / name, every=every.tick_nimg, faults=dataset.faults, ticks=ticks, events=run.events)
-            for name, dataset in (("bad_samples.jsonl", run.data.dataset), ("bad_samples_other.jsonl", run.data.other))
-            if dataset is not None
-        ),
+        *bad_samples(run, ticks),
     ]
     saving = Checkpoints(
         folder / "checkpoints",
@@ -90,18 +86,11 @@ def make_tasks(run: Run, trackers: Trackers | None, signals: Signals) -> tuple[l
         about={"config": config.as_dict(), "fingerprint": run.data.fingerprint},
     )
     judging: list[Task] = []
-    if run.judge is not None:
-        judging.append(
-            Evaluations(
-                folder,
-                config=config,
-                judge=run.judge,
-                ticks=ticks,
-                writer=writer,
-                events=run.events,
-                signals=signals,
-            )
+    if (judge := run.judge) is not None:
+        judged = Evaluations(
+            folder, config=config, judge=judge, ticks=ticks, writer=writer, events=run.events, signals=signals
         )
+        judging.append(judged)
     showing = SamplePictures(
         folder / "samples",
         every=every.sample_every_nimg,
@@ -112,6 +101,17 @@ def make_tasks(run: Run, trackers: Trackers | None, signals: Signals) -> tuple[l
         streams=[dataset for dataset in (run.data.dataset, run.data.other) if dataset is not None],
     )
     return [*measuring, saving, *judging, showing], saving
+
+
+def bad_samples(run: Run, ticks: Ticks) -> list[Task]:
+    """Return a task for each stream, which writes down its bad samples."""
+    streams = {"bad_samples.jsonl": run.data.dataset, "bad_samples_other.jsonl": run.data.other}
+    every = run.config.train.tick_nimg
+    return [
+        BadSamples(run.folder / name, every=every, faults=dataset.faults, ticks=ticks, events=run.events)
+        for name, dataset in streams.items()
+        if dataset is not None
+    ]
 
 
 def make_trackers(run: Run) -> Trackers:
