@@ -27,6 +27,7 @@ CASES = {
     "cifar10/wgan_gp": 64,
     "cifar10/progressive": 32,
     "fashion/r3gan": 256,
+    "signs/stylegan2": 32,
     "digits/cyclegan": 64,
     "digits/bigan": 1024,
 }
