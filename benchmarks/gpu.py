@@ -26,6 +26,7 @@ from ganlab.experiment import limits
 from ganlab.experiment.build import build_model, set_arithmetic, speed_up
 from ganlab.experiment.config import load
 from ganlab.experiment.frame import Config
+from ganlab.experiment.work import Work, count
 from ganlab.models import GANModule
 
 REPOSITORY = Path(__file__).parents[1]
@@ -98,12 +99,12 @@ def seated(config: Config) -> GANModule:
     return model
 
 
-def counted(case: str) -> limits.Work:
+def counted(case: str) -> Work:
     """Count a case's work, on a model that is not seated, compiled or captured."""
     config = config_of(case, WAYS["fp32"])
     with torch.device("meta"):
         model = build_model(config)
-    return limits.count(model, model.phases[-1], config.train.batch)
+    return count(model, model.phases[-1], config.train.batch)
 
 
 def measure(case: str, way: str, seconds: float, limit: float) -> float:
@@ -189,7 +190,7 @@ def main(
                     print(f"  {name}: no time left")
                     continue
                 try:
-                    rate = measure(case, name, seconds, work.limit(rates, WAYS[name][0]))
+                    rate = measure(case, name, seconds, limits.reachable(work, rates, WAYS[name][0]))
                 except (RuntimeError, TorchDynamoException) as error:  # out of memory, say: the others are still of use
                     print(f"  {name}: {str(error).splitlines()[0]}")
                     failed = True

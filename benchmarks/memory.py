@@ -15,10 +15,11 @@ from pathlib import Path
 import click
 import torch
 
-from ganlab.experiment import limits
+from ganlab.engine.game import Game
 from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
 from ganlab.experiment.memory import memory_of
+from ganlab.experiment.work import examples, without_numbers
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CASES = {
@@ -45,7 +46,7 @@ def measured(config: str, batch: int) -> dict[str, float]:
     for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD: large blocks are mapped, and unmapped when freed
         libc.mallopt(option, 128 * 1024)
     settings = load(CONFIGS / f"{config}.yaml")
-    with limits.without_numbers(build_model(settings)) as model:
+    with without_numbers(build_model(settings)) as model:
         told = memory_of(model, model.phases[-1])
     warm = build_model(settings)
     play(warm, 2 * warm.runtime.group)
@@ -57,14 +58,14 @@ def measured(config: str, batch: int) -> dict[str, float]:
     return {"told": told.peak(batch), "held": told.held, "measured": resident("VmHWM") - before}
 
 
-def play(model: limits.Game, batch: int) -> None:
+def play(model: Game, batch: int) -> None:
     """Make two rounds, and forget how much any before them has taken."""
     phase = model.phases[-1]
     model.clock.nimg = phase.from_nimg
     Path("/proc/self/clear_refs").write_text("5")
     model.configure_optimizers()
     for number in range(2 * model.cycle()):
-        model.training_step(limits.examples(model, phase, batch, torch.device("cpu")), number)
+        model.training_step(examples(model, phase, batch, torch.device("cpu")), number)
 
 
 @click.command()

@@ -33,7 +33,7 @@ from trainers import Batches, Mimicry, StyleGAN2Pytorch
 from turns import Waiting
 
 from ganlab.experiment.config import load
-from ganlab.experiment.limits import Counter
+from ganlab.experiment.work import Counter
 
 IMAGES = 512
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from ganlab.experiment import limits
 from ganlab.experiment.build import build_model
+from ganlab.experiment.work import Counter, examples, without_numbers
 
 MATRIX = {torch.float32: 51e12, torch.bfloat16: 804e12}
 """Operations per second of matrix products, measured on an H200 (RESULTS.md), as are the two numbers below."""
@@ -43,7 +43,7 @@ class Row:
         self.seconds += max(size / MEMORY, operations / MATRIX.get(dtype, MATRIX[torch.float32]), LAUNCH)
 
 
-class ByKind(limits.Counter):
+class ByKind(Counter):
     """Counts by kind, with the dtype of the result."""
 
     def __init__(self) -> None:
@@ -123,8 +123,8 @@ def main(case: str, precision: str, least: float, without: tuple[str, ...]) -> N
         for player in model.players.values():
             player.regularizers.clear()
     phase, seconds = model.phases[-1], 0.0
-    with limits.without_numbers(model) as copy:
-        reals = limits.examples(copy, phase, config.train.batch, torch.device("cpu"))
+    with without_numbers(model) as copy:
+        reals = examples(copy, phase, config.train.batch, torch.device("cpu"))
         for name in copy.players:
             copy.clock.nimg = phase.from_nimg
             with ByKind() as counter:

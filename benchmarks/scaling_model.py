@@ -22,7 +22,7 @@ from scaling import IMAGE, SHARE, launch, make_model, train_some
 from ganlab.engine.gradients import BUCKET_BYTES
 from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
-from ganlab.experiment.limits import count
+from ganlab.experiment.work import count
 from ganlab.layers.batchnorm import BatchNorm, ConditionalBatchNorm
 from ganlab.models import GANModule
 from ganlab.types import ImageSpec

@@ -22,11 +22,11 @@ import torch
 from ganlab.commands.train import train
 from ganlab.data.make.pack import pack
 from ganlab.evaluation.results import read
-from ganlab.experiment import limits
 from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
 from ganlab.experiment.frame import Config
 from ganlab.experiment.records import append, read_lines
+from ganlab.experiment.work import count
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
@@ -68,7 +68,7 @@ def operations(config: Config) -> float:
     """Count the operations of an image."""
     with torch.device("meta"):
         model = build_model(config)
-    return limits.count(model, model.phases[-1], config.train.batch).operations
+    return count(model, model.phases[-1], config.train.batch).operations
 
 
 def plan(name: str, config: Config) -> None:

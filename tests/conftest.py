@@ -27,6 +27,7 @@ from ganlab.commands import train  # noqa: E402
 from ganlab.engine.game import Game  # noqa: E402
 from ganlab.experiment import limits  # noqa: E402
 from ganlab.experiment.frame import Config  # noqa: E402
+from ganlab.experiment.work import Work  # noqa: E402
 
 os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Lightning sets it, and every optimizer's step looks for NVML
 
@@ -60,9 +61,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def quick_self_checks() -> Iterator[None]:
     """A tiny run's self-check takes as long as its steps: each model is counted once, the machine measured briefly."""
-    count_work, known = train.count_work, dict[object, dict[int, limits.Work]]()
+    count_work, known = train.count_work, dict[object, dict[int, Work]]()
 
-    def once(config: Config, model: Game) -> dict[int, limits.Work]:
+    def once(config: Config, model: Game) -> dict[int, Work]:
         runtime = replace(model.runtime, seed=0, total_nimg=0)
         parts = config.model, model.image, config.train.batch, config.train.checkpoint_blocks, runtime
         what = type(model), repr(parts), os.environ.get("WORLD_SIZE")

@@ -16,8 +16,8 @@ from ganlab.engine.averages import Decay
 from ganlab.engine.game import Game
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
-from ganlab.experiment import limits
 from ganlab.experiment.memory import Memory, memory_of
+from ganlab.experiment.work import examples, without_numbers
 from ganlab.models import R3GAN
 from ganlab.types import ImageSpec
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def told(model):
-    with limits.without_numbers(model) as model:
+    with without_numbers(model) as model:
         return memory_of(model, model.phases[-1])
 
 
@@ -91,7 +91,7 @@ def test_the_peak_is_the_one_that_linux_measures():
         Path("/proc/self/clear_refs").write_text("5")
         model = made()
         model.configure_optimizers()
-        model.training_step(limits.examples(model, model.phases[0], n, torch.device("cpu")), 0)
+        model.training_step(examples(model, model.phases[0], n, torch.device("cpu")), 0)
         peaks.append(resident("VmHWM") - before)
         del model
     assert peaks[1] > 1e8 and memory.peak(64) == pytest.approx(peaks[1], rel=0.15)

@@ -16,7 +16,8 @@ import ganlab.commands.show
 import ganlab.experiment.limits
 from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load
-from ganlab.experiment.limits import Counter, Rates, Work, count, first_suspect, measure, short, time_rounds
+from ganlab.experiment.limits import Rates, first_suspect, measure, reachable, short, time_rounds
+from ganlab.experiment.work import Counter, Work, count
 from ganlab.models import DCGAN, GANModule, ProgressiveGAN
 from ganlab.networks import dcgan
 from ganlab.objectives import NonSaturating
@@ -149,7 +150,7 @@ def test_the_first_suspect(suspect, told, row, launching, every, rates):
 
 
 def test_the_limit_is_the_machine_over_the_model():
-    assert Work(operations=5e9, operators=10.0).limit(RATES, "fp32") == 200.0
+    assert reachable(Work(operations=5e9, operators=10.0), RATES, "fp32") == 200.0
 
 
 def test_numbers_with_prefixes():

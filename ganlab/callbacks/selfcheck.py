@@ -12,8 +12,9 @@ from ganlab.callbacks.every import EveryImages
 from ganlab.callbacks.ticks import Ticks
 from ganlab.engine.game import Game
 from ganlab.experiment import limits
-from ganlab.experiment.limits import Rates, Work
+from ganlab.experiment.limits import Rates
 from ganlab.experiment.machines import remember
+from ganlab.experiment.work import Work
 from ganlab.files import atomic_write
 
 
@@ -60,7 +61,9 @@ class SelfCheck(EveryImages):
         self.rates: Rates = limits.measure(
             device, limits.rivals(precision, device), limits.SECONDS_AT_START[device.type]
         )
-        self.limits = {begin: processes * work.limit(self.rates, precision) for begin, work in self.works.items()}
+        self.limits = {
+            begin: processes * limits.reachable(work, self.rates, precision) for begin, work in self.works.items()
+        }
 
     def _tell_limits(self, module: Game) -> None:
         figures = {

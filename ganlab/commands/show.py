@@ -17,9 +17,10 @@ from ganlab.experiment.build import build_model, count_work, on_gpu, open_datase
 from ganlab.experiment.checks import check_device, check_game, check_labels, with_facts
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.frame import Config
-from ganlab.experiment.limits import Counter, short, without_numbers
+from ganlab.experiment.limits import short
 from ganlab.experiment.machines import remember, tell_time
 from ganlab.experiment.memory import Memory, memory_of
+from ganlab.experiment.work import Counter, count, without_numbers
 
 SECONDS = 10.0
 """Duration of the timed steps."""
@@ -190,14 +191,14 @@ def timing(config: Config) -> Iterator[str]:
     yield f"\nmachine     {limits.tell_machine(rates, device)}"
     model = build_model(config)
     for phase, work in zip(model.phases, count_work(config, model).values(), strict=True):
-        limit = work.limit(rates, precision)
+        limit = limits.reachable(work, rates, precision)
         yield f"limit       {limits.tell_limit(work, limit, phase)}"
     batch = (config.train.batch or phase.batch or 0) // distributed.world_size()
     batch = quick_batch(model, batch, most=limit * SECONDS / 20 / model.cycle())
     if batch * model.cycle() > limit * SECONDS:
         yield f"measured    nothing: even {batch} images a step would take this machine more than {SECONDS:.0f} s"
         return
-    work = limits.count(model, phase, batch)
+    work = count(model, phase, batch)
     speed_up(model, config.machine)
     model.to(device).configure_optimizers()
     row = limits.time_rounds(model, phase, batch, SECONDS)

@@ -31,8 +31,8 @@ from ganlab.evaluation.measures import check_best, higher_is_better
 from ganlab.evaluation.points import fitting
 from ganlab.experiment import checkpoints
 from ganlab.experiment.frame import Config
-from ganlab.experiment.limits import Work
 from ganlab.experiment.records import Events
+from ganlab.experiment.work import Work
 from ganlab.types import UserError
 
 

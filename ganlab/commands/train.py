@@ -25,9 +25,9 @@ from ganlab.experiment.config import to_yaml
 from ganlab.experiment.folder import as_begun, fill, locked
 from ganlab.experiment.frame import Config
 from ganlab.experiment.launch import join, open_group
-from ganlab.experiment.limits import Work
 from ganlab.experiment.origin import Origin, take_weights
 from ganlab.experiment.records import CUT, Events, cut_after
+from ganlab.experiment.work import Work
 from ganlab.stopping import STOPPED_BY_SIGNAL
 from ganlab.types import UserError
 

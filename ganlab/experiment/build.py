@@ -10,8 +10,8 @@ from ganlab.data.read.open import open_data
 from ganlab.engine.game import Game
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment.frame import Config, Data, Machine
-from ganlab.experiment.limits import Work, count, skip_nvml
 from ganlab.experiment.parts import build
+from ganlab.experiment.work import Work, count, skip_nvml
 from ganlab.layers.recompute import recompute_blocks
 from ganlab.seeding import seed_everything
 

@@ -15,7 +15,7 @@ from ganlab import distributed
 from ganlab.engine.game import Game
 from ganlab.experiment.build import count_work, on_gpu
 from ganlab.experiment.frame import Config
-from ganlab.experiment.limits import Rates
+from ganlab.experiment.limits import Rates, reachable
 from ganlab.files import atomic_write, cache_folder
 
 UNITS = ((172_800, 86_400, "days"), (5_400, 3_600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
@@ -57,7 +57,7 @@ def tell_time(config: Config, model: Game) -> str | None:
     begins = [phase.from_nimg for phase in model.phases if phase.from_nimg < total]
     works = count_work(config, model)
     for begin, end in zip(begins, [*begins[1:], total], strict=True):
-        limit = works[begin].limit(rates, config.machine.precision) * distributed.world_size()
+        limit = reachable(works[begin], rates, config.machine.precision) * distributed.world_size()
         seconds += (end - begin) / (limit * share)
     return (
         f"time        about {duration(seconds)} on this machine: {total / seconds:,.0f} images/s, "

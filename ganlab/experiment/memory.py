@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from ganlab.engine.game import Game
 from ganlab.engine.pool import Pool
-from ganlab.experiment.limits import examples
+from ganlab.experiment.work import examples
 from ganlab.types import Phase
 
 PRIME = 1009
@@ -82,7 +82,7 @@ class Ledger(TorchDispatchMode):
 def memory_of(model: Game, phase: Phase) -> Memory:
     """Return the memory of a model's steps in a phase, with all their penalties, one player after the other.
 
-    The model is one of `limits.without_numbers`; it makes a round.
+    The model is one of `work.without_numbers`; it makes a round.
     """
     n = PRIME * model.runtime.group
     group = math.gcd(*(round(n * player.batch) for player in model.players.values()))
