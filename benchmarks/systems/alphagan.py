@@ -1,4 +1,4 @@
-"""alpha-GAN beside a variational autoencoder of its size, on digits."""
+"""alpha-GAN beside a variational autoencoder, of twice its encoder and generator, on digits."""
 
 from collections.abc import Iterator
 
@@ -8,4 +8,4 @@ from variational import beside_a_vae
 
 def rows(seed: int) -> Iterator[Row]:
     """One run of each."""
-    yield from beside_a_vae("alpha-GAN", "digits/alphagan.yaml", seed)
+    yield from beside_a_vae("alpha-GAN", "digits/alphagan.yaml", seed, "model.width=8")

@@ -29,7 +29,12 @@ class VAEGAN(Autoencoding):
     All three players step at once, from one batch. `gamma` weighs the reconstruction of the decoder against its
     adversarial loss. A gate holds the discriminator back where it is too good and the decoder where it is too bad:
     where -log D(x) or -log(1 - D(G(z))) leaves `equilibrium` +- `margin`. It is decided on the device. `lr` is that of
-    the paper's code, divided by its batch, whose losses are sums.
+    the paper's code, divided by its batch, whose losses are sums. As in that code, the discriminator judges samples
+    and not reconstructions, which algorithm 1 has too: with two kinds of fakes, costs of a discriminator that cannot
+    tell would be ln 3 and ln 1.5, outside the gate and at its edge.
+
+    The encoder weighs its divergence against the distance of all features, which has to have many terms: 16,384 for
+    codes of 128 numbers at 64 px and `width=64`. With few, codes say little of their images.
     """
 
     encoder: nn.Module
@@ -90,22 +95,21 @@ class VAEGAN(Autoencoding):
         return {"loss": reconstruction + prior}, {"reconstruction": reconstruction, "divergence": prior}
 
     def decoder_loss(self, batch: Batch) -> Loss:
-        """Gamma times the dissimilarity, minus 1 - gamma times the discriminator's loss on both kinds of fakes."""
+        """Gamma times the dissimilarity, minus 1 - gamma times the discriminator's loss on samples."""
         with torch.no_grad():
             real_logits, real = self.call(self.discriminator, batch.real)
-        again_logits, again = self.call(self.discriminator, self.encode_and_decode(batch)[0])
+        again = self.call(self.discriminator, self.encode_and_decode(batch)[0])[1]
         fake_logits, _ = self.call(self.discriminator, self.call(self.decoder, batch.latents))
         costs = {"real_cost": softplus(-real_logits), "fake_cost": softplus(fake_logits)}
-        adversarial = costs["fake_cost"] + softplus(again_logits)
-        return {"loss": self.gamma * self.dissimilarity(again, real) - (1 - self.gamma) * adversarial}, costs
+        return {"loss": self.gamma * self.dissimilarity(again, real) - (1 - self.gamma) * costs["fake_cost"]}, costs
 
     def discriminator_loss(self, batch: Batch) -> Loss:
-        """-log D(x) - log(1 - D(G(z))) - log(1 - D(G(E(x)))) (eq. 8)."""
+        """-log D(x) - log(1 - D(G(z))) (eq. 1)."""
         with torch.no_grad():
-            fakes = self.call(self.decoder, batch.latents), self.encode_and_decode(batch)[0]
-        real, fake, again = (self.call(self.discriminator, images)[0] for images in (batch.real, *fakes))
+            fakes = self.call(self.decoder, batch.latents)
+        real, fake = (self.call(self.discriminator, images)[0] for images in (batch.real, fakes))
         costs = {"real_cost": softplus(-real), "fake_cost": softplus(fake)}
-        return {"loss": costs["real_cost"] + costs["fake_cost"] + softplus(again)}, costs
+        return {"loss": costs["real_cost"] + costs["fake_cost"]}, costs
 
     def skips(self, player: str, found: Mapping[str, Tensor]) -> Tensor | None:
         """Close the gate, as the paper's code does; never to both players at once."""

@@ -236,17 +236,17 @@ def vaegan(loop: ByHand, number: int, batch: Mapping[str, Tensor], gamma: float,
     def seen() -> tuple[Tensor, ...]:
         mean, log_variance = e(x)
         again, made = g(mean + log_variance.exp().sqrt() * noise), g(z)
-        (real, near), (of_again, far), (fake, _) = d(x), d(again), d(made)
+        (real, near), (_, far), (fake, _) = d(x), d(again), d(made)
         loss = (far - near.detach()).square().sum(1) / 2
-        return softly(-real), softly(fake), softly(of_again), loss, divergence(mean, log_variance)
+        return softly(-real), softly(fake), loss, divergence(mean, log_variance)
 
-    real, fake, again, loss, prior = seen()
+    real, fake, loss, prior = seen()
     of_encoder = loop.gradients(loss + prior, "encoder")
-    real, fake, again, loss, _ = seen()
-    of_decoder = loop.gradients(gamma * loss - (1 - gamma) * (fake + again), "decoder")
-    real, fake, again, _, _ = seen()
+    real, fake, loss, _ = seen()
+    of_decoder = loop.gradients(gamma * loss - (1 - gamma) * fake, "decoder")
+    real, fake, _, _ = seen()
     costs = real.mean(), fake.mean()
-    of_discriminator = loop.gradients(real + fake + again, "discriminator")
+    of_discriminator = loop.gradients(real + fake, "discriminator")
     steps = {"encoder": of_encoder, "decoder": of_decoder, "discriminator": of_discriminator}
     stop = {"discriminator": min(costs) < low, "decoder": max(costs) > high}
     if all(stop.values()):
