@@ -4,7 +4,7 @@ A channel's digit is the glyph that correlates best with it, over all places; re
 A sample counts where every channel's correlation is above 0.7: a classifier alone would find modes in noise. As many
 samples as in Srivastava et al. 2017, 26,000; of a uniform distribution their divergence would be 0.019.
 
-There is no bar. The gaps of Lin et al. 2018 open after 100,000 steps (table 2) or 500,000 (table 3); here are 3,125, and
+There is no bar. Lin et al. 2018 find the gap after 100,000 steps (table 2) or 500,000 (table 3); here are 3,125, and
 few samples can be read. What packing does is shown on the ring (`packing.py`), on eight seeds and in a minute.
 """
 
