@@ -20,7 +20,7 @@ PAGE = (REPOSITORY / "docs" / "install.md").read_text()
         ("tra", ["train"]),
         ("data pa", ["pack"]),
         ("train --see", ["--seeds"]),
-        ("configs toy/ring", ["toy/ring.yaml", "toy/ring_unrolled.yaml"]),
+        ("configs toy/ring", ["toy/ring.yaml", "toy/ring_packed.yaml", "toy/ring_unrolled.yaml"]),
     ],
 )
 def test_bash_completes_as_the_page_says(typed: str, offered: list[str], tmp_path: Path) -> None:

@@ -4,17 +4,22 @@ Data are uniform in [0, 1]. Two generators are equally far from them, 0.2 in tot
 0.2, the other draws the lower half with density 0.6 and the upper half with 1.4. Packs of m tell the first one more
 clearly than the second: 1 - 0.8^m against half the sum of |0.6^k 1.4^(m-k) - 1| C(m, k) / 2^m over k. A discriminator
 that is right as often as possible is right in (1 + TV) / 2 of the cases.
+
+Then the ring, on eight seeds at once, without packing and with: the effect of the paper's table 1 (6.3 modes of 8, and
+7.9 in pairs, after 400,000 steps of larger networks) in 1,800 rounds of `configs/toy/ring.yaml`.
 """
 
 from collections.abc import Callable, Iterator
 from math import comb
 
 import torch
+from copies import many
 from rows import Row
 from torch import Tensor
 from torch.nn.functional import softplus
 from torch.optim import Adam
 
+from closed_forms.ring import SEEDS, covered, played
 from ganlab.networks.packing import Packed
 from ganlab.networks.points import Discriminator
 from ganlab.seeding import seed_everything
@@ -63,3 +68,11 @@ def rows(seed: int) -> Iterator[Row]:
             found = measured(quantile, m, seed)
             ok = abs(found - exact(m)) < 0.02
             yield Row(f"packs of {m}, {name}", "total variation", found, f"{exact(m):.3f} +- .02", ok)
+    (alone, beside), (packed, near) = (
+        covered(played(many(f"toy/{name}.yaml", SEEDS, seed)[0], seed)) for name in ("ring", "ring_packed")
+    )
+    most, fewest, far = alone.max().item(), packed.min().item(), beside.max().item()
+    yield Row("ring, without packing", "most modes of 8 on 8 seeds", most, "fewer than with", most < fewest)
+    yield Row("ring, packs of 2", "fewest modes of 8 on 8 seeds", fewest, "more than without", fewest > most)
+    least, target = near.min().item(), f"more than the greatest without, {far:.3f}"
+    yield Row("ring, packs of 2", "least share near to a mode", least, target, least > far)

@@ -40,7 +40,7 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "non-saturating": Case(NonSaturating(), None, 0.25),
+    "non-saturating": Case(NonSaturating(), None, None),
     "minimax": Case(Minimax(), None, None),
     "non-saturating, R1": Case(NonSaturating(), R1(weight=1.0), 0.01),
     "non-saturating, finite-difference R1": Case(NonSaturating(), FiniteDifferenceR1(weight=1.0), 0.02),
