@@ -38,6 +38,7 @@ def pictures(page, sheet, count):
     assert len(page.evaluate(decoded)) == count
 
 
+@pytest.mark.slow
 def test_the_page_is_sound_in_every_size_and_scheme(explored, address):
     page = explored.page
     assert page.url == f"{address}/" and page.title() == "run"  # the token is gone from the address
