@@ -1,9 +1,9 @@
 """Shape and type annotations are checked while the tests run; what needs real images finds them here."""
 
+import gc
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import checked
@@ -12,6 +12,7 @@ import torch
 from hypothesis import settings
 
 checked.install()
+gc.disable()  # until the tests begin: nothing that is imported is garbage
 
 # A busy machine is no failure; CI draws the same examples each time, a person's run others.
 settings.register_profile("ganlab", deadline=None, derandomize="CI" in os.environ)
@@ -20,15 +21,11 @@ settings.load_profile("ganlab")
 import browser  # noqa: E402 (as the next)
 import device  # noqa: E402, F401 (a dry run's CUDA graphs, before ganlab names their types)
 import jobs  # noqa: E402
+import quick  # noqa: E402
 import tiny_runs as runs  # noqa: E402 (it imports ganlab, so after the hook)
 from repository import REPOSITORY  # noqa: E402
 
-from ganlab.commands import train  # noqa: E402
-from ganlab.engine.game import Game  # noqa: E402
-from ganlab.experiment import limits  # noqa: E402
-from ganlab.experiment.frame import Config  # noqa: E402
-from ganlab.experiment.work import Work  # noqa: E402
-
+quick.install()
 os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Lightning sets it, and every optimizer's step looks for NVML
 
 LONG = (
@@ -50,30 +47,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
+def pytest_collection_finish() -> None:
+    """Never search for garbage in what was imported and collected, which takes a second each time."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of the tests' own."""
+    """A cache of the tests' own, and a folder of what their self-checks have counted."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(quick.FOLDER, str(tmp_path_factory.mktemp("counted")))
         patch.setenv("GANLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_self_checks() -> Iterator[None]:
-    """A tiny run's self-check takes as long as its steps: each model is counted once, the machine measured briefly."""
-    count_work, known = train.count_work, dict[object, dict[int, Work]]()
-
-    def once(config: Config, model: Game) -> dict[int, Work]:
-        runtime = replace(model.runtime, seed=0, total_nimg=0)
-        parts = config.model, model.image, config.train.batch, config.train.checkpoint_blocks, runtime
-        what = type(model), repr(parts), os.environ.get("WORLD_SIZE")
-        if what not in known:
-            known[what] = count_work(config, model)
-        return known[what]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "count_work", once)
-        patch.setitem(limits.SECONDS_AT_START, "cpu", 0.02)
         yield
 
 

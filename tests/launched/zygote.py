@@ -4,6 +4,7 @@ Reads requests from its standard input, one a line as JSON: a script with its ar
 for what it says. Answers each with the script's exit code.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -12,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import forks
-import wandb  # noqa: F401 (before the forks, as the others)
+import quick
+import wandb.sdk.launch  # noqa: F401 (before the forks, as the others: `wandb.init` does it)
 
 import ganlab.commands.evaluate
 import ganlab.commands.train  # noqa: F401
@@ -28,6 +30,9 @@ def run(script: str, *arguments: str, environment: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
+    quick.install()
+    gc.collect()
+    gc.freeze()  # a child need not search all this for garbage
     for line in sys.stdin:
         words, environment, log = json.loads(line)
         print(*forks.finish(forks.fork(lambda: run(*words, environment=environment), Path(log))), flush=True)  # noqa: B023 (at once)
