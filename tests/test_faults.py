@@ -15,8 +15,9 @@ from ganlab.experiment.checkpoints import newest
 
 pytestmark = [pytest.mark.slow, pytest.mark.multi]
 
-KILLS, SEED = 10, 3
-ROUNDS = 150
+KILLS, SEED = 10, 3278
+"""The seed spreads the kills evenly over the run."""
+ROUNDS = 100
 BATCH = 48
 """Of the tiny run."""
 ELASTIC_ROUNDS = 60
@@ -29,7 +30,7 @@ model:
 train: {{total_nimg: {ROUNDS * BATCH}, tick_nimg: 100, checkpoint_every_nimg: 144, sample_every_nimg: 2400}}
 """
 
-FOUR_ROUNDS = 300
+FOUR_ROUNDS = 150
 ALPHA = f"""
 base: tiny.yaml
 model: {{_target_: games.AlphaGAN}}
@@ -127,7 +128,7 @@ def test_the_metrics_of_a_killed_run_have_each_line_once(killed):
 
 def test_the_samples_of_a_killed_run_are_those_of_an_undisturbed_one(killed):
     folder, _ = killed
-    names = [f"nimg-{nimg:012d}.png" for nimg in (2400, 4800, 7200)]
+    names = [f"nimg-{nimg:012d}.png" for nimg in (2400, 4800)]
     for name in ("undisturbed", "killed"):
         assert sorted(path.name for path in (folder / name / "samples").glob("*.png")) == names
     for name in names:
