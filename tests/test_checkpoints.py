@@ -230,6 +230,7 @@ def test_a_run_that_goes_on_does_not_keep_the_file_mapped(copy, finished, monkey
     assert mapped == [False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "then"), [("fp16", "bf16"), ("bf16", "fp16"), ("fp32", "fp16")])
 def test_a_run_may_go_on_in_another_precision(tmp_path, dataset, first, then):
     config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"

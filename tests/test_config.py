@@ -517,6 +517,7 @@ def test_a_resolved_config_reads_back_equal(path, tmp_path):
     assert from_yaml(tmp_path / "out.yaml") == config
 
 
+@pytest.mark.slow
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: "${" not in text))
 def test_any_name_survives_yaml(tmp_path_factory, text):
     model = {"_target_": "ganlab.models.DCGAN", **defaults_of(DCGAN)}

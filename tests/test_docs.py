@@ -196,6 +196,7 @@ def test_a_reader_of_the_page_has_a_gan_of_three_players(dataset, tmp_path, monk
     assert capsys.readouterr().out.startswith("(16, 1, 16, 16) Clock(")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits/dcgan", "mnist/bigan"])
 def test_the_costs_of_families_are_those_of_show(name, monkeypatch):
     (row,) = re.findall(rf"^\| `{name}.yaml` \|(.*)\|$", text_of("docs/families.md"), re.MULTILINE)

@@ -43,6 +43,7 @@ def changed(page, before):
     page.locator(f"#a:not([src='{before}'])").wait_for()
 
 
+@pytest.mark.slow
 def test_the_page_is_sound_in_every_size_and_scheme(explored, address):
     page = explored.page
     assert page.url == f"{address}/" and page.title() == "run"  # the token is gone from the address

@@ -70,6 +70,7 @@ def folders(run):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FILES)
 def test_a_folder_holds_what_its_form_needs(folders, form):
     folder, said = folders[form]

@@ -28,6 +28,7 @@ def former(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_goes_on_to_the_weights_that_it_had(former, name):
     said = runs.done(f"{name}.yaml", f"run={name}")

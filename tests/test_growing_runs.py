@@ -76,6 +76,7 @@ def test_the_events_tell_each_phase(whole: Path) -> None:
     assert all(event["nimg"] >= phase.from_nimg for event, phase in zip(told, phases, strict=True)) and told
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_fades_and_at_their_ends_goes_on_bit_for_bit(config: Path, whole: Path) -> None:
     run, stops = config.parent / "stopped", (96, 144, 192, 300, 384, 432)
     for before, stop in zip((0, *stops), stops, strict=False):

@@ -47,6 +47,7 @@ def moved(game):
     return tuple(f"{at}." for at in [*networks, *(game.average_names[at] for at in networks & game.averages.keys())])
 
 
+@pytest.mark.slow
 @EVERY
 def test_a_killed_game_goes_on_as_if_nothing_had_been(name):
     whole, batches = PAPERS[name].made(), PAPERS[name].batches(9)
@@ -65,6 +66,7 @@ def test_a_killed_game_goes_on_as_if_nothing_had_been(name):
     assert tiny.distance(rest.state_dict(), whole.state_dict()) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, paper in PAPERS.items() if not paper.coupled])
 def test_micro_batches_change_nothing(name):
     whole, cut = (play(PAPERS[name].made(micro_batch=size), PAPERS[name].batches(6)) for size in (None, 4))
@@ -75,6 +77,7 @@ def test_micro_batches_change_nothing(name):
     assert whole.statistics.read() == pytest.approx(cut.statistics.read(), rel=1e-12)
 
 
+@pytest.mark.slow
 @EVERY
 def test_a_step_that_is_not_finite_is_masked_for_its_player_alone(name):
     game, batches = PAPERS[name].made(), PAPERS[name].batches(4)
@@ -106,6 +109,7 @@ def told_in_fp32(name):
     return play(PAPERS[name].made(precision="fp32"), PAPERS[name].batches(6, dtype=torch.float32)).statistics.read()
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32"])
 def test_every_precision_plays(name, precision):

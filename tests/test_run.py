@@ -189,6 +189,7 @@ def test_the_clock_of_a_batch_larger_than_its_tick(tmp_path, config):
 # --- resuming
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [48, 240, 300])
 def test_a_run_in_two_parts_equals_the_run_in_one(tmp_path, config, finished, stop):
     run = tmp_path / "run"

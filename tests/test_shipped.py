@@ -54,6 +54,7 @@ def test_a_shipped_config_is_shown_without_data(path, tmp_path, monkeypatch):
         assert words in result.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
 def test_a_shipped_config_makes_two_steps(path):
     config = load(path)

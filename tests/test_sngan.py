@@ -125,6 +125,7 @@ def batches(count, n=BATCH):
         yield pixels, torch.randint(3, (n,), generator=draw)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "changes", "by_hand"),
     [
@@ -155,6 +156,7 @@ def test_ten_steps_of_each_player_are_those_of_a_loop_written_by_hand(kind, chan
         assert tiny.distance(moved, {name: start[name] for name in moved}) > 1e-4
 
 
+@pytest.mark.slow
 def test_the_largest_singular_values_stay_at_one():
     """Where two of them cross, the estimate lags; of these small networks' weights none does."""
     seed_everything(1)

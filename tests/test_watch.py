@@ -44,6 +44,7 @@ def live(visited):
     visited.page.locator("body[data-state=live]").wait_for()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "dark"), DRESSES)
 def test_the_page_is_sound(chromium, address, size, dark):
     with visit(chromium, address, size=size, dark=dark) as visited:
@@ -56,6 +57,7 @@ def test_the_page_is_sound(chromium, address, size, dark):
         visited.check(f"watch-{size[0]}-{'dark' if dark else 'light'}")
 
 
+@pytest.mark.slow
 def test_the_page_follows_the_run(chromium, run, address):
     with visit(chromium, address) as visited:
         live(visited)

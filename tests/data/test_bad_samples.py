@@ -32,6 +32,7 @@ def listed(run):
     return [json.loads(line) for line in (run / "bad_samples.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_past_a_few_bad_samples_and_lists_each_once(damaged, tmp_path):
     folder, samples = damaged(3)
     config, run = runs.write_config(tmp_path, folder), tmp_path / "run"

@@ -177,6 +177,7 @@ def test_copies_that_the_index_puts_elsewhere_or_does_not_know(layered):
     assert check(layered).problems == ["shard-000000.tar: copies of [4] px instead of []"]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_flipped_bit_is_named_and_its_images_too(layered, flip, data):

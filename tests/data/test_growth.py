@@ -101,6 +101,7 @@ def test_growth_that_was_cut_short_goes_on(source, tmp_path, step, monkeypatch):
     assert found.earlier == expected.earlier
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=3), st.integers(0, 60), st.integers(1, 5))
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_old_shards_of_a_grown_dataset_are_the_same_stream(source, tmp_path_factory, grown, start, batch):

@@ -64,6 +64,7 @@ def test_images_and_labels_are_those_of_the_source_each_once_an_epoch(source, st
     assert stream[:SAMPLES] != stream[SAMPLES : 2 * SAMPLES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 @pytest.mark.parametrize("batch", [8, 64])
@@ -71,6 +72,7 @@ def test_stream_does_not_depend_on_threads_ranks_or_batch(dataset, stream, threa
     assert take(dataset, 200, batch=batch, threads=threads, world_size=world_size) == stream
 
 
+@pytest.mark.slow
 @given(st.integers(0, 150), st.integers(1, 12))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_loader_that_starts_later_gives_the_rest(dataset, stream, start, batch):

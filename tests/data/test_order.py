@@ -53,6 +53,7 @@ def test_a_far_position_costs_nothing():
     assert peak < 2 * 10**6  # some numbers for each of the shards, none for the samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [2, 3, 4, 7, 10, 60, 64])
 def test_a_sample_lands_on_every_place_equally_often(samples):
     """And, of few samples, every permutation comes equally often."""
@@ -89,6 +90,7 @@ def test_every_epoch_shows_every_sample_of_shards_of_any_size_once(counts, windo
     assert (np.sort(shown) == np.arange(samples)).all()
 
 
+@pytest.mark.slow
 @given(counts, st.integers(1, 12), st.integers(0, 2**31), st.data())
 @settings(max_examples=60)
 def test_a_window_is_a_few_shards_shown_to_their_end(counts, window, seed, data):

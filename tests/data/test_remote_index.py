@@ -59,6 +59,7 @@ def asked(server, root, request):
     return name, lambda: pattern.findall(server[1].read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "query", "again"), [("plain", "", 0), ("busy", "?p=0.5", 1), ("cut", "?bytes=20000&times=4", 9)]
 )
@@ -94,6 +95,7 @@ def test_what_a_web_server_will_not_give(server, asked, tmp_path, fault, query, 
     assert not (tmp_path / "index").exists()
 
 
+@pytest.mark.slow
 def test_training_on_the_folder_of_an_index(server, local, tmp_path, monkeypatch):
     """As the README says: the index in a folder here, data.url that folder, the shards elsewhere."""
     monkeypatch.setenv("GANLAB_CACHE", str(tmp_path / "cache"))

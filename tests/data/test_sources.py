@@ -232,6 +232,7 @@ def test_32_bit_pixels_are_refused(tmp_path):
         open_source(tmp_path).image(0)
 
 
+@pytest.mark.slow
 def test_real_sources(shared, tmp_path):
     fashion = open_source(shared / "fashion_mnist" / "t10k-images-idx3-ubyte.gz")
     assert len(fashion) == 10_000 and np.bincount(fashion.labels).tolist() == [1000] * 10

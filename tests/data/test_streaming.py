@@ -66,6 +66,7 @@ def left_over(cache):
     return [path.name for path in cache.rglob("*") if path.suffix in (".part", ".incoming", ".tmp")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "query"),
     [
@@ -92,6 +93,7 @@ def test_a_fault_that_passes_changes_nothing(served, local, tmp_path, fault, que
         assert len(served.requests()) == SHARDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "query", "message"),
     [

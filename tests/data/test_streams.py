@@ -68,6 +68,7 @@ def stream(folder):
     return take(folder, 160)
 
 
+@pytest.mark.slow
 @given(
     start=st.integers(0, 110),
     share=st.integers(3, 8),

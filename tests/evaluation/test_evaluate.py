@@ -84,6 +84,7 @@ def test_a_run_by_every_metric_that_can_be_had_by_hand(run: Path, dataset: Path,
     assert fid["protocol"]["fakes_truncation"] is None and fid["protocol"]["resize"] == "its own"
 
 
+@pytest.mark.slow
 def test_metrics_without_an_extractor_and_with_labels(run: Path, toy: Path) -> None:
     metrics = "swd,msssim,neighbours,cas,intra_fid"
     done(run, "--extractor", toy, "-n", 130, "--metrics", metrics)
@@ -160,6 +161,7 @@ def test_a_line_that_a_kill_cut_short_spoils_no_other(run: Path, toy: Path, capl
     assert caplog.messages[-1].endswith("results.jsonl: left out what a kill cut short: line 2")
 
 
+@pytest.mark.slow
 def test_statistics_of_the_reals_are_made_once_and_never_of_others(
     run: Path, dataset: Path, toy: Path, tmp_path: Path, cache: Path
 ) -> None:
@@ -203,6 +205,7 @@ def test_what_is_wrong_on_one_rank_is_said_on_all() -> None:
     assert jobs.launch("one_rank_fails.py").count("image 7: bad") == 2
 
 
+@pytest.mark.slow
 def test_a_killed_pass_goes_on(run: Path, toy: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     command = (run, "--extractor", toy, "-n", 300, "--metrics", "fid,kid")
     done(*command)
@@ -225,6 +228,7 @@ def test_a_killed_pass_goes_on(run: Path, toy: Path, monkeypatch: pytest.MonkeyP
         assert row["value"] == pytest.approx(undisturbed[name]["value"], rel=1e-9)  # sums in another order
 
 
+@pytest.mark.slow
 def test_compare_shows_like_and_refuses_unlike(run: Path, toy: Path, tmp_path: Path) -> None:
     assert "has no results" in runs.refused("compare", run)
     other = shutil.copytree(run, tmp_path / "other")
@@ -239,6 +243,7 @@ def test_compare_shows_like_and_refuses_unlike(run: Path, toy: Path, tmp_path: P
     assert all(value in line and f"best {value} at 480" in line for line in said[1:])
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_clear_error_each(run: Path, dataset: Path, toy: Path, tmp_path: Path) -> None:
     noise = real_pixels(dataset)
 

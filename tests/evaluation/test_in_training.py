@@ -37,6 +37,7 @@ def lines(file: Path) -> list[dict]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_results_metrics_and_the_best_checkpoint(config: Path, toy: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     runs.done(config, f"run={run}")
@@ -57,6 +58,7 @@ def test_results_metrics_and_the_best_checkpoint(config: Path, toy: Path, tmp_pa
     assert f"best {fids[best]['value']:.4g} at {best}" in said.stdout
 
 
+@pytest.mark.slow
 def test_evaluating_changes_nothing_of_the_run(config: Path, tmp_path: Path) -> None:
     runs.done(config, f"run={tmp_path / 'judged'}")
     runs.done(config, f"run={tmp_path / 'alone'}", "evaluation.every_nimg=null", "train.keep_best=null")
@@ -99,6 +101,7 @@ def during_evaluation_at(nimg: int, monkeypatch: pytest.MonkeyPatch, act) -> Non
     monkeypatch.setattr(GANModule, "synthesize", changed)
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_fails_is_a_row_with_the_reason_and_the_run_goes_on(config, tmp_path, monkeypatch):
     run = tmp_path / "run"
     during_evaluation_at(288, monkeypatch, torch.zeros_like)
