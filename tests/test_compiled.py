@@ -32,7 +32,7 @@ def found() -> Any:
         ("sngan", 2),
         ("projection", 2),
         ("wgan-gp", 2),
-        ("progressive", 10),  # of each player at 4, 8 fading in, 8, 16 fading in and 16 px
+        ("progressive", 6),  # of each player at 4, 8 fading in and 8 px
         ("bf16", 3),
         ("schedules", 3),  # whose values change at every step
     ],

@@ -57,7 +57,7 @@ from ganlab.schedules import Linear
 from ganlab.types import ImageSpec, Precision
 
 IMAGE, BATCH, STEPS = ImageSpec(16, 16, 3, 4), 16, 20
-RECOMPILED = 3
+RECOMPILED = 2
 """Compilations after which a loss is left uncompiled; torch's own limit is 8, each of which takes seconds."""
 LAST = STEPS * BATCH
 """Where the schedules end, in images."""
@@ -84,9 +84,9 @@ def wgan_gp(runtime: Runtime) -> GANModule:
 
 
 def progressive(runtime: Runtime) -> GANModule:
-    """From 4 px through two fades to 16 px, in 20 steps of 16 images."""
-    widths = {"width_base": 32, "width_max": 6, "latent": 8}
-    return ProgressiveGAN(image=IMAGE, **widths, train_nimg=64, fade_nimg=64, batches={"4": BATCH}, runtime=runtime)
+    """From 4 px through a fade to 8 px, in 20 steps of 16 images."""
+    image, widths = replace(IMAGE, height=8, width=8), {"width_base": 32, "width_max": 6, "latent": 8}
+    return ProgressiveGAN(image=image, **widths, train_nimg=96, fade_nimg=96, batches={"4": BATCH}, runtime=runtime)
 
 
 class Broken(nn.Module):
