@@ -39,6 +39,7 @@ def count(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("networks", "size", "changes", "generator", "discriminator"),
     [
@@ -56,6 +57,7 @@ def test_networks_have_the_published_number_of_parameters(networks, size, change
     assert found == [generator, discriminator]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "generator", "discriminator"),
     [

@@ -204,6 +204,7 @@ def test_debug_shows_the_traceback_and_ends_the_same(config):
     assert "ganlab: " in result.stderr.splitlines()[-2]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_config_is_told_key_by_key(finished):
     before = runs.files(finished)
     config, other = (
@@ -249,6 +250,7 @@ def test_what_may_change_goes_on_and_so_does_what_is_allowed(copy, finished):
     assert yaml.safe_load((copy / "config.yaml").read_text())["seed"] == 1
 
 
+@pytest.mark.slow
 def test_the_config_in_a_copied_folder_is_of_the_copy(copy, finished, tmp_path, caplog, monkeypatch):
     first, _ = id_of(copy)
     two, config = shutil.copytree(copy, tmp_path / "two"), Path("two") / "config.yaml"
@@ -332,6 +334,7 @@ def test_a_tilde_is_the_home_folder_for_every_verb(finished, tmp_path, monkeypat
     assert not (tmp_path / "~").exists() and ganlab.load("~/run").sample(1).shape == (1, 1, 16, 16)
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_from_anywhere_or_the_reals_are_named(dataset, tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "faces").symlink_to(dataset)
@@ -347,6 +350,7 @@ def test_a_run_is_evaluated_from_anywhere_or_the_reals_are_named(dataset, tmp_pa
     assert runs.ganlab("evaluate", "../runs/b", *words, "--data", "../data/faces").exit_code == 0
 
 
+@pytest.mark.slow
 def test_show_tells_how_long_a_run_will_take_where_one_has_been(config, tmp_path, monkeypatch):
     monkeypatch.setenv("GANLAB_CACHE", str(tmp_path / "cache"))
     assert "on this machine" not in runs.ganlab("show", config).stdout
@@ -386,6 +390,7 @@ def test_show_tells_the_plan(config, dataset):
         assert line in tables
 
 
+@pytest.mark.slow
 def test_show_names_what_is_compiled(dataset, tmp_path):
     config = runs.write_config(tmp_path, dataset)
     penalties = "model.regularizers={r1: {every: 2}, r2: {_target_: ganlab.regularizers.R2, weight: 1, every: 3}}"

@@ -11,6 +11,7 @@ from ganlab.types import ImageSpec, UserError
 PLANE = ImageSpec(1, 1, 2)
 
 
+@pytest.mark.slow
 def test_the_field_of_normal_data_is_the_closed_form():
     seed_everything(0)
     game = DenoisingAutoencoder(image=PLANE, width=32, std=0.3, lr=5e-3, ema_half_life=2_000.0)

@@ -63,6 +63,7 @@ def test_the_page_is_sound_in_every_size_and_scheme(explored, address):
     assert not any(TOKEN in url for url in explored.requests)
 
 
+@pytest.mark.slow
 def test_what_is_saved_is_loaded_and_sampled_again(explored, finished, tmp_path):
     page = explored.page
     page.locator("#grid button >> nth=3").click()
@@ -101,6 +102,7 @@ def test_what_is_saved_is_loaded_and_sampled_again(explored, finished, tmp_path)
     page.get_by_text("bad.json is no latents.json.").wait_for()
 
 
+@pytest.mark.slow
 def test_a_person_without_a_mouse_comes_everywhere(explored):
     page = explored.page
     reached = []

@@ -43,6 +43,7 @@ def test_a_run_goes_on_to_the_weights_that_it_had(former, name):
         torch.testing.assert_close(state[key], tensor, rtol=0, atol=1e-8, msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_the_config_of_a_run_is_a_config(former, name):
     assert "resuming from nimg-000000000192.ckpt" in runs.done(f"{name}/config.yaml")
@@ -126,6 +127,7 @@ def test_a_learning_rate_beside_optimizers_meant_nothing():
     assert "lr" not in model and "betas" not in model
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_average_that_it_began_with(tmp_path, dataset):
     config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"
     shown = yaml.safe_load(runs.ganlab("show", config).stdout.split("# images")[0])["model"]["ema_half_life"]

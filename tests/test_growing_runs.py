@@ -162,6 +162,7 @@ def test_the_schedule_for_eight_gpus_is_shared_by_eight_processes_in_whole_group
         check_batch(config, model)
 
 
+@pytest.mark.slow
 def test_show_tells_the_phases_and_every_parameter(config: Path) -> None:
     said = runs.ganlab("show", config, f"run={config.parent / 'none'}").output
     for size, start, batch in ((4, 0, 48), (8, 96, 24), (16, 288, 12)):

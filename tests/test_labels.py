@@ -158,6 +158,7 @@ def write(folder, model, url, other=""):
     return path
 
 
+@pytest.mark.slow
 def test_runs_say_how_many_images_have_a_class(tmp_path, shards):
     run = tmp_path / "run"
     few = write(tmp_path, "SemiSupervisedGAN", shards, f', other: {{url: "{shards}", labelled: 2}}')

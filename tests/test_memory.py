@@ -97,6 +97,7 @@ def test_the_peak_is_the_one_that_linux_measures():
     assert peaks[1] > 1e8 and memory.peak(64) == pytest.approx(peaks[1], rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "words"),
     [

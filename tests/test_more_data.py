@@ -150,6 +150,7 @@ def play(path, total_nimg, saved=None):
     return state_of(model)
 
 
+@pytest.mark.slow
 def test_a_run_in_two_parts_equals_the_run_in_one(config):
     whole, half = play(config, 64), play(config, 32)
     assert half["ganlab"]["clock"]["nimg"] == 32 and distance(whole["state_dict"], half["state_dict"]) > 1e-3

@@ -12,6 +12,7 @@ def config(tmp_path, dataset):
     return runs.write_config(tmp_path, dataset)
 
 
+@pytest.mark.slow
 def test_steps_may_be_skipped(tmp_path, config):
     """A penalty of 1e38 in every second discriminator step makes that step's gradients infinite."""
     config.write_text(config.read_text().replace("weight: 0.5", "weight: 1e38, every: 2"))

@@ -312,6 +312,7 @@ def test_the_signals_are_given_back_however_a_run_ends(tmp_path, config, dataset
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGHUP, 75)])
 def test_a_signal_stops_after_a_round_saves_and_the_run_resumes(tmp_path, config, finished, number, code):
     run = tmp_path / "run"

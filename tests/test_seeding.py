@@ -40,6 +40,7 @@ def test_samples_names_moments_and_seeds_have_noise_of_their_own(kind):
         assert same <= (2 if kind == "classes" else 0)  # 40 pairs of 1000 classes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("group", [1, 4, 32])
 def test_normal_numbers_are_standard_normal(group, dtype):

@@ -45,6 +45,7 @@ def test_there_is_something_to_test():
     assert "digits/dcgan.yaml" in map(name, EXPERIMENTS) and len(MACHINES) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
 def test_a_shipped_config_is_shown_without_data(path, tmp_path, monkeypatch):
     monkeypatch.setenv("GANLAB_CACHE", str(tmp_path))  # where no run has been: how long it will take is not told

@@ -217,6 +217,7 @@ def test_dequantization_spreads_each_level_over_its_own_interval():
     assert torch.equal(reals["real"], first.float().double())  # only bytes have levels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fake_labels", ["data", "uniform"])
 def test_fakes_have_the_labels_of_the_reals_or_uniform_ones(fake_labels):
     module = seated(game(ProjectionGAN, fake_labels=fake_labels, discriminator_steps=1))

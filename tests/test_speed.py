@@ -108,6 +108,7 @@ def bytes_kept(model: GANModule) -> int:
     return sum(kept.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["sngan", "projection", "wgan-gp", "progressive"])
 def test_blocks_computed_anew_change_memory_not_results(case):
     model = seated(case, "fp64")

@@ -73,6 +73,7 @@ def test_datasets_are_indexed_and_looked_at_and_results_compared_without_torch(d
     assert imported(*verbs) == set()
 
 
+@pytest.mark.slow
 def test_pages_and_plots_need_no_torch(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     verbs = [("report", run), ("plot", run, "--out", tmp_path / "x.pdf"), ("watch", "--help")]

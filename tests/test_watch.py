@@ -85,6 +85,7 @@ def test_the_page_follows_the_run(chromium, run, address):
         page.locator("#events td", has_text="rollback").wait_for()
 
 
+@pytest.mark.slow
 def test_a_run_that_has_only_begun(chromium, tmp_path):
     run = write_run(tmp_path / "begun", lines=0, grids=0)
     for name in ("metrics", "events", "results"):
@@ -106,6 +107,7 @@ def test_nothing_is_sent_twice(address):
     assert ask(address, "/now?seen=other")[0] == 200
 
 
+@pytest.mark.slow
 def test_thirty_requests_at_a_time_are_answered(run, address):
     def one(number):
         if number % 10 == 0:
@@ -124,6 +126,7 @@ def test_only_pictures_that_the_run_has_are_served(address, name):
     assert ask(address, "/pictures/nimg-000000020000.png")[0] == 200
 
 
+@pytest.mark.slow
 def test_a_server_that_was_killed_is_missed(chromium, run):
     command = [sys.executable, "-m", "ganlab", "watch", run, "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)

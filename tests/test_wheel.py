@@ -57,6 +57,7 @@ def start(installed: Path, folder: Path, *words: str) -> "subprocess.Popen[str]"
     )
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_what_the_repository_does(wheel: Path) -> None:
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "ganlab", "configs", "launch"]
     found = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True)

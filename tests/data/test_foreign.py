@@ -112,6 +112,7 @@ def test_checksums_are_those_of_the_bytes(written, flip):
         dataset.read(3, np.empty((16, 16, 3), np.uint8))
 
 
+@pytest.mark.slow
 def test_a_conditional_model_needs_a_class_for_every_sample(written, tmp_path):
     folder, _ = written
     index(str(folder), size=16)

@@ -101,6 +101,7 @@ def test_no_threads_are_refused(dataset):
         BatchLoader(dataset, plan=constant(dataset, 8), seed=0, threads=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_a_bad_sample_is_replaced_by_one_that_its_position_names(packed, flip, world_size):
     """The same images for any number of ranks; the bad one is counted once, with what is wrong with it."""
@@ -171,6 +172,7 @@ def test_sizes_and_numbers_may_change_along_the_way(dataset, source):
     assert torch.equal(torch.cat(batches[:3]), boxes)
 
 
+@pytest.mark.slow
 def test_half_of_the_images_are_mirrored_as_their_position_says(dataset, stream):
     mirrored = take(dataset, 200, batch=8, mirror=True)
     assert mirrored == take(dataset, 200, batch=40, world_size=4, threads=3, mirror=True)

@@ -22,6 +22,7 @@ def test_every_epoch_shows_every_sample_once(samples, seed, epoch):
     assert shown.dtype == np.int64 and (np.sort(shown) == np.arange(samples)).all()
 
 
+@pytest.mark.slow
 @given(st.integers(1, 400), st.lists(st.integers(1, 300), min_size=1, max_size=8), st.integers(0, 10**12))
 @settings(max_examples=30, deadline=None)
 def test_a_position_has_its_sample_however_positions_are_batched(samples, sizes, start):

@@ -60,6 +60,7 @@ def forget_a_shard(folder):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "cause", "kept"),
     [

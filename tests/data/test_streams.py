@@ -266,6 +266,7 @@ def many(url, n=20_000):
     return np.stack([place.pixels[0, 0] for place in places]).astype(float), np.array([p.label for p in places])
 
 
+@pytest.mark.slow
 def test_points_are_distributed_as_they_say():
     values, labels = many("toy:gaussian?mean=-1&std=2&extent=4")
     assert stats.kstest(values[:, 0] * 4, stats.norm(-1, 2).cdf).pvalue > 1e-4 and set(labels) == {-1}

@@ -48,6 +48,7 @@ def test_the_field_is_the_gradient_of_the_discriminator_on_the_pixels(drawn):
     assert rows["field"]["standard_error"] == pytest.approx(norms.std().item() / 8, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_both_are_drawn_and_stand_in_the_report(drawn, tmp_path):
     run, _ = drawn
     with Image.open(run / "field.png") as picture:

@@ -136,6 +136,7 @@ def test_too_few_images_mark_the_name(run: Path, toy: Path) -> None:
     assert results(run)["fid"]["biased"] and results(run)["fid"]["name"].startswith("biased-fid24_")
 
 
+@pytest.mark.slow
 def test_a_number_does_not_depend_on_how_many_images_are_looked_at_at_once(
     run: Path, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

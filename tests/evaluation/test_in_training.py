@@ -130,6 +130,7 @@ class PowerCutError(BaseException):
     """Ends all at once, as a kill does."""
 
 
+@pytest.mark.slow
 def test_an_evaluation_cut_short_is_made_up_for_and_the_best_is_kept(config, tmp_path, monkeypatch):
     run, whole = tmp_path / "run", tmp_path / "whole"
     runs.done(config, f"run={whole}")

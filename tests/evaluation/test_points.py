@@ -95,6 +95,7 @@ def test_what_points_do_not_have(fakes: str, reals: str, metric: str, message: s
         measured(fakes, reals, metric, n=100)
 
 
+@pytest.mark.slow
 def test_seeds_of_a_run_of_points(config: Path, tmp_path: Path) -> None:
     """Each with its evaluations, pictures and film; done ones are left as they are."""
     run = tmp_path / "many"

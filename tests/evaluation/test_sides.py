@@ -38,6 +38,7 @@ def served(dataset: Path) -> Iterator[str]:
         yield f"{address}/{dataset.name}"
 
 
+@pytest.mark.slow
 def test_either_side_may_be_shards_on_a_server_or_some_of_them_or_a_run(
     run: Path, dataset: Path, toy: Path, served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

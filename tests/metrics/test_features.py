@@ -134,6 +134,7 @@ def test_timm_s_features_are_pooled_and_nothing_is_downloaded(
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_dinov2_s_own_file_is_read_too(tmp_path: Path) -> None:
     weights = timm.create_model("vit_small_patch14_dinov2", pretrained=False).state_dict()
     torch.save({**weights, "mask_token": torch.zeros(1, 384)}, tmp_path / "dinov2_vits14_pretrain.pth")
