@@ -22,6 +22,8 @@ from ganlab.data.read.toys import texture
 from ganlab.models import DANN
 
 SIZE = 28
+CONTRAST = 0.65
+"""Of the backgrounds: the source alone then gets about half of the target right, as in the paper (.52 on MNIST-M)."""
 CIFAR = Path(__file__).resolve().parents[3] / "shared/data/cifar10/cifar10-train.zip"
 
 
@@ -43,7 +45,7 @@ def domains() -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
     digits = load_digits()
     grey = [Image.fromarray((image * 15.9375).astype(np.uint8)).resize((SIZE, SIZE)) for image in digits.images]
     source = np.stack([np.asarray(each) for each in grey])[..., None].repeat(3, -1)
-    target = np.abs(source.astype(np.int16) - backgrounds(len(source))).astype(np.uint8)
+    target = np.abs(source - CONTRAST * backgrounds(len(source))).astype(np.uint8)
     return source, target, digits.target
 
 

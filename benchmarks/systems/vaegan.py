@@ -8,4 +8,4 @@ from variational import beside_a_vae
 
 def rows(seed: int) -> Iterator[Row]:
     """One run of each."""
-    yield from beside_a_vae("VAE/GAN", "digits/vaegan.yaml", seed)
+    yield from beside_a_vae("VAE/GAN", "digits/vaegan.yaml", seed, "train.total_nimg=48_000")
