@@ -49,6 +49,7 @@ SAID = (
     Said("wgan", "WGAN", "critic steps", "Arjovsky et al. 2017", "the authors' code: 5, or 100"),
     Said("wgan", "WGAN", "largest weight", "Arjovsky et al. 2017", "algorithm 1"),
     Said("packing", "packs of", "", "Lin et al. 2018", "section 4"),
+    Said("packing", "ring, packs of", "modes", "Lin et al. 2018", "table 1: 7.9 of 8 in pairs, 6.3 alone"),
     Said("ring", "ring", "modes", "Metz et al. 2017", "the ring: all modes with unrolling, few without"),
     Said("penalties", "parallel lines, non-saturating, R1", "", "Mescheder et al. 2018", "section 4.1: converges"),
     Said("gaussian", "1-D Gaussian", "without the layer", "Salimans et al. 2016", "section 3.2: avoids collapse"),

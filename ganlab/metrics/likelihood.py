@@ -71,7 +71,7 @@ def annealed_log_likelihood(
         z = torch.randn(len(x), latent, **options)  # type: ignore[call-overload]
     else:
         z, betas = start.repeat(chains, 1), betas.flip(0)
-    weight, step = x.new_zeros(len(x)), x.new_full((len(x), 1), 0.1)
+    weight, step = x.new_zeros(len(x)), x.new_full((n,), 0.1)
     for before, after in zip(betas[:-1].tolist(), betas[1:].tolist(), strict=True):
         weight = weight + (after - before) * log_observed(z)
         z, step = _transition(partial(log_density, after), z, step, options)
@@ -84,7 +84,13 @@ def annealed_log_likelihood(
 def _transition(
     log_density: Callable[[Tensor], Tensor], z: Tensor, step: Tensor, options: dict[str, object]
 ) -> tuple[Tensor, Tensor]:
-    """Make a Hamiltonian transition of all chains, each with its own step, which adapts to its acceptance."""
+    """Make a Hamiltonian transition of all chains [chains n, latent]; the step [n] adapts to the share accepted.
+
+    The chains of an observation have one step: a chain's own would remember where it has been, and so keep it where
+    proposals are accepted. Both bounds would come out too high.
+    """
+    chains = len(z) // len(step)
+    steps = step.repeat(chains)[:, None]
 
     def slope(z: Tensor) -> Tensor:
         with torch.enable_grad():
@@ -92,14 +98,15 @@ def _transition(
             return torch.autograd.grad(log_density(z).sum(), z)[0]
 
     momentum = torch.randn(z.shape, **options)  # type: ignore[call-overload]
-    proposal, speed = z, momentum + step / 2 * slope(z)
+    proposal, speed = z, momentum + steps / 2 * slope(z)
     for number in range(LEAPFROGS):
-        proposal = proposal + step * speed
-        speed = speed + (step if number < LEAPFROGS - 1 else step / 2) * slope(proposal)
+        proposal = proposal + steps * speed
+        speed = speed + (steps if number < LEAPFROGS - 1 else steps / 2) * slope(proposal)
     with torch.no_grad():
         energy = log_density(z) - momentum.square().sum(1) / 2
         change = log_density(proposal) - speed.square().sum(1) / 2 - energy
         accepted = torch.rand(len(z), **options).log() < change  # type: ignore[call-overload]
         z = torch.where(accepted[:, None], proposal, z)
-        step = (step * torch.where(accepted, 1.02, 1.02 ** (-WANTED / (1 - WANTED)))[:, None]).clamp(1e-4, 1.0)
+        share = accepted.to(z.dtype).view(chains, -1).mean(0)
+        step = (step * 1.02 ** ((share - WANTED) / (1 - WANTED))).clamp(1e-4, 1.0)
     return z.detach(), step
