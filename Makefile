@@ -26,11 +26,11 @@ $(SETUP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(SETUP) ## train a DCGAN on handwritten digits, in three minutes on two cores, and show what came of it
-	$(BIN)/ganlab demo
+	$(BIN)/ganlab demo $(KEYS)
 
 test: $(SETUP) lint types ## lint, types, import floors and all tests
 	$(TWO) -m 'not gpu and not alone'
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not gpu and alone'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not gpu and alone' $$(grep -rl --include='test_*.py' mark.alone tests)
 
 test-fast: $(SETUP) ## the tests that take seconds
 	$(TWO) -m 'not gpu and not slow and not multi'

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ganlab.cli.options import FOLDER
+from ganlab.cli.options import FOLDER, OVERRIDES
 from ganlab.cli.verbs import Verb
 from ganlab.stopping import nothing_to_save
 
@@ -37,12 +37,13 @@ def configs(name: str | None, out: Path | None) -> None:
 
 
 @click.command(cls=Verb)
-def demo() -> None:
+@OVERRIDES
+def demo(overrides: tuple[str, ...]) -> None:
     """Train a DCGAN on handwritten digits, in three minutes on two cores, and show what came of it.
 
-    It writes data/ and runs/ where you are. Needs `pip install 'ganlab[demo]'`.
+    It writes data/ and runs/ where you are. Needs `pip install 'ganlab[demo]'`. Overrides as for `ganlab train`.
     """
     with nothing_to_save():
         from ganlab.commands.demo import demo
 
-        sys.exit(demo())
+        sys.exit(demo(overrides))

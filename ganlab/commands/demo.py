@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ except ImportError:
 
 CONFIG = "ganlab:digits/dcgan.yaml"
 DATA = Path("data/digits")
-RUN = Path("runs/digits-dcgan")
 
 JUDGED = 1000
 """Number of samples for the classifier."""
@@ -34,17 +34,18 @@ SURE = 0.8
 """Probability from which a sample counts as a digit."""
 
 
-def demo() -> int:
+def demo(overrides: Sequence[str] = ()) -> int:
     """Pack the digits, train on them, and report; return the exit code. What is there already is not made again."""
-    print(f"The demo writes {DATA}.npz, {DATA} and {RUN} in {Path.cwd()}.")
+    config = load_config(CONFIG, overrides)
+    print(f"The demo writes {DATA}.npz, {DATA} and {config.run} in {Path.cwd()}.")
     print("It takes about three minutes on two cores. Ctrl-C stops it, and the same command goes on.", flush=True)
     source = DATA.with_suffix(".npz")
     if not source.exists():
         write_source(source)
     print(f"{DATA}: {len(pack(source, DATA, size=16)):,} images", flush=True)
-    if code := train(load_config(CONFIG)):
+    if code := train(config):
         return code
-    report(RUN)
+    report(Path(config.run))
     return 0
 
 
