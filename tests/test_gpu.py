@@ -186,7 +186,7 @@ def test_the_command_resumes_with_cuda_graphs(
     import tiny_runs as runs
 
     if DRY:  # the command refuses graphs on a CPU, whose codes of classes ask the host for the largest one
-        monkeypatch.setattr("ganlab.commands.train.check_cuda_graphs", lambda config, model: None)
+        monkeypatch.setattr("ganlab.experiment.checks.check_cuda_graphs", lambda config, model: None)
         words = [*words, "model.conditional=false"]
     config = runs.write_config(tmp_path, runs.pack_noise(tmp_path, classes=3))
     words = [*words, f"machine.device={DEVICE}", f"run={tmp_path / 'run'}"]
