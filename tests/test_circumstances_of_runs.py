@@ -16,6 +16,8 @@ from extractors import Toy, script
 from ganlab.data.make.pack import pack
 from ganlab.locks import held
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
@@ -203,7 +205,6 @@ def test_a_folder_in_use_is_refused(config):
         assert f"run: in use by process {os.getpid()}" in runs.refused("train", config, "run=run")
 
 
-@pytest.mark.slow
 def test_wandb_never_keeps_a_run_from_starting_and_a_copy_has_an_id_of_its_own(config, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     config.write_text(config.read_text().replace("disabled", "null"))

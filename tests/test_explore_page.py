@@ -13,7 +13,7 @@ from ganlab.experiment.frame import Data
 from ganlab.latents.explorer import Explorer, opened
 from ganlab.pages.explore import Desk
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 TOKEN = "a-token"
 
 
@@ -43,7 +43,6 @@ def changed(page, before):
     page.locator(f"#a:not([src='{before}'])").wait_for()
 
 
-@pytest.mark.slow
 def test_the_page_is_sound_in_every_size_and_scheme(explored, address):
     page = explored.page
     assert page.url == f"{address}/" and page.title() == "run"  # the token is gone from the address
@@ -63,7 +62,6 @@ def test_the_page_is_sound_in_every_size_and_scheme(explored, address):
     assert not any(TOKEN in url for url in explored.requests)
 
 
-@pytest.mark.slow
 def test_what_is_saved_is_loaded_and_sampled_again(explored, finished, tmp_path):
     page = explored.page
     page.locator("#grid button >> nth=3").click()
@@ -102,7 +100,6 @@ def test_what_is_saved_is_loaded_and_sampled_again(explored, finished, tmp_path)
     page.get_by_text("bad.json is no latents.json.").wait_for()
 
 
-@pytest.mark.slow
 def test_a_person_without_a_mouse_comes_everywhere(explored):
     page = explored.page
     reached = []

@@ -28,6 +28,8 @@ from ganlab.portable.functions import functions_of
 from ganlab.portable.parcel import kept
 from ganlab.types import ImageSpec, UserError
 
+pytestmark = pytest.mark.slow
+
 ROW = {
     "format": 1,
     "name": "fid16_shards-full240_inception",
@@ -70,7 +72,6 @@ def folders(run):
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", FILES)
 def test_a_folder_holds_what_its_form_needs(folders, form):
     folder, said = folders[form]

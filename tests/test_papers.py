@@ -21,6 +21,7 @@ IN_LAUNCH = [name for name in PAPERS if not name.startswith("toy ")]
 """The toys are launched with the other cases of `test_parity`, `test_compiled` and `test_sharding`."""
 
 
+@pytest.mark.slow
 @EVERY
 def test_the_rounds_equal_a_loop_written_by_hand(name):
     paper = PAPERS[name]

@@ -14,6 +14,8 @@ from told import HOSTILE, SCRIPT, TERM, metrics, write_grid, write_lines, write_
 
 from ganlab.pages import images
 
+pytestmark = pytest.mark.slow
+
 INSIDE = """[...document.querySelectorAll("svg")].flatMap(svg => {
     const box = svg.getBoundingClientRect();
     return [...svg.querySelectorAll("text")].filter(text => {
@@ -43,7 +45,6 @@ def pages(folder):
     return {"one": folder / "one.html", "two": folder / "two.html"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("size", "dark"), DRESSES)
 @pytest.mark.parametrize("name", ["one", "two"])
 def test_a_report_is_sound(chromium, pages, name, size, dark):
@@ -138,7 +139,6 @@ def test_a_run_of_a_hundred_thousand_lines_takes_seconds(tmp_path):
     assert len(text) < 1_000_000 and "77" in text  # the spike
 
 
-@pytest.mark.slow
 def test_pictures_keep_within_the_budget(tmp_path, monkeypatch):
     run = write_run(tmp_path / "large", grids=0)
     draw = np.random.default_rng(0)

@@ -23,6 +23,8 @@ from ganlab.callbacks.tracker import Trackers
 from ganlab.callbacks.wandb_run import WandB, logged_in
 from ganlab.experiment import checks
 
+pytestmark = pytest.mark.slow
+
 DEFAULT_HOST = urlsplit(wandb.Settings().base_url).netloc
 
 
@@ -46,7 +48,6 @@ def mirrored(dataset, tmp_path_factory):
     return folder / "run"
 
 
-@pytest.mark.slow
 def test_wandb_holds_every_scalar_of_the_metrics_against_nimg(mirrored):
     lines = [json.loads(line) for line in (mirrored / "metrics.jsonl").read_text().splitlines()]
     first, second = offline_runs(mirrored)
@@ -59,7 +60,6 @@ def test_wandb_holds_every_scalar_of_the_metrics_against_nimg(mirrored):
     assert first.ended and second.ended
 
 
-@pytest.mark.slow
 def test_wandb_holds_the_grids_of_samples(mirrored):
     for run, nimg in zip(offline_runs(mirrored), (240, 480), strict=True):
         (image,) = run.values("samples").values()
@@ -69,7 +69,6 @@ def test_wandb_holds_the_grids_of_samples(mirrored):
             assert (image["width"], image["height"]) == theirs.size and theirs.tobytes() == ours.tobytes()
 
 
-@pytest.mark.slow
 def test_wandb_holds_the_config_and_the_same_id_after_a_resume(mirrored):
     first, second = offline_runs(mirrored)
     assert first.id == second.id == (mirrored / "wandb" / "run-id.txt").read_text() and len(first.id) == 8
@@ -242,7 +241,6 @@ def scalars(folder):
     }
 
 
-@pytest.mark.slow
 def test_tensorboard_and_the_table_hold_what_the_run_holds(dataset, tmp_path):
     """Stopped at 240 images, cut back to 144 as after a kill, and resumed."""
     config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"

@@ -202,6 +202,7 @@ def test_no_job_deletes_what_another_is_about_to_read(dataset: Path, toy: Path, 
     assert list(cache.rglob("*")) == []
 
 
+@pytest.mark.slow
 def test_what_is_wrong_on_one_rank_is_said_on_all() -> None:
     assert jobs.launch("one_rank_fails.py").count("image 7: bad") == 2
 
