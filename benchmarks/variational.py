@@ -3,15 +3,12 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from held_out import digits, model_of, train
 from rows import Row
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.svm import SVC
 from torch import Tensor
 
-from ganlab.commands.demo import SURE
+from ganlab.commands.demo import Judge
 from ganlab.engine.game import Game
 from ganlab.metrics.kernel import squared_mmd
 from ganlab.metrics.reconstruction import absolute_error
@@ -27,30 +24,29 @@ class Judged(NamedTuple):
     distance: float
     """Kernel distance of samples, by their pixels."""
     recognised: float
-    """Samples that a judge takes for some digit with a probability of at least `SURE`."""
+    """Samples that a judge takes for some digit with a probability of at least `demo.SURE`."""
     entropy: float
     """Of the classes that it takes the samples for, in nats; ln 10 = 2.303 if they are equally frequent."""
 
 
-def judged(model: Game, images: Tensor, labels: Tensor, judge: CalibratedClassifierCV) -> Judged:
+def judged(model: Game, images: Tensor, labels: Tensor, judge: Judge) -> Judged:
     """Compare a model's reconstructions and samples with held-out images."""
-    samples = model.sample(SAMPLES, seed=1) / 127.5 - 1
+    pixels = model.sample(SAMPLES, seed=1)
     with torch.no_grad():
         again = model.made_from(images, labels)["reconstruction"]
-    probabilities = judge.predict_proba(samples.flatten(1).numpy())
-    shares = np.bincount(probabilities.argmax(1), minlength=10) / SAMPLES
+    seen = pixels.permute(0, 2, 3, 1).numpy()
     return Judged(
         absolute_error(again, images),
-        squared_mmd(samples.flatten(1), images.flatten(1)),
-        float((probabilities.max(1) >= SURE).mean()),
-        float(torch.distributions.Categorical(torch.from_numpy(shares)).entropy()),
+        squared_mmd((pixels / 127.5 - 1).flatten(1), images.flatten(1)),
+        judge.recognised(seen),
+        float(torch.distributions.Categorical(torch.from_numpy(judge.shares(seen))).entropy()),
     )
 
 
 def beside_a_vae(name: str, config: str, seed: int, *of_the_vae: str) -> Iterator[Row]:
     """Train both on the same images, and compare them on held-out ones; `of_the_vae` are changes of its config."""
     (images, labels), (held_out, classes) = digits()
-    judge = CalibratedClassifierCV(SVC(), ensemble=False).fit(images.flatten(1).numpy(), labels)
+    judge = Judge((127.5 * (images + 1)).round().byte().permute(0, 2, 3, 1).numpy(), labels.numpy())
     found = []
     for each, changes in ((config, ()), ("digits/vae.yaml", of_the_vae)):
         model, rounds, batch = model_of(each, seed, *changes)

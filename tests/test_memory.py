@@ -10,6 +10,7 @@ import tiny_runs as runs
 import torch
 from repository import REPOSITORY
 from torch import nn
+from torch.nn import functional as F
 from torch.optim import Adam
 
 from ganlab.engine.averages import Decay
@@ -17,7 +18,7 @@ from ganlab.engine.game import Game
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment.memory import Memory, memory_of
-from ganlab.experiment.work import examples, without_numbers
+from ganlab.experiment.work import ChannelsAsImages, examples, without_numbers
 from ganlab.models import R3GAN
 from ganlab.types import ImageSpec
 
@@ -55,6 +56,18 @@ def test_a_players_memory_by_hand():
     # Highest in the backward pass of the square: its input x, the mean's gradient, x^1, 2 x^1, and their product.
     assert real + 5 * hidden <= memory.image <= real + 5 * hidden + 8
     assert memory.peak(1000) - memory.peak(500) == pytest.approx(500 * memory.image)
+
+
+@pytest.mark.parametrize(
+    "weight", [torch.rand(1, 1, 3, 3).expand(6, 1, 3, 3), torch.rand(4, 3, 3, 3), torch.rand(12, 1, 3, 3)]
+)
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_dry_run_takes_only_filters_of_single_channels_for_images(weight, bias):
+    images = torch.rand(2, 6, 5, 7)
+    words = {"groups": 6 // weight.shape[1], "stride": 2} | ({"bias": torch.rand(len(weight))} if bias else {})
+    with ChannelsAsImages():
+        found = F.conv2d(images, weight, **words)
+    torch.testing.assert_close(found, F.conv2d(images, weight, **words))
 
 
 def test_what_fits_is_the_most_that_does():

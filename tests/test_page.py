@@ -5,7 +5,6 @@ import functools
 import http.server
 import io
 import threading
-import time
 from contextlib import closing, contextmanager
 
 import exported
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from browser import NPM, SIZES, Visit, visit
+from jobs import wait_for
 from papers import PAPERS
 from PIL import Image
 
@@ -132,10 +132,7 @@ def test_a_walk_leads_from_one_seed_to_the_other(chromium, sampler, model):
         for key, end in zip(("Home", "End"), ends, strict=True):  # by keyboard
             seen.page.focus("#place")
             seen.page.keyboard.press(key)
-            patience = time.monotonic() + WAIT / 1000
-            while far(pixels(seen.page, ["walk"]), end[None]) > 1:
-                assert time.monotonic() < patience
-                seen.page.wait_for_timeout(50)
+            wait_for(f"{key}'s image", lambda end=end: far(pixels(seen.page, ["walk"]), end[None]) <= 1)
         seen.page.click("#play")
         seen.page.wait_for_timeout(500)
         assert seen.page.get_attribute("#play", "aria-pressed") == "true"

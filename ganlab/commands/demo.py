@@ -34,7 +34,7 @@ SURE = 0.8
 """Probability from which a sample counts as a digit."""
 
 
-def demo(overrides: Sequence[str] = ()) -> int:
+def demo(overrides: Sequence[str]) -> int:
     """Pack the digits, train on them, and report; return the exit code. What is there already is not made again."""
     config = load_config(CONFIG, overrides)
     print(f"The demo writes {DATA}.npz, {DATA} and {config.run} in {Path.cwd()}.")
@@ -67,14 +67,10 @@ def packed(url: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 class Judge:
-    """A support vector machine with calibrated probabilities, fitted on half of the real digits."""
+    """A support vector machine with calibrated probabilities, fitted on real digits: uint8 [n, h, w, c] and labels."""
 
-    def __init__(self, url: str) -> None:
-        images, labels = packed(url)
-        half = len(images) // 2
-        self.classifier: Any = CalibratedClassifierCV(SVC(), ensemble=False).fit(flat(images[:half]), labels[:half])
-        self.real = self.recognised(images[half:])
-        """Share of the other half that is recognised: the target for the samples."""
+    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        self.classifier: Any = CalibratedClassifierCV(SVC(), ensemble=False).fit(flat(images), labels)
 
     def recognised(self, images: NDArray[np.uint8]) -> float:
         """Return the share of images with some digit's probability of at least `SURE`."""
@@ -92,9 +88,11 @@ def flat(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def judge_run(run: Path) -> tuple[float, float, NDArray[np.float64]]:
     """Return the share of samples and of held-out reals that are recognised, and the classes' shares of the samples."""
-    judge = Judge(str(DATA))
+    images, labels = packed(str(DATA))
+    half = len(images) // 2
+    judge = Judge(images[:half], labels[:half])
     samples = load(run).sample(JUDGED, seed=1).permute(0, 2, 3, 1).numpy()
-    return judge.recognised(samples), judge.real, judge.shares(samples)
+    return judge.recognised(samples), judge.recognised(images[half:]), judge.shares(samples)
 
 
 def report(run: Path) -> None:

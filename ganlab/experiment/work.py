@@ -78,19 +78,21 @@ def skip_nvml() -> None:
 
 
 class ChannelsAsImages(TorchFunctionMode):
-    """Takes a filter of each channel (`layers.resample.blurred`) for one of so many grey images: the same operations.
+    """Takes filters of single channels (`layers.resample.blurred`) for one of so many grey images.
 
-    Torch's second derivative of the former goes through the channels one by one, for a gradient that nobody asked for:
-    half a minute of fake operators at 1024 px.
+    Those are the same operations, on fake tensors, which have no values that would differ. Torch's second derivative of
+    the former goes through the channels one by one, for a gradient that nobody asked for: half a minute at 1024 px.
     """
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function."""
-        if function is not F.conv2d or "groups" not in (kwargs or {}):
-            return function(*args, **(kwargs or {}))
-        images, kernel = args
-        grey = function(images.flatten(0, 1)[:, None], kernel[:1], **{**kwargs, "groups": 1})
-        return grey[:, 0].unflatten(0, images.shape[:2])
+        kwargs = kwargs or {}
+        if function is F.conv2d and len(args) == 2 and kwargs.get("bias") is None:
+            images, filters = args
+            if kwargs.get("groups", 1) == images.shape[1] == len(filters):
+                grey = function(images.flatten(0, 1)[:, None], filters[:1], **{**kwargs, "groups": 1})
+                return grey[:, 0].unflatten(0, images.shape[:2])
+        return function(*args, **kwargs)
 
 
 @contextmanager
