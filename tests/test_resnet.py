@@ -74,6 +74,7 @@ def test_initial_weights_are_those_of_the_table(size):
             assert abs(weight.square().mean() / variance - 1) < 4.5 * (0.8 / n) ** 0.5, name  # uniform: kurtosis 1.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", resnet.PLANS)
 @pytest.mark.parametrize(("channels", "classes", "low"), [(1, 0, False), (3, 1, True), (4, 7, False), (1, 5, True)])
 def test_every_shape_of_network_runs(size, channels, classes, low):
@@ -197,6 +198,7 @@ def test_the_label_changes_what_a_conditional_network_says_and_no_other(classes)
     assert (d(images, others) != d(images, labels)).tolist() == [classes > 0] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [{"classes": 3}, {"spectral_norm": False, "pooling": "mean"}])
 def test_input_gradient_is_that_of_finite_differences(kinds):
     seed_everything(7)
