@@ -107,7 +107,6 @@ def test_initial_weights_are_those_of_the_table(kind):
                 assert table.std().item() == pytest.approx(spread, rel=0.3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("networks", [biggan, biggan_deep])
 @pytest.mark.parametrize(("size", "attention"), [((16, 16), 8), ((32, 48), 32)])
 def test_every_parameter_takes_part(networks, size, attention):

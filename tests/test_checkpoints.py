@@ -241,7 +241,6 @@ def test_a_run_may_go_on_in_another_precision(tmp_path, dataset, first, then):
     assert bool(scales) == (then == "fp16")
 
 
-@pytest.mark.slow
 def test_loss_scales_are_kept_where_the_precision_stays(tmp_path, dataset):
     config, run = runs.write_config(tmp_path, dataset), tmp_path / "run"
     runs.done(config, f"run={run}", "machine.precision=fp16", "train.total_nimg=240")

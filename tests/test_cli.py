@@ -225,7 +225,6 @@ def test_a_checkpoint_of_another_config_is_told_key_by_key(finished):
     assert runs.files(finished) == before
 
 
-@pytest.mark.slow
 def test_a_dataset_packed_anew_is_noticed(copy, finished, tmp_path):
     other = runs.pack_noise(tmp_path, classes=3, images=200)
     words = ["train", finished.parent / "tiny.yaml", f"run={copy}", f"data.url={other}", "--allow-change", "data.url"]
@@ -241,7 +240,6 @@ def test_a_change_that_no_checkpoint_can_follow(copy, finished):
     )
 
 
-@pytest.mark.slow
 def test_what_may_change_goes_on_and_so_does_what_is_allowed(copy, finished):
     config = finished.parent / "tiny.yaml"
     free = ["train.total_nimg=528", "train.tick_nimg=7", "train.keep_checkpoints=9", "machine.decode_threads=2"]

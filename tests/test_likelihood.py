@@ -65,7 +65,6 @@ def test_sizes_that_do_not_halve_down_to_4_px_are_refused():
             Generator(image=ImageSpec(*size, 1), width=4, blocks=1)
 
 
-@pytest.mark.slow
 def test_annealed_importance_sampling_brackets_a_linear_decoder():
     """Exactly: x ~ N(b, W W^T + s^2 I)."""
     draw, d, k, std = torch.Generator().manual_seed(3), 4, 2, 1.0
@@ -81,7 +80,6 @@ def test_annealed_importance_sampling_brackets_a_linear_decoder():
     assert (below - wanted).abs().max() < 0.05 and (above - wanted).abs().max() < 0.05
 
 
-@pytest.mark.slow
 def test_hamiltonian_transitions_keep_a_normal_distribution():
     """Though their step adapts: with a step of its own for each chain the mean square is 0.97."""
     options = {"dtype": torch.float64, "generator": torch.Generator().manual_seed(0)}

@@ -211,7 +211,6 @@ def test_ten_steps_are_those_of_a_loop_written_by_hand(ours, by_hand):
 BOTH = {"r1": R1(weight=2.0), "r2": R2(weight=1.0, every=2)}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("micro_batch", [2, 4, 6, 12, 64])
 @pytest.mark.parametrize("generator_batch", [1.0, 0.5, 2.0])
 def test_micro_batches_change_nothing(micro_batch, generator_batch):

@@ -80,7 +80,6 @@ def test_after_a_rollback_the_noise_is_other_and_the_run_ends(tmp_path, config, 
     assert len({tuple(latents.flatten().tolist()) for latents in first}) == len(first)
 
 
-@pytest.mark.slow
 def test_an_overflow_under_float16_leaves_no_trace_in_what_follows(tmp_path, config, monkeypatch):
     """One real image of infinity; the checkpoints fall between the ticks."""
     import torch

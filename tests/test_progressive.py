@@ -186,7 +186,6 @@ def test_the_moments_of_adam_are_forgotten_at_both_ends_of_a_fade():
     assert steps["generator"] == [1, 2, 1, 2, 3, 4, 5, 1, 2, 3, 1, 2, 3]
 
 
-@pytest.mark.slow
 def test_layers_that_are_not_on_show_may_have_zero_gradients_or_none():
     """As they have on several processes, and on one: Adam then counts its steps, or does not."""
     one, many = seated(game()), seated(game())

@@ -110,7 +110,6 @@ def test_a_network_built_for_1024_px_is_at_64_px_the_one_built_for_64_px():
             assert torch.equal(large(inputs, labels), small(inputs, labels))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("size", "alpha"), [(4, 1.0), (8, 0.3), (8, 1.0)])
 @pytest.mark.parametrize("classes", [0, 3])
 def test_input_gradient_is_that_of_finite_differences(size, alpha, classes):

@@ -114,7 +114,6 @@ def test_initial_weights_have_the_scale_of_their_table():
         assert weight.std().item() == pytest.approx(std, rel=0.1)
 
 
-@pytest.mark.slow
 def test_images_and_logits_begin_at_the_scale_that_the_filters_leave():
     """All blocks are the identity; the published networks, of one seed, begin with .486 and .055."""
     up = torch.eye(4, dtype=torch.float64)  # of one side: three quarters of the nearer pixel, a quarter of the other

@@ -198,7 +198,6 @@ def test_the_label_changes_what_a_conditional_network_says_and_no_other(classes)
     assert (d(images, others) != d(images, labels)).tolist() == [classes > 0] * 6
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [{"classes": 3}, {"spectral_norm": False, "pooling": "mean"}])
 def test_input_gradient_is_that_of_finite_differences(kinds):
     seed_everything(7)

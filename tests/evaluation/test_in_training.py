@@ -116,7 +116,6 @@ def test_an_evaluation_that_fails_is_a_row_with_the_reason_and_the_run_goes_on(c
     assert runs.ganlab("compare", run, run).exit_code == 0  # who reads the results is not troubled
 
 
-@pytest.mark.slow
 def test_images_that_are_no_numbers_fail_every_metric_and_the_checkpoint_is_there(config, tmp_path, monkeypatch):
     run = tmp_path / "run"
     during_evaluation_at(480, monkeypatch, lambda images: images * torch.nan)
@@ -154,7 +153,6 @@ def test_an_evaluation_cut_short_is_made_up_for_and_the_best_is_kept(config, tmp
     assert [path.name for path in found(run / "checkpoints")] == [path.name for path in found(whole / "checkpoints")]
 
 
-@pytest.mark.slow
 def test_a_signal_ends_an_evaluation_and_the_run_is_saved(config, tmp_path, monkeypatch):
     run = tmp_path / "run"
 
@@ -171,7 +169,6 @@ def test_a_signal_ends_an_evaluation_and_the_run_is_saved(config, tmp_path, monk
     assert sorted({row["nimg"] for row in lines(run / "results.jsonl")}) == [144, 336, 432, 480]
 
 
-@pytest.mark.slow
 def test_a_run_that_is_done_is_judged_where_it_was_not(config, tmp_path):
     run = tmp_path / "run"
     runs.done(config, f"run={run}", "evaluation.every_nimg=null", "train.keep_best=null")
