@@ -26,9 +26,8 @@ def found() -> Any:
 @pytest.mark.parametrize(
     ("case", "graphs"),
     [
-        ("dcgan", 3),  # with R1 and without; the generator's
         ("everything", 2),  # every objective and regularizer of the literature
-        ("dcgan, micro-batches", 6),  # 12 images, and the 4 that are left
+        ("dcgan, micro-batches", 6),  # with R1 and without, the generator's: of 12 images, and of the 4 that are left
         ("sngan", 2),
         ("projection", 2),
         ("wgan-gp", 2),

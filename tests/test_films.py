@@ -64,6 +64,7 @@ def test_every_frame_is_there_in_its_order_for_its_time(tmp_path, suffix):
             assert film.info.get("loop", 0) == 0
 
 
+@pytest.mark.slow
 def test_a_browser_plays_them(tmp_path, chromium):
     page = chromium.new_page()
     page.goto(tmp_path.as_uri())

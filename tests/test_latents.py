@@ -36,6 +36,7 @@ def file_of(picture, kind="PNG"):
     return file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_family_is_explored(name, monkeypatch):
     monkeypatch.setattr("ganlab.evaluation.fields.SIDE", 3)

@@ -21,6 +21,7 @@ def papers(monkeypatch):
     return module
 
 
+@pytest.mark.slow
 def test_the_page_is_that_of_the_kept_rows_and_shipped_configs(papers):
     assert (BENCHMARKS / "PAPERS.md").read_text() == papers.page()
 

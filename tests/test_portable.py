@@ -72,6 +72,7 @@ def test_onnxruntime_computes_what_the_model_does(name):
             assert abs(found - wanted.numpy()).max() < LEVEL / 8 * max(1, wanted.abs().max()), (function.name, n)
 
 
+@pytest.mark.slow
 def test_a_file_of_half_the_size_makes_images_a_level_off_at_most():
     model = exported.contrasted(DCGAN(image=PHOTO, width=16, latent=16))
     (function,) = functions_of(model)
@@ -104,6 +105,7 @@ def test_the_functions_of_a_model_are_those_of_its_family():
     assert few == ["generator", "encoder", "classifier"]
 
 
+@pytest.mark.slow
 def test_a_file_of_torch_export_runs_without_ganlab_and_names_no_place():
     model = exported.made(PAPERS["ALI"])
     generator, encoder = functions_of(model)

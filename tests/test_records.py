@@ -124,6 +124,7 @@ def test_what_shares_a_chart():
 # --- for papers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["pdf", "svg", "png", "eps"])
 def test_a_plot_is_the_same_bytes_each_time(run, tmp_path, form):
     out = tmp_path / f"losses.{form}"

@@ -74,6 +74,7 @@ def test_initial_weights_are_those_of_the_table(size):
             assert abs(weight.square().mean() / variance - 1) < 4.5 * (0.8 / n) ** 0.5, name  # uniform: kurtosis 1.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", resnet.PLANS)
 @pytest.mark.parametrize(("channels", "classes", "low"), [(1, 0, False), (3, 1, True), (4, 7, False), (1, 5, True)])
 def test_every_shape_of_network_runs(size, channels, classes, low):

@@ -109,6 +109,7 @@ def test_the_gradients_of_a_convolution_are_counted_like_the_convolution(groups,
     assert backward.operations == 2 * forward.operations
 
 
+@pytest.mark.slow
 def test_growth_is_counted_size_by_size():
     model = ProgressiveGAN(image=ImageSpec(8, 8, 1), width_base=32, width_max=8, latent=8)
     small, large = (count(model, phase, 4) for phase in model.phases)
@@ -194,6 +195,7 @@ def test_steps_are_timed_in_whole_cycles_by_kind():
 # --- what a person is told
 
 
+@pytest.mark.slow
 def test_show_tells_the_time_when_asked(tmp_path, dataset, monkeypatch):
     config = runs.write_config(tmp_path, dataset)
     monkeypatch.setattr(ganlab.commands.show, "SECONDS", 0.1)
@@ -212,6 +214,7 @@ def test_show_tells_the_time_when_asked(tmp_path, dataset, monkeypatch):
     assert abs(100 * rate / most - int(measured[2])) < 0.51
 
 
+@pytest.mark.slow
 def test_a_network_too_large_to_be_timed_here_says_so(monkeypatch):
     monkeypatch.setattr(ganlab.commands.show, "SECONDS", 1e-9)
     monkeypatch.setattr(ganlab.experiment.limits, "SECONDS", 0.02)

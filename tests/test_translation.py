@@ -151,6 +151,7 @@ def cycle(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_grid_shows_both_domains_and_what_is_made_of_them(cycle):
     """Six rows of ten images: a, to b, back to a; b, to a, back to b."""
     (path,) = (cycle / "run" / "samples").iterdir()

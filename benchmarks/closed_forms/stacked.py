@@ -18,9 +18,9 @@ from rows import Row
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ganlab.data.read.distributions import FONT
 from ganlab.data.read.loader import BatchLoader
 from ganlab.data.read.open import open_data
-from ganlab.data.read.toys import FONT
 from ganlab.engine.game import Game
 from ganlab.experiment.build import build_model
 from ganlab.experiment.config import load

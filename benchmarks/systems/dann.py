@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 
 from ganlab.commands.demo import packed
 from ganlab.data.make.pack import pack
-from ganlab.data.read.toys import texture
+from ganlab.data.read.distributions import texture
 from ganlab.models import DANN
 
 SIZE = 28

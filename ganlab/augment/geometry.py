@@ -62,16 +62,17 @@ def inverse_maps(uniform: Tensor, normal: Tensor, blit: Tensor, geometry: Tensor
     side, quarters, *_, first, second = uniform[:, 8:].unbind(1)
     larger, wider, *_ = normal.unbind(1)
     flip = torch.stack([1 - 2 * mirror * (2 * side).floor(), torch.ones_like(side)], 1)
-    angles = quarter * (4 * quarters).floor() / 2, before * (2 * first - 1), after * (2 * second - 1)
+    quarters = quarter * (4 * quarters).floor() / 2
+    angles = quarters, quarters + before * (2 * first - 1), after * (2 * second - 1)
     quarter_turn, turn_before, turn_after = turning(math.pi * torch.stack(angles, 1)).unbind(1)
-    stretching = 2 ** (0.2 * torch.stack([-stretch * wider, stretch * wider], 1))
+    smaller, narrower = scale * larger, stretch * wider
+    stretching = 2 ** (-0.2 * torch.stack([smaller + narrower, smaller - narrower], 1))
     shifting = -shift[:, None] * ((uniform[:, 10:12] - 0.5) / 4 * sides).round()
     moving = -move[:, None] * normal[:, 2:] / 8 * sides
-    # flip, quarter turn, (... + shifting) of scale, turn, stretching, turn of (... + moving)
-    outer = flip[:, :, None] * quarter_turn
-    inner = product(turn_before * stretching[:, None], turn_after) * (2 ** (-0.2 * scale * larger))[:, None, None]
-    offset = product(outer, product(inner, moving[..., None]) + shifting[..., None])
-    return torch.cat([product(outer, inner), offset], 2)
+    # flip, quarter turn, (... + shifting) of turn, scale and stretching, turn of (... + moving)
+    linear = flip[:, :, None] * product(turn_before * stretching[:, None], turn_after)
+    offset = linear * moving[:, None] + flip[:, :, None] * quarter_turn * shifting[:, None]
+    return torch.cat([linear, offset.sum(2, keepdim=True)], 2)
 
 
 def warped(images: Images, inverse: Tensor) -> Images:
@@ -83,13 +84,17 @@ def warped(images: Images, inverse: Tensor) -> Images:
     reflection; its shapes depend on what was drawn.)
     """
     n, _, height, width = images.shape
-    places = (torch.arange(2 * size + 2 * AROUND, device=images.device) for size in (height, width))
-    y, x = ((at - AROUND) / 2 - (size - 1) / 2 for at, size in zip(places, (height, width), strict=True))
+    y, x = (
+        (torch.arange(2 * size + 2 * AROUND, device=images.device) - AROUND) / 2 - (size - 1) / 2
+        for size in (height, width)
+    )
     a, b, c = inverse[..., None, None].unbind(2)  # n 2 1 1
     across, along = (a * x + b * y[:, None] + c).unbind(1)  # n rows columns
     column, row = (2 * folded(at + (size - 1) / 2, size) for at, size in ((across, width), (along, height)))
-    double = along_both(doubling(height, images), images, doubling(width, images))
-    warped = along_both(halving(height, images), taken(double, row, column), halving(width, images))
+    taps = constants((0.0, *SYM6, 0.0), images)
+    twice, half = ({size: matrix(size, taps) for size in {height, width}} for matrix in (doubling, halving))
+    doubled = twice[height] @ images @ twice[width].T
+    warped = half[height] @ taken(doubled, row, column) @ half[width].T
     same = (inverse == torch.eye(2, 3, dtype=inverse.dtype, device=inverse.device)).all(2).all(1)
     return torch.where(same.view(n, 1, 1, 1), images, warped)
 
@@ -124,41 +129,35 @@ def taken(images: Images, row: Tensor, column: Tensor) -> Tensor:
     n, channels, _, width = images.shape
     top, left = row.floor(), column.floor()
     lower, right = (row - top)[:, None], (column - left)[:, None]  # n 1 rows columns
-    at = (top.long() * width + left.long()).flatten(1)[:, None]  # n 1 places
-    pixels = images.flatten(2)
-    corners = [
-        pixels.gather(2, (at + by).expand(-1, channels, -1)).view(n, channels, *row.shape[1:])
-        for by in (0, 1, width, width + 1)
-    ]
-    above, below = corners[0].lerp(corners[1], right), corners[2].lerp(corners[3], right)
+    here = top.long() * width + left.long()
+    corner = torch.arange(2, device=row.device)
+    by = (width * corner[:, None] + corner).view(4, 1, 1)  # here and right, lower left and right
+    at = (here[:, None] + by).view(n, 1, -1).expand(-1, channels, -1)
+    corners = images.flatten(2).gather(2, at).view(n, channels, 2, 2, *row.shape[1:])
+    first, last = corners.unbind(3)
+    above, below = first.lerp(last, right[:, :, None]).unbind(2)
     return above.lerp(below, lower)
 
 
-def doubling(size: int, like: Tensor) -> Tensor:
+def doubling(size: int, taps: Tensor) -> Tensor:
     """Return the matrix [2 (size + 2 MARGIN), size] that doubles a side with its margin, beyond which it is reflected.
 
     Pixel j's centre becomes that of the new pixel 2 j: the filter's largest tap is not between two.
     """
     around = MARGIN + TAPS // 4
-    new = torch.arange(2 * (size + 2 * MARGIN), device=like.device) - 2 * MARGIN
-    old = torch.arange(-around, size + around, device=like.device)
-    shares = math.sqrt(2) * taps_at(new[:, None] - 2 * old + AROUND, like)
-    return like.new_zeros(len(new), size).index_add(1, reflected(old, size), shares)
+    new = torch.arange(2 * (size + 2 * MARGIN), device=taps.device) - 2 * MARGIN
+    old = torch.arange(-around, size + around, device=taps.device)
+    shares = math.sqrt(2) * taps_at(new[:, None] - 2 * old + AROUND, taps)
+    return taps.new_zeros(len(new), size).index_add(1, reflected(old, size), shares)
 
 
-def halving(size: int, like: Tensor) -> Tensor:
+def halving(size: int, taps: Tensor) -> Tensor:
     """Return the matrix [size, 2 (size + AROUND)] that undoes the doubling of a side with `AROUND` pixels beyond it."""
-    new = torch.arange(size, device=like.device)
-    old = torch.arange(2 * (size + AROUND), device=like.device)
-    return taps_at(old - 2 * new[:, None], like) / math.sqrt(2)
+    new = torch.arange(size, device=taps.device)
+    old = torch.arange(2 * (size + AROUND), device=taps.device)
+    return taps_at(old - 2 * new[:, None], taps) / math.sqrt(2)
 
 
-def taps_at(places: Tensor, like: Tensor) -> Tensor:
-    """Return the filter's taps at integer places; 0 beyond them."""
-    taps = constants(SYM6, like)
-    return torch.where((places >= 0) & (places < TAPS), taps[places.clamp(0, TAPS - 1)], 0)
-
-
-def along_both(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
-    """Multiply images [n, c, h, w] by matrices [H, h] and [W, w] from both sides."""
-    return rows @ images @ columns.T
+def taps_at(places: Tensor, taps: Tensor) -> Tensor:
+    """Return the filter's taps at integer places, from taps with a 0 at both ends; 0 beyond them."""
+    return taps[(places + 1).clamp(0, TAPS + 1)]

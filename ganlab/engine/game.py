@@ -6,11 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
-from PIL.Image import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,12 +22,13 @@ from ganlab.engine.clock import Clock
 from ganlab.engine.compiled import Compiled
 from ganlab.engine.cuda_graphs import CudaGraphs
 from ganlab.engine.dynamics import Alternating, Dynamics
+from ganlab.engine.hooks import Hooks
 from ganlab.engine.optimizers import value_at
 from ganlab.engine.penalties import ON_WEIGHTS, WithWeights, noise_of
 from ganlab.engine.player import Player, Seat
 from ganlab.engine.precision import LossScale, autocast, widened
 from ganlab.engine.runtime import Runtime
-from ganlab.engine.samples import AVERAGE, Sampling
+from ganlab.engine.samples import AVERAGE
 from ganlab.engine.statistics import Statistics
 from ganlab.engine.stopwatch import Stopwatch
 from ganlab.layers.batchnorm import gather_statistics
@@ -36,7 +36,7 @@ from ganlab.layers.recompute import keeping
 from ganlab.layers.spectral import iterate_power
 from ganlab.schedules import ending
 from ganlab.seeding import Noise, key
-from ganlab.types import Images, ImageSpec, Labels, Logits, PerSample, Phase, UserError
+from ganlab.types import ImageSpec, PerSample, UserError
 
 Loss = Mapping[str, PerSample] | tuple[Mapping[str, PerSample], Mapping[str, Tensor]]
 """Terms of a loss, [n] each, which are summed; optionally with a second mapping of values that are only recorded.
@@ -44,16 +44,14 @@ Loss = Mapping[str, PerSample] | tuple[Mapping[str, PerSample], Mapping[str, Ten
 Of those, what has several numbers per sample is not logged: `feed_back` alone gets it."""
 
 
-class Game(Sampling):
+class Game(Hooks):
     """Networks, players and their losses; a paper is a subclass.
 
     Each player has a method `<player>_loss(batch: Batch) -> Loss`, a pure function of tensors that may be compiled as
     one graph, and is run on each micro-batch of each rank. It runs networks through `self.call` and takes input
     gradients through `penalties.judge` only. One `training_step` is a round: the players that are due, in their order.
 
-    A subclass may override `takes_part` (stages of a player), `draw` (what else is drawn for a step), `prepare`
-    (changes a batch before its loss: a pool of past images), `skips` (whether a step is skipped) and `feed_back` (state
-    that a step updates: buffers of the module, saved with it, which must be the same on all ranks).
+    What else a subclass may override is in `Hooks`.
 
     Args:
         image: shape and classes of the images, from the data.
@@ -66,17 +64,6 @@ class Game(Sampling):
         dynamics: how gradients become steps; None is `Alternating`.
         runtime: settings of the run.
     """
-
-    BATCH: ClassVar[int] = 64
-    """The paper's batch: reals in a round over all ranks, unless the run sets another."""
-    REPLACES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Arguments that replace others, which have no effect then: a config may not give both."""
-    RECORDS: ClassVar[tuple[str, ...]] = ("loss",)
-    """Names of what the losses return, penalties aside: no penalty may have one of these names."""
-    LEARNS_CLASSES: ClassVar[tuple[str, ...]] = ()
-    """The streams, `real` or `other`, from whose classes it learns; images without one (-1) are allowed there."""
-    coupled: bool = False
-    """Whether a sample's loss depends on the whole batch, over all ranks: micro-batches would change it."""
 
     def __init__(
         self,
@@ -326,50 +313,6 @@ class Game(Sampling):
         run = self.runtime
         seed = key(run.seed, "attempt", run.attempt) if run.attempt else run.seed
         return Noise(seed, self.clock.nimg, start, run.group, self.device, self.real_dtype)
-
-    # --- for a paper to override
-
-    def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
-        """Draw what a player's loss gets besides the reals: `n` samples of each; `labels` are those of the reals."""
-        latents, fake_labels = self.draw_latents(n, noise, player)
-        return {"latents": latents, "fake_labels": fake_labels}
-
-    def takes_part(self, player: str) -> bool:
-        """Tell whether a player may step in the round that starts now; the first one always does."""
-        return True
-
-    def prepare(self, player: str, batch: Batch) -> Batch:
-        """Change a batch before its loss is computed, without a gradient; collectives are allowed here."""
-        return batch
-
-    def skips(self, player: str, found: Mapping[str, Tensor]) -> Tensor | None:
-        """Return a number on the device, the same on all ranks: 1 skips the step, 0 makes it. None always makes it."""
-        return None
-
-    def feed_back(self, player: str, found: Mapping[str, Tensor]) -> None:
-        """Update the game's state after a step, from what it recorded on this rank [n, ...] and `not_finite` [1]."""
-
-    def scores_of(self, images: Images, labels: Labels | None = None) -> Logits | None:
-        """Return what a network says of images, without labels as of class 0; None if no network judges them."""
-        return None
-
-    def picture(self) -> Image | None:
-        """Return a picture of the game, to be shown instead of samples; None if it has none of its own."""
-        return None
-
-    @property
-    def remarks(self) -> Sequence[str]:
-        """Lines that `ganlab show` adds to the plan."""
-        return ()
-
-    @property
-    def phases(self) -> Sequence[Phase]:
-        """Size and batch of the rounds, from the first image on; one phase for a model that does not grow."""
-        return [Phase(0, self.image, self.BATCH)]
-
-    def plan(self, nimg: int) -> Phase:
-        """Return the phase of a round that starts at `nimg`."""
-        return [phase for phase in self.phases if phase.from_nimg <= nimg][-1]
 
     # --- for callbacks
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from ganlab.data.read.toys import Mixture
+from ganlab.data.read.distributions import Mixture
 from ganlab.evaluation.images import ImageSet, Points, Samples
 from ganlab.evaluation.metric import Metric, Value
 from ganlab.evaluation.side import Side

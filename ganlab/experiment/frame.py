@@ -46,7 +46,7 @@ class Data:
     """Folder of shards with their index: a path, or a URL of file, http, https, s3, gs or another that fsspec reads; or
     some of its shards: `{000..009}` is a range; `{a,b}`, `a.tar,b.tar` and a YAML list are lists. It is saved with the
     run, so credentials belong in the environment. `toy:ring?modes=8` and the like are drawn, not read: see
-    `ganlab.data.read.toys`."""
+    `ganlab.data.read.distributions`."""
     image: ImageSpec | None = None
     """Size, channels and classes; None takes them from the index. If both are given, they must agree, but for the
     classes' names: those given here win."""

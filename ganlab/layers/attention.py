@@ -29,7 +29,7 @@ class SelfAttention(nn.Module):
         queries = self.query(features).flatten(2)  # n c/8 hw
         keys = F.max_pool2d(self.key(features), 2).flatten(2)  # n c/8 hw/4
         values = F.max_pool2d(self.value(features), 2).flatten(2)  # n c/2 hw/4
-        weights = torch.softmax(queries.transpose(1, 2) @ keys, dim=2)  # n hw hw/4
-        means = values @ weights.transpose(1, 2).to(values.dtype)  # n c/2 hw
+        weights = torch.softmax(torch.bmm(queries.transpose(1, 2), keys), dim=2)  # n hw hw/4
+        means = torch.bmm(values, weights.transpose(1, 2).to(values.dtype))  # n c/2 hw
         total: Tensor = features + self.gamma * self.output(means.unflatten(2, features.shape[2:]))
         return total

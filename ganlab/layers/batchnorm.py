@@ -53,9 +53,10 @@ class Standardization(nn.Module):
 
     def _over_groups(self, images: Tensor, group: int, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         wide = images.to(torch.promote_types(images.dtype, torch.float32)).unflatten(0, (-1, group))  # groups g c h w
-        var, mean = torch.var_mean(wide, (1, 3, 4), correction=0)  # groups c
-        self._remember(mean.mean(0), var.mean(0), wide[0].numel() // wide.shape[2])
-        return self._normal(wide, mean[:, None], var[:, None], weight, bias).flatten(0, 1).to(images.dtype)
+        var, mean = torch.var_mean(wide, (1, 3, 4), correction=0, keepdim=True)  # groups 1 c 1 1
+        count = group * images.shape[2] * images.shape[3]
+        self._remember(mean.mean((0, 1, 3, 4)), var.mean((0, 1, 3, 4)), count)
+        return self._normal(wide, mean, var, weight, bias).flatten(0, 1).to(images.dtype)
 
     def _over_ranks(self, images: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         wide = images.to(torch.promote_types(images.dtype, torch.float32))
@@ -66,13 +67,15 @@ class Standardization(nn.Module):
         var = vars_.mean(0) + var_of_means
         self._remember(mean, var, wide.numel() // wide.shape[1] * len(means))
         centred = wide - mean[:, None, None]  # far from zero, the gradients of `mean * scale` would cancel
-        return self._normal(centred, torch.zeros_like(mean), var, weight, bias).to(images.dtype)
+        var = var[:, None, None]
+        return self._normal(centred, torch.zeros_like(var), var, weight, bias).to(images.dtype)
 
     def _normal(self, images: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Normalise, scale and shift; `mean` and `var` are [..., c, 1, 1]."""
         scale = torch.rsqrt(var + self.eps)
-        scale = scale if weight is None else weight * scale
-        shift = -mean * scale if bias is None else bias - mean * scale
-        return torch.addcmul(shift[..., None, None], images, scale[..., None, None])
+        scale = scale if weight is None else weight.view(-1, 1, 1) * scale
+        shift = -mean * scale if bias is None else bias.view(-1, 1, 1) - mean * scale
+        return torch.addcmul(shift, images, scale)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, var: Tensor, count: int) -> None:

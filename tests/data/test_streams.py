@@ -289,7 +289,7 @@ def test_points_are_distributed_as_they_say():
 
 def test_digits_are_the_digits_of_their_class():
     """Each channel of a picture is one glyph: cut out, shrunk, and found in the font, it is the class's digit."""
-    from ganlab.data.read.toys import FONT
+    from ganlab.data.read.distributions import FONT
 
     dataset, wanted = open_data("toy:digits?size=20"), set()
     for place in dataset.places(np.arange(200), 20):

@@ -61,6 +61,7 @@ def test_either_side_may_be_shards_on_a_server_or_some_of_them_or_a_run(
     assert "/absent/index.json: " in runs.refused("evaluate", run, f"http://{served}/absent", "--extractor", toy)
 
 
+@pytest.mark.slow
 def test_the_reals_of_a_run_are_as_many_and_cached_where_its_config_says(
     run: Path, dataset: Path, toy: Path, served: str, cache: Path, tmp_path: Path
 ) -> None:

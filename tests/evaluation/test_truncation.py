@@ -21,6 +21,7 @@ def rows_of(run: Path) -> list[dict]:
     return list(map(json.loads, (run / "results.jsonl").read_text().splitlines()))
 
 
+@pytest.mark.slow
 def test_a_sweep_measures_each_truncation_and_draws_a_chart(run: Path, toy: Path) -> None:
     words = ("--metrics", "kid,msssim", "--extractor", toy, "-n", 128, "--standing", 2)
     result = runs.ganlab("evaluate", run, "--truncation", "0.5,2", *words)

@@ -239,6 +239,7 @@ if __name__ == "__main__":
         found = {name: compare(name, backend=backend, device=device) for name in names}
     else:
         # Inductor writes code for the graphs that this backend runs as they are, and takes its time for it.
-        found = {name: compare(name) for name in (*CASES, *TOYS)}
+        # DCGAN alone is the schedules' game, and that of the micro-batches.
+        found = {name: compare(name) for name in (*CASES, *TOYS) if name != "dcgan"}
         found["bf16"] = compare("dcgan", "bf16")
     print(json.dumps(found))

@@ -54,6 +54,7 @@ def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_inception(tmp_path_factory.mktemp("inception"))
 
 
+@pytest.mark.slow
 def test_inception_is_torch_fidelity_s(inception_file: Path) -> None:
     theirs = FeatureExtractorInceptionV3("x", ["2048", "logits_unbiased"], str(inception_file))
     extractor = InceptionV3(path=str(inception_file))
@@ -89,6 +90,7 @@ def test_torchvision_features_go_into_its_last_layer(tmp_path: Path) -> None:
     assert features.shape == (2, 512)
 
 
+@pytest.mark.slow
 def test_pieces_of_any_size_give_the_same_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
