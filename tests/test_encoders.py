@@ -13,7 +13,7 @@ from ganlab.data.read.open import open_data
 from ganlab.engine.batch import Batch
 from ganlab.engine.runtime import Runtime
 from ganlab.models import ALI, AVB, DCGAN, VAEGAN, AdversarialAutoencoder, BiGAN, ShapedAutoencoder
-from ganlab.models.avb import cross_entropy
+from ganlab.models.distances import cross_entropy
 from ganlab.models.vae import VAE, divergence, reparametrized
 from ganlab.networks.avb import SHARP, AdaptiveEncoder
 from ganlab.priors import Mixture, SwissRoll, Uniform
