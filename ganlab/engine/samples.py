@@ -59,7 +59,8 @@ class Sampling(pl.LightningModule):
     @property
     def normal(self) -> bool:
         """Whether its latents are all standard normal numbers."""
-        return type(self).draw_latents is Sampling.draw_latents and self.prior is None
+        plain = type(self).draw_latents is Sampling.draw_latents
+        return plain and self.prior in (None, Normal(dims=self.latent))
 
     @property
     def classes(self) -> int:
@@ -129,11 +130,11 @@ class Sampling(pl.LightningModule):
         return self.averaged(latents.to(self.device), labels.to(self.device))
 
     def redrawn(self, latents: Latents, truncation: float, noise: Noise, name: str) -> Latents:
-        """Draw numbers of latents beyond +-truncation again; `UserError` if they are not all normal numbers."""
+        """Draw numbers of latents beyond +-truncation again; `UserError` if they are not standard normal."""
         if not self.normal:
             raise UserError(
-                f"truncation: {truncation}, but the latents of {type(self).__name__} are not all normal numbers, which "
-                "could be cut off; leave it out"
+                f"truncation: {truncation}, but the latents of {type(self).__name__} are not all standard normal "
+                "numbers, which could be cut off; leave it out"
             )
         if not truncation > 0:
             raise UserError(f"truncation: {truncation}: write a number above 0, such as 0.5")
