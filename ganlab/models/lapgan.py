@@ -22,9 +22,6 @@ from ganlab.schedules import Linear, Schedule
 from ganlab.seeding import Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents
 
-MOMENTUM = Linear(start=0.0, end=0.7, until_nimg=39_375_000)
-"""0.0008 more in each epoch of 45,000 images."""
-
 
 class LAPGAN(Game):
     """A game for each level of a pyramid of images: the smallest one, then the detail that each larger one lacks.
@@ -38,6 +35,7 @@ class LAPGAN(Game):
         width: channels of the convolutions.
         first_generator_width, first_discriminator_width: hidden units of the smallest level's networks.
         conditional: both networks of each level are given the class.
+        momentum: of SGD: 0.0008 more in each epoch of 45,000 images.
         optimizer: None is the paper's SGD.
     """
 
@@ -56,7 +54,7 @@ class LAPGAN(Game):
         latent: int = 100,
         conditional: bool = False,
         lr: float = 0.02,
-        momentum: float | Schedule = MOMENTUM,
+        momentum: float | Schedule = Linear(start=0.0, end=0.7, until_nimg=39_375_000),
         optimizer: MakeOptimizer | None = None,
         ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
@@ -114,7 +112,7 @@ class LAPGAN(Game):
         """Chain the averaged generators: each adds detail to the doubled image of the one before."""
         first, *others = latents.split(self.latents, 1)
         images = self.ema(first, labels)
-        for level, noise in zip(self.levels[1:], others, strict=True):
+        for generator, noise in zip(self.averaged_networks[1:], others, strict=True):
             coarse = doubled(images)
-            images = coarse + getattr(self, self.average_names[f"generator_{level.height}"])(noise, coarse, labels)
+            images = coarse + generator(noise, coarse, labels)
         return images  # type: ignore[no-any-return]
