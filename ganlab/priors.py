@@ -1,11 +1,12 @@
 """Priors of codes: the distributions that encoders are made to follow, and that samples are decoded from."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ganlab.seeding import Noise
 from ganlab.types import Labels, Latents
@@ -53,13 +54,51 @@ class Normal(Prior):
 
 @dataclass(frozen=True, kw_only=True)
 class Uniform(Prior):
-    """Independent numbers, uniform in [-1, 1) (Donahue et al. 2017, appendix C)."""
+    """Independent numbers, uniform in [low, 1) (Donahue et al. 2017, appendix C)."""
 
     dims: int = 50
+    low: float = -1.0
 
     def draw(self, name: str, n: int, noise: Noise) -> Latents:
-        """U(-1, 1)."""
-        return 2 * noise.uniform(name, n, self.dims) - 1
+        """U(low, 1)."""
+        return (1 - self.low) * noise.uniform(name, n, self.dims) + self.low
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coded(Prior):
+    """Noise, a one-hot category, and continuous codes (Chen et al. 2016, appendix C.1)."""
+
+    noise: int = 62
+    categories: int = 10
+    continuous: int = 2
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Dimensions of the three."""
+        return self.noise, self.categories, self.continuous
+
+    @property
+    def dims(self) -> int:
+        """Of them side by side."""
+        return sum(self.widths)
+
+    def draw(self, name: str, n: int, noise: Noise) -> Latents:
+        """U(-1, 1) around a category, each as likely."""
+        uniform = noise.uniform(f"{name} latents", n, self.noise + self.continuous)
+        return self.code(uniform, noise.classes(f"{name} categories", n, self.categories))
+
+    def rows(self, name: str, n: int, noise: Noise) -> Latents:
+        """The same for a grid: the category counts along a row, and all else is the same in a row."""
+        numbers = torch.arange(noise.start, noise.start + n)
+        row, category = numbers // self.categories, numbers % self.categories
+        above, rows = int(row[0]), int(row[-1] - row[0]) + 1
+        uniform = replace(noise, start=above).uniform(name, rows, self.noise + self.continuous)
+        return self.code(uniform[row - above], category)
+
+    def code(self, uniform: Tensor, category: Labels) -> Latents:
+        """Put together what was drawn from [0, 1), and categories."""
+        free, code = (2 * uniform - 1).split((self.noise, self.continuous), 1)
+        return torch.cat([free, one_hot(category, self.categories).to(free), code], 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -290,7 +290,7 @@ def test_truncation_changes_the_samples_whose_latents_it_cuts():
         ),
         (
             lambda: InfoGAN(image=IMAGE).sample(1, truncation=0.5),
-            "the latents of InfoGAN are not all normal numbers.*; leave it out",
+            "the latents of InfoGAN are not all standard normal numbers.*; leave it out",
         ),
     ],
 )

@@ -12,11 +12,11 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from ganlab.data.read.open import open_data
 from ganlab.engine.batch import Batch
 from ganlab.engine.runtime import Runtime
-from ganlab.models import ALI, AVB, DCGAN, VAEGAN, AdversarialAutoencoder, BiGAN, ShapedAutoencoder
-from ganlab.models.avb import cross_entropy
-from ganlab.models.vae import VAE, divergence, reparametrized
+from ganlab.models import ALI, AVB, DCGAN, VAE, VAEGAN, AdversarialAutoencoder, BiGAN, ShapedAutoencoder
+from ganlab.models.autoencoding import divergence, reparametrized
+from ganlab.models.distances import cross_entropy
 from ganlab.networks.avb import SHARP, AdaptiveEncoder
-from ganlab.priors import Mixture, SwissRoll, Uniform
+from ganlab.priors import Coded, Mixture, SwissRoll, Uniform
 from ganlab.priors import Normal as NormalPrior
 from ganlab.seeding import Noise, seed_everything
 from ganlab.types import ImageSpec, UserError
@@ -47,6 +47,8 @@ def test_the_networks_have_the_papers_sizes(game, image, counts):
     [
         (NormalPrior(dims=3, std=2.0), 4.0 * 3),
         (Uniform(dims=3), 3 / 3),
+        (Uniform(dims=3, low=0.0), 3 / 3),
+        (Coded(noise=3, categories=4, continuous=2), 5 / 3 + 1),
         (Mixture(radius=2.0), 2.0**2 + 0.5**2 + 0.1**2),
         (SwissRoll(radius=3.0), 3.0**2 / 2),
     ],
@@ -57,6 +59,17 @@ def test_a_prior_has_its_second_moment_and_no_blocks(prior, mean_square):
     assert codes.shape == (20_000, prior.dims)
     assert codes.square().sum(1).mean().item() == pytest.approx(mean_square, rel=0.03)
     assert torch.equal(codes[400:404], prior.draw("codes", 4, Noise(3, 0, 400, group=4)))
+
+
+def test_only_standard_normal_codes_are_truncated():
+    latents = torch.tensor([[0.1, -3.0], [0.7, 0.2]])
+    wide = NormalPrior(dims=2, std=5.0)
+    for model in (VAE(image=SMALL, width=8, latent=2), AdversarialAutoencoder(image=SMALL, width=8)):
+        cut = model.redrawn(latents, 0.5, Noise(0, 0), "sample")
+        assert cut.abs().max() <= 0.5 and torch.equal(cut[latents.abs() <= 0.5], latents[latents.abs() <= 0.5])
+    for other in (BiGAN(image=SMALL, width=8), AdversarialAutoencoder(image=SMALL, width=8, prior=wide)):
+        with pytest.raises(UserError, match="are not all standard normal"):
+            other.redrawn(latents, 0.5, Noise(0, 0), "sample")
 
 
 def test_the_components_of_a_mixture_lie_on_rays():

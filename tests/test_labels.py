@@ -178,7 +178,7 @@ def test_what_labels_need_is_asked_for(tmp_path, shards):
         SemiSupervisedGAN(image=TINY, runtime=Runtime(other=ImageSpec(16, 16, 1)))
     with pytest.raises(UserError, match=r"data\.other: its images, the target domain, are 32x32"):
         DANN(image=TINY, runtime=Runtime(other=ImageSpec(32, 32, 1)))
-    with pytest.raises(UserError, match=r"train\.micro_batch: 4, but feature matching"):
+    with pytest.raises(UserError, match=r"train\.micro_batch: 4, but the loss compares all"):
         SemiSupervisedGAN(image=TINY, runtime=Runtime(other=TINY, micro_batch=4))
     with pytest.raises(UserError, match=r"multiples of 4 px, not 18x16.*--size 20x16"):
         InfoGAN(image=ImageSpec(18, 16, 1))

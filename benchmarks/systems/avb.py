@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ganlab.engine.batch import Batch
 from ganlab.models import AVB
-from ganlab.models.avb import cross_entropy
-from ganlab.models.vae import divergence
+from ganlab.models.autoencoding import divergence
+from ganlab.models.distances import cross_entropy
 from ganlab.networks.avb import dense
 from ganlab.seeding import Noise, seed_everything
 

@@ -49,7 +49,7 @@ def rows(seed: int) -> Iterator[Row]:
             model = trained("digits/infogan.yaml", run, seed, f"data.url={url}", f"model.weight={weight}")
             assert isinstance(model, InfoGAN)
             latents, images, guesses = samples(model, seed)
-            _, category, code = latents.split(model.parts, 1)
+            _, category, code = latents.split(model.prior.widths, 1)
             read = information_in(images, category.argmax(1))
             name = f"InfoGAN, weight {weight:g}"
             _, found = model.code_loss(latents, guesses)

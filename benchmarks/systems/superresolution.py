@@ -11,7 +11,8 @@ from rows import Row
 from streams import photographs, played
 from torch import Tensor
 
-from ganlab.models.superresolution import SuperResolution, bicubic
+from ganlab.models.enlarging import bicubic
+from ganlab.models.superresolution import SuperResolution
 
 HELD_OUT = 100
 

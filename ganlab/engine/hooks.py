@@ -30,7 +30,12 @@ class Hooks(Sampling):
     """Whether a sample's loss depends on the whole batch, over all ranks: micro-batches would change it."""
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
-        """Draw what a player's loss gets besides the reals: `n` samples of each; `labels` are those of the reals."""
+        """Draw what a player's loss gets besides the reals: `n` samples of each; `labels` are those of the reals.
+
+        Latents and labels of fakes; nothing for a game that makes no images of latents.
+        """
+        if not self.latent:
+            return {}
         latents, fake_labels = self.draw_latents(n, noise, player)
         return {"latents": latents, "fake_labels": fake_labels}
 

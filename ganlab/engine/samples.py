@@ -11,6 +11,7 @@ from ganlab.classes import numbers_of
 from ganlab.engine import sharding
 from ganlab.layers.batchnorm import keeps_statistics, restarted
 from ganlab.pictures.grids import to_uint8
+from ganlab.priors import Normal, Prior
 from ganlab.seeding import SAMPLE_BATCH, Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents, Pixels, UserError, px
 
@@ -34,6 +35,8 @@ class Sampling(pl.LightningModule):
 
     ema: nn.Module
     encoder_ema: nn.Module
+    prior: Prior | None = None
+    """Of the latents; None is N(0, 1)."""
     average_names: dict[str, str]
     """Attributes that hold the averages, by the names of their networks; the first one is `ema`."""
     columns: int | None = None
@@ -51,7 +54,13 @@ class Sampling(pl.LightningModule):
     @property
     def latent(self) -> int:
         """Dimensions of the latent; 0 for a game that makes no images of latents."""
-        return int(getattr(self.ema, "latent", 0))
+        return self.prior.dims if self.prior else int(getattr(self.ema, "latent", 0))
+
+    @property
+    def normal(self) -> bool:
+        """Whether its latents are all standard normal numbers."""
+        plain = type(self).draw_latents is Sampling.draw_latents
+        return plain and self.prior in (None, Normal(dims=self.latent))
 
     @property
     def classes(self) -> int:
@@ -121,11 +130,11 @@ class Sampling(pl.LightningModule):
         return self.averaged(latents.to(self.device), labels.to(self.device))
 
     def redrawn(self, latents: Latents, truncation: float, noise: Noise, name: str) -> Latents:
-        """Draw numbers of latents beyond +-truncation again; `UserError` if they are not all normal numbers."""
-        if type(self).draw_latents is not Sampling.draw_latents:
+        """Draw numbers of latents beyond +-truncation again; `UserError` if they are not standard normal."""
+        if not self.normal:
             raise UserError(
-                f"truncation: {truncation}, but the latents of {type(self).__name__} are not all normal numbers, which "
-                "could be cut off; leave it out"
+                f"truncation: {truncation}, but the latents of {type(self).__name__} are not all standard normal "
+                "numbers, which could be cut off; leave it out"
             )
         if not truncation > 0:
             raise UserError(f"truncation: {truncation}: write a number above 0, such as 0.5")
@@ -178,8 +187,9 @@ class Sampling(pl.LightningModule):
         return outputs[0] if isinstance(outputs, tuple) else outputs  # type: ignore[no-any-return]
 
     def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
-        """Draw latents, and labels uniformly (-1 where the network takes none)."""
-        latents = noise.normal(f"{name} latents", n, self.latent)
+        """Draw latents from the prior, and labels uniformly (-1 where the network takes none)."""
+        prior = self.prior or Normal(dims=self.latent)
+        latents = prior.draw(f"{name} latents", n, noise)
         if not self.classes:
             return latents, torch.full((n,), -1, device=latents.device)
         return latents, noise.classes(f"{name} labels", n, self.classes)

@@ -25,7 +25,6 @@ class AlphaGAN(Autoencoding):
     and generator minimise -log D + log(1 - D), which is minus the logit.
     """
 
-    encoder: nn.Module
     generator: nn.Module
     discriminator: nn.Module
     critic: nn.Module

@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import softplus
 from torch.optim import SGD
 
@@ -16,10 +16,11 @@ from ganlab.engine.optimizers import MakeOptimizer
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
 from ganlab.models.autoencoding import Autoencoding
+from ganlab.models.distances import half_square
 from ganlab.networks import autoencoder
 from ganlab.priors import Normal, Prior
 from ganlab.schedules import Schedule
-from ganlab.types import ImageSpec, Latents, Logits, PerSample
+from ganlab.types import ImageSpec, Latents, Logits
 
 
 class AdversarialAutoencoder(Autoencoding):
@@ -30,7 +31,6 @@ class AdversarialAutoencoder(Autoencoding):
     `adversarial_` ones those of the other two; `optimizers`, by player, replaces them.
     """
 
-    encoder: nn.Module
     decoder: nn.Module
     critic: nn.Module
     prior: Prior
@@ -89,7 +89,7 @@ class AdversarialAutoencoder(Autoencoding):
     def autoencoder_loss(self, batch: Batch) -> Loss:
         """Half the squared error, summed over an image in [0, 1]."""
         decoded = self.call(self.decoder, self.call(self.encoder, batch.real))
-        return {"loss": squared_error(decoded, batch.real)}
+        return {"loss": half_square(decoded, batch.real) / 4}  # from [-1, 1] to [0, 1]
 
     def critic_loss(self, batch: Batch) -> Loss:
         """-log D(z) of the prior's codes, -log(1 - D(E(x))) of those of images."""
@@ -101,8 +101,3 @@ class AdversarialAutoencoder(Autoencoding):
     def encoder_loss(self, batch: Batch) -> Loss:
         """-log D(E(x))."""
         return {"loss": softplus(-self.verdict(self.call(self.encoder, batch.real), batch))}
-
-
-def squared_error(decoded: Tensor, images: Tensor) -> PerSample:
-    """Return |x - y|^2 / 2 of each pair of images, scaled from [-1, 1] to [0, 1]."""
-    return (decoded - images).square().flatten(1).sum(1) / 8

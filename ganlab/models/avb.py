@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+from torch.nn.functional import softplus
 from torch.optim import Adam
 
 from ganlab.engine.averages import RAMPED, HalfLife
@@ -13,10 +13,11 @@ from ganlab.engine.game import Loss
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
 from ganlab.models.autoencoding import Autoencoding
+from ganlab.models.distances import cross_entropy
 from ganlab.networks import avb
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Latents, PerSample
+from ganlab.types import Images, ImageSpec, Labels, Latents
 
 
 class AVB(Autoencoding):
@@ -29,7 +30,6 @@ class AVB(Autoencoding):
     replace the networks.
     """
 
-    encoder: nn.Module
     decoder: nn.Module
     critic: nn.Module
     BATCH = 512
@@ -54,7 +54,8 @@ class AVB(Autoencoding):
         ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
-        adam, average = partial(Adam, betas=betas), HalfLife(ema_half_life)
+        player, adam = partial(Player, lr_schedule=lr_schedule), partial(Adam, betas=betas)
+        average = HalfLife(ema_half_life)
         super().__init__(
             image=image,
             networks={
@@ -63,14 +64,8 @@ class AVB(Autoencoding):
                 "critic": critic or avb.Critic(image=image, width=critic_width, latent=latent),
             },
             players={
-                "critic": Player("critic", optimizer=partial(adam, lr=critic_lr), lr_schedule=lr_schedule),
-                "autoencoder": Player(
-                    "encoder",
-                    "decoder",
-                    optimizer=partial(adam, lr=lr),
-                    lr_schedule=lr_schedule,
-                    every=critic_steps,
-                ),
+                "critic": player("critic", optimizer=partial(adam, lr=critic_lr)),
+                "autoencoder": player("encoder", "decoder", optimizer=partial(adam, lr=lr), every=critic_steps),
             },
             averages={"decoder": average, "encoder": average},
             runtime=runtime,
@@ -112,9 +107,3 @@ class AVB(Autoencoding):
         noise = self.encoding_noise.to(images).expand(images.shape[0], -1)
         codes: Latents = self.encoder_ema.codes(images, noise)  # type: ignore[operator]
         return codes
-
-
-def cross_entropy(logits: Images, images: Images) -> PerSample:
-    """Return -log p(x | logits) of pixels that are Bernoulli variables, summed over each image in [-1, 1]."""
-    each = binary_cross_entropy_with_logits(logits, (images + 1) / 2, reduction="none")
-    return each.flatten(1).sum(1)

@@ -34,7 +34,6 @@ class BiGAN(Autoencoding):
     """
 
     generator: nn.Module
-    encoder: nn.Module
     discriminator: nn.Module
     BATCH = 128
 
@@ -58,9 +57,8 @@ class BiGAN(Autoencoding):
     ) -> None:
         self.prior = prior
         kind: dict[str, Any] = {"image": image, "width": width, "latent": prior.dims, "norm_group": batch_norm_group}
-        player = partial(
-            Player, optimizer=partial(Adam, lr=lr, betas=betas, weight_decay=weight_decay), lr_schedule=lr_schedule
-        )
+        adam = partial(Adam, lr=lr, betas=betas, weight_decay=weight_decay)
+        player = partial(Player, optimizer=adam, lr_schedule=lr_schedule)
         average = HalfLife(ema_half_life)
         super().__init__(
             image=image,

@@ -2,25 +2,24 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Adam
 
 from ganlab.engine.averages import RAMPED, HalfLife
 from ganlab.engine.batch import Batch
-from ganlab.engine.game import Game, Loss
+from ganlab.engine.game import Loss
 from ganlab.engine.player import Player
 from ganlab.engine.pool import Pool
 from ganlab.engine.runtime import Runtime
 from ganlab.models.distances import l1, mean
+from ganlab.models.translating import Translating
 from ganlab.networks import patch, translation
 from ganlab.schedules import Linear, Schedule
-from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Pixels
+from ganlab.types import ImageSpec
 
 
-class CycleGAN(Game):
+class CycleGAN(Translating):
     """Two generators that invert each other, between the images of `data` (domain a) and of `data.other` (domain b).
 
     Both generators step together, then both discriminators. These see images of the generators after their step; the
@@ -38,11 +37,8 @@ class CycleGAN(Game):
 
     BATCH = 1
     RECORDS = ("loss", "cycle", "identity")
-    a_to_b: nn.Module
-    b_to_a: nn.Module
     discriminator_a: nn.Module
     discriminator_b: nn.Module
-    b_to_a_ema: nn.Module
 
     def __init__(
         self,
@@ -90,10 +86,8 @@ class CycleGAN(Game):
         made_b, made_a = self.call(self.a_to_b, a), self.call(self.b_to_a, b)
         judged_b, judged_a = self.call(self.discriminator_b, made_b), self.call(self.discriminator_a, made_a)
         again_a, again_b = self.call(self.b_to_a, made_b), self.call(self.a_to_b, made_a)
-        terms = {
-            "loss": mean((judged_b - 1).square()) + mean((judged_a - 1).square()),
-            "cycle": self.cycle_weight * (l1(again_a, a) + l1(again_b, b)),
-        }
+        terms = {"loss": mean((judged_b - 1).square()) + mean((judged_a - 1).square())}
+        terms["cycle"] = self.cycle_weight * (l1(again_a, a) + l1(again_b, b))
         if self.identity_weight:
             same = l1(self.call(self.a_to_b, b), b) + l1(self.call(self.b_to_a, a), a)
             terms["identity"] = self.identity_weight * same
@@ -106,31 +100,10 @@ class CycleGAN(Game):
         of_a, of_b = (mean((real - 1).square() + made.square()) for real, made in ((real_a, made_a), (real_b, made_b)))
         return {"loss": (of_a + of_b) / 2}
 
-    def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
-        """Draw nothing."""
-        return {}
-
     def prepare(self, player: str, batch: Batch) -> Batch:
         """Give the discriminators images of the generators and of the pools."""
         if player == "generators":
             return batch
-        noise = self.noise(0)
-        made = {
-            "made_b": self.pool_b.exchange(self.call(self.a_to_b, batch.real), "b", noise),
-            "made_a": self.pool_a.exchange(self.call(self.b_to_a, batch.other), "a", noise),
-        }
-        return replace(batch, tensors={**batch.tensors, **made})
-
-    def made_from(self, images: Images, labels: Labels) -> dict[str, Tensor]:
-        """Return G(a) and F(G(a))."""
-        made = self.ema(images)
-        return {"to b": made, "back to a": self.b_to_a_ema(made)}
-
-    def made_from_other(self, images: Images, labels: Labels) -> dict[str, Tensor]:
-        """Return F(b) and G(F(b))."""
-        made = self.b_to_a_ema(images)
-        return {"to a": made, "back to b": self.ema(made)}
-
-    def translate(self, images: Tensor, to: Literal["a", "b"] = "b") -> Pixels:
-        """Translate images [n, c, h, w], uint8 or in [-1, 1], with the averaged generators; uint8."""
-        return self.remake(images, other=to == "a")[f"to {to}"]
+        made_b = self.pool_b.exchange(self.call(self.a_to_b, batch.real), "b", self.noise(0))
+        made_a = self.pool_a.exchange(self.call(self.b_to_a, batch.other), "a", self.noise(0))
+        return replace(batch, tensors={**batch.tensors, "made_a": made_a, "made_b": made_b})

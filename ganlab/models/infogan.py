@@ -1,12 +1,12 @@
 """InfoGAN: Chen et al. 2016, "Interpretable representation learning by information maximizing GANs"."""
 
 import math
-from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot, softplus
+from torch.nn.functional import cross_entropy, softplus
 from torch.optim import Adam
 
 from ganlab.engine.averages import RAMPED, HalfLife
@@ -15,6 +15,7 @@ from ganlab.engine.game import Game, Loss
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
 from ganlab.networks import infogan
+from ganlab.priors import Coded
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
 from ganlab.types import ImageSpec, Labels, Latents
@@ -39,6 +40,7 @@ class InfoGAN(Game):
     RECORDS = ("loss", "code", "information")
     generator: nn.Module
     discriminator: nn.Module
+    prior: Coded
 
     def __init__(
         self,
@@ -56,18 +58,15 @@ class InfoGAN(Game):
         ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
-        self.parts = noise, categories, continuous
+        self.prior = Coded(noise=noise, categories=categories, continuous=continuous)
         guesses = categories + 2 * continuous  # means and, not in use, the log-variances that the paper holds at 0
+        kind: dict[str, Any] = {"image": image, "width": width, "norm_group": batch_norm_group}
         adam = partial(Adam, betas=betas)
         super().__init__(
             image=image,
             networks={
-                "generator": infogan.Generator(
-                    image=image, latent=sum(self.parts), width=width, norm_group=batch_norm_group
-                ),
-                "discriminator": infogan.Discriminator(
-                    image=image, guesses=guesses, width=width, norm_group=batch_norm_group
-                ),
+                "generator": infogan.Generator(latent=self.prior.dims, **kind),
+                "discriminator": infogan.Discriminator(guesses=guesses, **kind),
             },
             players={
                 "discriminator": Player("discriminator", optimizer=partial(adam, lr=discriminator_lr)),
@@ -96,27 +95,14 @@ class InfoGAN(Game):
 
     def code_loss(self, latents: Latents, guesses: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """-lambda E log Q(c|x), up to a constant [n] (eq. 5); and the bound for the category alone, in nats [n]."""
-        _, categories, continuous = self.parts
-        _, category, code = latents.split(self.parts, 1)
-        logits, means, _ = guesses.split((categories, continuous, continuous), 1)
+        prior = self.prior
+        _, category, code = latents.split(prior.widths, 1)
+        logits, means, _ = guesses.split((prior.categories, prior.continuous, prior.continuous), 1)
         surprise = cross_entropy(logits, category, reduction="none")
         error = (code - means).square().sum(1) / 2
-        return self.weight * (surprise + error), {"information": math.log(categories) - surprise}
+        return self.weight * (surprise + error), {"information": math.log(prior.categories) - surprise}
 
     def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
-        """Draw noise and continuous codes uniform in [-1, 1), and categories.
-
-        For a grid of samples, the category counts along a row, and all else is the same in a row.
-        """
-        dims, categories, continuous = self.parts
-        if name == "sample":
-            numbers = torch.arange(noise.start, noise.start + n)
-            row, category = numbers // categories, numbers % categories
-            above, rows = int(row[0]), int(row[-1] - row[0]) + 1
-            uniform = replace(noise, start=above).uniform(name, rows, dims + continuous)[row - above]
-        else:
-            uniform = noise.uniform(f"{name} latents", n, dims + continuous)
-            category = noise.classes(f"{name} categories", n, categories)
-        free, code = (2 * uniform - 1).split((dims, continuous), 1)
-        latents = torch.cat([free, one_hot(category, categories).to(free), code], 1)
-        return latents, torch.full_like(category, -1)
+        """Draw noise and codes; for a grid of samples, in rows."""
+        latents = (self.prior.rows if name == "sample" else self.prior.draw)(name, n, noise)
+        return latents, torch.full((n,), -1, device=latents.device)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,12 +17,10 @@ from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
 from ganlab.layers.pyramid import at_height, doubled
 from ganlab.networks import lapgan
+from ganlab.priors import Uniform
 from ganlab.schedules import Linear, Schedule
 from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, Latents, UserError
-
-MOMENTUM = Linear(start=0.0, end=0.7, until_nimg=39_375_000)
-"""0.0008 more in each epoch of 45,000 images."""
+from ganlab.types import Images, ImageSpec, Labels, Latents
 
 
 class LAPGAN(Game):
@@ -37,6 +35,7 @@ class LAPGAN(Game):
         width: channels of the convolutions.
         first_generator_width, first_discriminator_width: hidden units of the smallest level's networks.
         conditional: both networks of each level are given the class.
+        momentum: of SGD: 0.0008 more in each epoch of 45,000 images.
         optimizer: None is the paper's SGD.
     """
 
@@ -55,24 +54,16 @@ class LAPGAN(Game):
         latent: int = 100,
         conditional: bool = False,
         lr: float = 0.02,
-        momentum: float | Schedule = MOMENTUM,
+        momentum: float | Schedule = Linear(start=0.0, end=0.7, until_nimg=39_375_000),
         optimizer: MakeOptimizer | None = None,
         ema_half_life: float | Schedule = RAMPED,
         runtime: Runtime = Runtime(),
     ) -> None:
-        first, *others = self.levels = levels_of(image, smallest)
-        common: dict[str, Any] = {"conditional": conditional}
-        networks = {
-            f"generator_{first.height}": lapgan.FirstGenerator(
-                image=first, width=first_generator_width, latent=latent, **common
-            ),
-            f"discriminator_{first.height}": lapgan.FirstDiscriminator(
-                image=first, width=first_discriminator_width, **common
-            ),
-        }
-        for level in others:
-            networks[f"generator_{level.height}"] = lapgan.Generator(image=level, width=width, **common)
-            networks[f"discriminator_{level.height}"] = lapgan.Discriminator(image=level, width=width, **common)
+        self.levels = lapgan.levels_of(image, smallest)
+        first_widths = first_generator_width, first_discriminator_width
+        networks = lapgan.networks_of(self.levels, width, first_widths, latent, conditional)
+        self.latents = [int(networks[f"generator_{level.height}"].latent) for level in self.levels]  # type: ignore[arg-type]
+        self.prior = Uniform(dims=sum(self.latents))
         descent: MakeOptimizer = partial(SGD, lr=lr, momentum=momentum)  # type: ignore[arg-type]  # may be scheduled
         names = [f"{kind}_{level.height}" for level in self.levels for kind in ("discriminator", "generator")]
         for name in names:
@@ -111,43 +102,17 @@ class LAPGAN(Game):
         return self.call(getattr(self, f"discriminator_{height}"), images, batch.labels, batch[f"{kind} dropout"])  # type: ignore[no-any-return]
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
-        """Draw latents, uniform in [-1, 1), and the dropout of the discriminator."""
+        """Draw the latents of the level, uniform in [-1, 1), and the dropout of its discriminator."""
         height = player.partition("_")[2]
         latent, features = getattr(self, f"generator_{height}").latent, getattr(self, f"discriminator_{height}").dropped
         found = {kind: noise.uniform(f"{player} {kind}", n, features) for kind in ("real dropout", "fake dropout")}
-        return {**found, "latents": 2 * noise.uniform(f"{player} latents", n, latent) - 1}
-
-    @property
-    def latent(self) -> int:
-        """Dimensions of the latents of all levels, side by side."""
-        return sum(self.latents)
-
-    @property
-    def latents(self) -> list[int]:
-        """Dimensions of each level's latents."""
-        return [int(getattr(self, f"generator_{level.height}").latent) for level in self.levels]
-
-    def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
-        """Draw latents of all levels, uniform in [-1, 1), and labels."""
-        _, labels = super().draw_latents(n, noise, name)
-        return 2 * noise.uniform(f"{name} latents", n, self.latent) - 1, labels
+        return {**found, "latents": Uniform(dims=latent).draw(f"{player} latents", n, noise)}
 
     def averaged(self, latents: Latents, labels: Labels) -> Images:
         """Chain the averaged generators: each adds detail to the doubled image of the one before."""
         first, *others = latents.split(self.latents, 1)
         images = self.ema(first, labels)
-        for level, noise in zip(self.levels[1:], others, strict=True):
+        for generator, noise in zip(self.averaged_networks[1:], others, strict=True):
             coarse = doubled(images)
-            images = coarse + getattr(self, self.average_names[f"generator_{level.height}"])(noise, coarse, labels)
+            images = coarse + generator(noise, coarse, labels)
         return images  # type: ignore[no-any-return]
-
-
-def levels_of(image: ImageSpec, smallest: int) -> list[ImageSpec]:
-    """Return the shapes of a pyramid's images, the smallest first."""
-    times = (image.height // max(smallest, 1)).bit_length() - 1
-    if smallest < 5 or times < 1 or smallest << times != image.height or image.width % (1 << times):
-        raise UserError(
-            f"model.smallest: {smallest}: images of {image.height}x{image.width} px are not it doubled once or more; "
-            "write a height of at least 5 px that is"
-        )
-    return [image.scaled(smallest << level, of=image.height) for level in range(times + 1)]

@@ -16,8 +16,9 @@ from ganlab.engine.runtime import Runtime
 from ganlab.networks import semisupervised
 from ganlab.networks.conditioning import learned_classes
 from ganlab.objectives.moments import squared_mean
+from ganlab.priors import Uniform
 from ganlab.seeding import Noise
-from ganlab.types import ImageSpec, Labels, Latents, UserError
+from ganlab.types import ImageSpec, Labels
 
 
 class SemiSupervisedGAN(Game):
@@ -40,6 +41,7 @@ class SemiSupervisedGAN(Game):
     BATCH = 100
     LEARNS_CLASSES: ClassVar[tuple[str, ...]] = ("other",)
     RECORDS = ("loss", "class", "real_logit", "fake_logit")
+    coupled = True
     generator: nn.Module
     discriminator: semisupervised.Classifier
     discriminator_ema: semisupervised.Classifier
@@ -56,12 +58,8 @@ class SemiSupervisedGAN(Game):
         batch_norm_group: int | None = None,
         runtime: Runtime = Runtime(),
     ) -> None:
-        labelled = runtime.need_other("the labelled images", image)
-        if runtime.micro_batch is not None:
-            raise UserError(
-                f"train.micro_batch: {runtime.micro_batch}, but feature matching compares means over the whole batch; "
-                "leave it out"
-            )
+        classes = learned_classes(runtime.need_other("the labelled images", image), "data.other")
+        self.prior = Uniform(dims=latent, low=0.0)
         adam = partial(Adam, lr=lr, betas=betas)
         super().__init__(
             image=image,
@@ -69,14 +67,9 @@ class SemiSupervisedGAN(Game):
                 "generator": semisupervised.Generator(
                     image=image, latent=latent, width=width // 2, norm_group=batch_norm_group
                 ),
-                "discriminator": semisupervised.Classifier(
-                    image=image, classes=learned_classes(labelled, "data.other"), width=width
-                ),
+                "discriminator": semisupervised.Classifier(image=image, classes=classes, width=width),
             },
-            players={
-                "discriminator": Player("discriminator", optimizer=adam),
-                "generator": Player("generator", optimizer=adam),
-            },
+            players={name: Player(name, optimizer=adam) for name in ("discriminator", "generator")},
             averages={"generator": Decay(decay), "discriminator": Decay(decay)},
             runtime=runtime,
         )
@@ -99,11 +92,6 @@ class SemiSupervisedGAN(Game):
         _, made = self.call(self.discriminator, fake, batch["fake noise"])
         _, real = self.call(self.discriminator, batch.real, batch["real noise"])
         return {"loss": squared_mean(real - made) / real.shape[1]}
-
-    def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
-        """Draw latents uniform in [0, 1)."""
-        latents = noise.uniform(f"{name} latents", n, self.latent)
-        return latents, torch.full((n,), -1, device=latents.device)
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the noise in the discriminator too, for each of its passes."""

@@ -15,12 +15,11 @@ from ganlab.engine.game import Loss
 from ganlab.engine.optimizers import MakeOptimizer
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
-from ganlab.models.autoencoder import squared_error
 from ganlab.models.autoencoding import Autoencoding
+from ganlab.models.distances import half_square
 from ganlab.networks import autoencoder
 from ganlab.networks.conditioning import learned_classes
 from ganlab.schedules import Schedule
-from ganlab.seeding import Noise
 from ganlab.types import Images, ImageSpec, Labels, Latents, Logits
 
 
@@ -32,7 +31,6 @@ class SemiSupervisedAutoencoder(Autoencoding):
     Each has an optimizer of its own; `optimizers`, by player, replaces them. The labels of the reals are not used.
     """
 
-    encoder: nn.Module
     decoder: nn.Module
     style_critic: nn.Module
     class_critic: nn.Module
@@ -55,30 +53,27 @@ class SemiSupervisedAutoencoder(Autoencoding):
         runtime: Runtime = Runtime(),
     ) -> None:
         k = learned_classes(runtime.need_other("the labelled images", image), "data.other")
-        adversarial, average = partial(SGD, lr=adversarial_lr, momentum=0.1), HalfLife(ema_half_life)
+        adversarial, player = partial(SGD, lr=adversarial_lr, momentum=0.1), partial(Player, lr_schedule=lr_schedule)
         make = optimizers or {
             "autoencoder": partial(SGD, lr=lr, momentum=0.9),
             "critics": adversarial,
             "encoder": adversarial,
             "classifier": partial(SGD, lr=adversarial_lr, momentum=0.9),
         }
-        moved = {
-            "autoencoder": ("encoder", "decoder"),
-            "critics": ("style_critic", "class_critic"),
-            "encoder": ("encoder",),
-            "classifier": ("encoder",),
-        }
+        average = HalfLife(ema_half_life)
         super().__init__(
             image=image,
             networks={
-                "encoder": autoencoder.Encoder(image=image, width=width, latent=k + latent),
+                "encoder": autoencoder.ClassEncoder(image=image, classes=k, width=width, latent=latent),
                 "decoder": autoencoder.ClassDecoder(image=image, classes=k, width=width, latent=latent),
                 "style_critic": autoencoder.Critic(width=width, latent=latent),
                 "class_critic": autoencoder.Critic(width=width, latent=k),
             },
             players={
-                name: Player(*networks, optimizer=make[name], lr_schedule=lr_schedule)
-                for name, networks in moved.items()
+                "autoencoder": player("encoder", "decoder", optimizer=make["autoencoder"]),
+                "critics": player("style_critic", "class_critic", optimizer=make["critics"]),
+                "encoder": player("encoder", optimizer=make["encoder"]),
+                "classifier": player("encoder", optimizer=make["classifier"]),
             },
             averages={"decoder": average, "encoder": average},
             runtime=runtime,
@@ -86,18 +81,13 @@ class SemiSupervisedAutoencoder(Autoencoding):
 
     def codes(self, images: Images) -> tuple[Tensor, Latents]:
         """Return the probabilities of the classes, and the style, of images."""
-        scores, style = self.parts(self.call(self.encoder, images))
+        scores, style = self.call(self.encoder, images)
         return scores.softmax(1), style
-
-    def parts(self, outputs: Tensor) -> tuple[Tensor, Latents]:
-        """Cut an encoder's outputs into scores of classes and styles."""
-        scores, style = outputs.split([self.classes, self.latent], 1)
-        return scores, style
 
     def autoencoder_loss(self, batch: Batch) -> Loss:
         """Half the squared error, summed over an image in [0, 1]."""
         shares, style = self.codes(batch.real)
-        return {"loss": squared_error(self.call(self.decoder, style, shares), batch.real)}
+        return {"loss": half_square(self.call(self.decoder, style, shares), batch.real) / 4}  # from [-1, 1] to [0, 1]
 
     def verdicts(self, shares: Tensor, style: Latents) -> tuple[Logits, Logits]:
         """Return both critics' logits."""
@@ -118,23 +108,19 @@ class SemiSupervisedAutoencoder(Autoencoding):
 
     def classifier_loss(self, batch: Batch) -> Loss:
         """Cross entropy on the labelled images; those without a class count as 0."""
-        scores, _ = self.parts(self.call(self.encoder, batch.other))
+        scores, _ = self.call(self.encoder, batch.other)
         return {"loss": cross_entropy(scores, batch.other_labels, reduction="none", ignore_index=-1)}
-
-    def draw_latents(self, n: int, noise: Noise, name: str) -> tuple[Latents, Labels]:
-        """Draw styles from N(0, 1) and classes uniformly."""
-        return noise.normal(f"{name} latents", n, self.latent), noise.classes(f"{name} labels", n, self.classes)
 
     def encoded(self, images: Images) -> Latents:
         """The probabilities of the classes, and the style."""
-        scores, style = self.parts(self.encoder_ema(images))
+        scores, style = self.encoder_ema(images)
         return torch.cat([scores.softmax(1), style], 1)
 
     def made_from(self, images: Images, labels: Labels) -> dict[str, Tensor]:
         """Return the reconstructions."""
-        shares, style = self.parts(self.encoded(images))
-        return {"reconstruction": self.ema(style, shares)}
+        scores, style = self.encoder_ema(images)
+        return {"reconstruction": self.ema(style, scores.softmax(1))}
 
     def classify(self, images: Tensor) -> Tensor:
         """Return the probabilities of the classes [n, classes] of images, uint8 or in [-1, 1], by the average."""
-        return self.parts(self.encode(images))[0]
+        return self.encode(images)[:, : self.classes]

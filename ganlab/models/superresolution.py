@@ -9,18 +9,19 @@ from torch.optim import Adam
 
 from ganlab.engine.averages import RAMPED, HalfLife
 from ganlab.engine.batch import Batch
-from ganlab.engine.game import Game, Loss
+from ganlab.engine.game import Loss
 from ganlab.engine.optimizers import value_at
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
 from ganlab.models.distances import l1
-from ganlab.networks import superresolution
+from ganlab.models.enlarging import Enlarging
+from ganlab.networks.superresolution import Discriminator
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, UserError
+from ganlab.types import ImageSpec, Labels, UserError
 
 
-class SuperResolution(Game):
+class SuperResolution(Enlarging):
     """A generator that enlarges images; the discriminator tells its images from the real ones that were made small.
 
     Small images are means over squares of real ones. The generator's output is added to their bicubic enlargement. The
@@ -68,9 +69,7 @@ class SuperResolution(Game):
             image=image,
             networks={
                 "generator": generator,
-                "discriminator": superresolution.Discriminator(
-                    image=image, width=discriminator_width, norm_group=batch_norm_group
-                ),
+                "discriminator": Discriminator(image=image, width=discriminator_width, norm_group=batch_norm_group),
             },
             players={"generator": player("generator"), "discriminator": player("discriminator")},
             averages={"generator": HalfLife(ema_half_life)},
@@ -97,12 +96,8 @@ class SuperResolution(Game):
         logits, maps = self.call(self.discriminator, made)
         with torch.no_grad():
             _, targets = self.call(self.discriminator, batch.real)
-        features = torch.stack([l1(*pair) for pair in zip(maps, targets, strict=True)]).mean(0)
-        return {
-            "loss": near,
-            "features": self.features_weight * features,
-            "adversarial": batch["weight"] * F.softplus(-logits),
-        }
+        features = self.features_weight * torch.stack([l1(*pair) for pair in zip(maps, targets, strict=True)]).mean(0)
+        return {"loss": near, "features": features, "adversarial": batch["weight"] * F.softplus(-logits)}
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         """-log D(y) - log(1 - D(G(x)))."""
@@ -110,28 +105,3 @@ class SuperResolution(Game):
             made = self.enlarge(partial(self.call, self.generator), self.shrink(batch.real))
         (real, _), (fake, _) = self.call(self.discriminator, batch.real), self.call(self.discriminator, made)
         return {"loss": F.softplus(-real) + F.softplus(fake)}, {"real_logit": real, "fake_logit": fake}
-
-    def shrink(self, images: Images) -> Tensor:
-        """Average squares of pixels."""
-        return F.avg_pool2d(images, self.scale)
-
-    def enlarge(self, generator: partial[Tensor] | nn.Module, small: Images) -> Tensor:
-        """Add what a generator makes to a bicubic enlargement."""
-        return bicubic(small, self.scale) + generator(small)
-
-    @property
-    def inputs(self) -> tuple[ImageSpec, ...]:
-        """Large images, which are made small first, or small ones."""
-        return self.image, self.image.scaled(1, of=self.scale)
-
-    def made_from(self, images: Images, labels: Labels) -> dict[str, Tensor]:
-        """Return the enlarged image, beside the small one, its bicubic enlargement and, if it is known, the truth."""
-        large = images.shape[2] == self.image.height
-        small = self.shrink(images) if large else images
-        parts = {"input": F.interpolate(small, scale_factor=self.scale), "made": self.enlarge(self.ema, small)}
-        return parts | {"bicubic": bicubic(small, self.scale)} | ({"truth": images} if large else {})
-
-
-def bicubic(images: Images, scale: int) -> Tensor:
-    """Enlarge images by bicubic interpolation."""
-    return F.interpolate(images, scale_factor=scale, mode="bicubic")

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam
 
 from ganlab.engine.averages import RAMPED, HalfLife
@@ -10,21 +10,20 @@ from ganlab.engine.batch import Batch
 from ganlab.engine.game import Loss
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
-from ganlab.models.autoencoding import Autoencoding
+from ganlab.models.autoencoding import Variational
+from ganlab.models.distances import half_square
 from ganlab.networks import vaegan
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
-from ganlab.types import ImageSpec, Labels, Latents, PerSample
+from ganlab.types import ImageSpec, Labels
 
 
-class VAE(Autoencoding):
+class VAE(Variational):
     """The encoder gives a normal distribution of codes, the decoder the mean of one of images, of variance 1.
 
     Its networks are those of VAE/GAN, which it is there to be compared with.
     """
 
-    encoder: nn.Module
-    decoder: nn.Module
     BATCH = 64
     RECORDS = ("loss", "reconstruction", "divergence")
 
@@ -56,22 +55,10 @@ class VAE(Autoencoding):
 
     def autoencoder_loss(self, batch: Batch) -> Loss:
         """-log p(x | z) with one z of q(z | x), up to a constant, and KL(q(z | x) || N(0, 1)) (eq. 10)."""
-        mean, log_variance = self.call(self.encoder, batch.real)
-        decoded = self.call(self.decoder, reparametrized(mean, log_variance, batch["noise"]))
-        reconstruction = (decoded - batch.real).square().flatten(1).sum(1) / 2
-        prior = divergence(mean, log_variance)
+        decoded, prior = self.encode_and_decode(batch)
+        reconstruction = half_square(decoded, batch.real)
         return {"loss": reconstruction + prior}, {"reconstruction": reconstruction, "divergence": prior}
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the noise of the codes."""
         return {"noise": noise.normal(f"{player} noise", n, self.latent)}
-
-
-def reparametrized(mean: Latents, log_variance: Latents, noise: Latents) -> Latents:
-    """Return codes of the normal distribution that standard normal noise makes."""
-    return mean + (log_variance / 2).exp() * noise
-
-
-def divergence(mean: Latents, log_variance: Latents) -> PerSample:
-    """Return the divergence KL(N(mean, variance) || N(0, 1)) of each sample (appendix B)."""
-    return (mean.square() + log_variance.exp() - log_variance - 1).sum(1) / 2

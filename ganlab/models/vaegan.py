@@ -15,30 +15,26 @@ from ganlab.engine.dynamics import Simultaneous
 from ganlab.engine.game import Loss
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
-from ganlab.models.autoencoding import Autoencoding
-from ganlab.models.vae import divergence, reparametrized
+from ganlab.models.autoencoding import Variational
+from ganlab.models.distances import half_square
 from ganlab.networks import vaegan
 from ganlab.schedules import Schedule
 from ganlab.seeding import Noise
-from ganlab.types import Images, ImageSpec, Labels, PerSample
+from ganlab.types import ImageSpec, Labels
 
 
-class VAEGAN(Autoencoding):
+class VAEGAN(Variational):
     """A variational autoencoder that compares images by features of the discriminator (algorithm 1).
 
-    All three players step at once, from one batch. `gamma` weighs the reconstruction of the decoder against its
-    adversarial loss. A gate holds the discriminator back where it is too good and the decoder where it is too bad:
-    where -log D(x) or -log(1 - D(G(z))) leaves `equilibrium` +- `margin`. It is decided on the device. `lr` is that of
-    the paper's code, divided by its batch, whose losses are sums. As in that code, the discriminator judges samples
-    and not reconstructions, which algorithm 1 has too: with two kinds of fakes, costs of a discriminator that cannot
-    tell would be ln 3 and ln 1.5, outside the gate and at its edge.
+    All three players step at once, from one batch. `gamma` weighs the decoder's reconstruction against its adversarial
+    loss. A gate holds the discriminator back where it is too good and the decoder where it is too bad: where -log D(x)
+    or -log(1 - D(G(z))) leaves `equilibrium` +- `margin`. As in the paper's code, the discriminator judges samples
+    alone: with reconstructions too (algorithm 1), one that cannot tell would cost ln 3, outside the gate, and ln 1.5.
 
-    The encoder weighs its divergence against the distance of all features, which has to have many terms: 16,384 for
-    codes of 128 numbers at 64 px and `width=64`. With few, codes say little of their images.
+    The encoder weighs its divergence against a sum over all features: 16,384 at 64 px and `width=64`, for codes of 128
+    numbers. With few features, codes say little of their images.
     """
 
-    encoder: nn.Module
-    decoder: nn.Module
     discriminator: nn.Module
     BATCH = 64
     RECORDS = ("loss", "reconstruction", "divergence", "real_cost", "fake_cost")
@@ -53,7 +49,7 @@ class VAEGAN(Autoencoding):
         gamma: float = 1e-6,
         equilibrium: float = 0.68,
         margin: float = 0.35,
-        lr: float = 0.025 / 64,
+        lr: float = 0.025 / 64,  # that of the paper's code, divided by its batch, whose losses are sums
         weight_decay: float = 1e-5,
         lr_schedule: Schedule | None = None,
         ema_half_life: float | Schedule = RAMPED,
@@ -61,47 +57,36 @@ class VAEGAN(Autoencoding):
     ) -> None:
         self.gamma, self.equilibrium, self.margin = gamma, equilibrium, margin
         optimizer, average = partial(RMSprop, lr=lr, weight_decay=weight_decay), HalfLife(ema_half_life)
-        names = ("encoder", "decoder", "discriminator")
+        networks = {
+            "encoder": vaegan.Encoder(image=image, width=width, latent=latent, norm_group=batch_norm_group),
+            "decoder": vaegan.Decoder(image=image, width=width, latent=latent, norm_group=batch_norm_group),
+            "discriminator": vaegan.Discriminator(image=image, width=width, norm_group=batch_norm_group),
+        }
         super().__init__(
             image=image,
-            networks={
-                "encoder": vaegan.Encoder(image=image, width=width, latent=latent, norm_group=batch_norm_group),
-                "decoder": vaegan.Decoder(image=image, width=width, latent=latent, norm_group=batch_norm_group),
-                "discriminator": vaegan.Discriminator(image=image, width=width, norm_group=batch_norm_group),
-            },
-            players={name: Player(name, optimizer=optimizer, lr_schedule=lr_schedule) for name in names},
+            networks=networks,
+            players={name: Player(name, optimizer=optimizer, lr_schedule=lr_schedule) for name in networks},
             averages={"decoder": average, "encoder": average},
             dynamics=Simultaneous(),
             runtime=runtime,
         )
 
-    def encode_and_decode(self, batch: Batch) -> tuple[Images, PerSample]:
-        """Return reconstructions, and the divergence of their codes from the prior."""
-        mean, log_variance = self.call(self.encoder, batch.real)
-        codes = reparametrized(mean, log_variance, batch["noise"])
-        return self.call(self.decoder, codes), divergence(mean, log_variance)
-
-    def dissimilarity(self, features: Tensor, others: Tensor) -> PerSample:
-        """-log p(D_l(x) | z), up to a constant: half the squared distance of features (eq. 7)."""
-        return (features - others).square().sum(1) / 2
-
     def encoder_loss(self, batch: Batch) -> Loss:
-        """The divergence of the codes, and the dissimilarity of the reconstructions."""
+        """The divergence of the codes, and -log p(D_l(x) | z): the distance of features (eq. 7)."""
         decoded, prior = self.encode_and_decode(batch)
         with torch.no_grad():
             real = self.call(self.discriminator, batch.real)[1]
-        again = self.call(self.discriminator, decoded)[1]
-        reconstruction = self.dissimilarity(again, real)
+        reconstruction = half_square(self.call(self.discriminator, decoded)[1], real)
         return {"loss": reconstruction + prior}, {"reconstruction": reconstruction, "divergence": prior}
 
     def decoder_loss(self, batch: Batch) -> Loss:
-        """Gamma times the dissimilarity, minus 1 - gamma times the discriminator's loss on samples."""
+        """Gamma times the distance of features, minus 1 - gamma times the discriminator's loss on samples."""
         with torch.no_grad():
             real_logits, real = self.call(self.discriminator, batch.real)
         again = self.call(self.discriminator, self.encode_and_decode(batch)[0])[1]
         fake_logits, _ = self.call(self.discriminator, self.call(self.decoder, batch.latents))
         costs = {"real_cost": softplus(-real_logits), "fake_cost": softplus(fake_logits)}
-        return {"loss": self.gamma * self.dissimilarity(again, real) - (1 - self.gamma) * costs["fake_cost"]}, costs
+        return {"loss": self.gamma * half_square(again, real) - (1 - self.gamma) * costs["fake_cost"]}, costs
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         """-log D(x) - log(1 - D(G(z))) (eq. 1)."""
@@ -112,15 +97,13 @@ class VAEGAN(Autoencoding):
         return {"loss": costs["real_cost"] + costs["fake_cost"]}, costs
 
     def skips(self, player: str, found: Mapping[str, Tensor]) -> Tensor | None:
-        """Close the gate, as the paper's code does; never to both players at once."""
+        """Close the gate, as the paper's code does; never to both players at once. On the device."""
         if player == "encoder":
             return None
         costs = distributed.average(torch.stack([found["real_cost"].mean(), found["fake_cost"].mean()]))
-        gates = {
-            "discriminator": (costs < self.equilibrium - self.margin).any(),
-            "decoder": (costs > self.equilibrium + self.margin).any(),
-        }
-        return gates[player] & ~(gates["discriminator"] & gates["decoder"])
+        too_good = (costs < self.equilibrium - self.margin).any()
+        too_bad = (costs > self.equilibrium + self.margin).any()
+        return too_good & ~too_bad if player == "discriminator" else too_bad & ~too_good
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the same latents and noise of codes for all players."""

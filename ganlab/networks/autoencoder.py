@@ -35,6 +35,19 @@ class Encoder(nn.Module):
         return codes
 
 
+class ClassEncoder(Encoder):
+    """Images to the scores of classes, and styles: an encoder of both side by side."""
+
+    def __init__(self, *, image: ImageSpec, classes: int, width: int = 1000, latent: int = 10) -> None:
+        super().__init__(image=image, width=width, latent=classes + latent)
+        self.parts = [classes, latent]
+
+    def forward(self, images: Images) -> tuple[Tensor, Latents]:  # type: ignore[override]
+        """[n, c, h, w] to [n, classes] and [n, latent]."""
+        scores, styles = super().forward(images).split(self.parts, 1)
+        return scores, styles
+
+
 class Decoder(nn.Module):
     """Codes to images in [-1, 1]."""
 

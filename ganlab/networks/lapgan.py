@@ -1,12 +1,14 @@
 """The networks of LAPGAN (Denton et al. 2015), as the authors' code has them for CIFAR-10 (their appendix A)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.functional import one_hot
 
 from ganlab.networks.conditioning import classes_of
-from ganlab.types import Images, ImageSpec, Labels, Latents, Logits
+from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
 
 
 def initialize(network: nn.Module) -> None:
@@ -135,3 +137,34 @@ class Discriminator(nn.Module):
         """[n, c, h, w] to [n]; `uniform` [n, dropped] decides what is dropped."""
         logits: Logits = self.last(dropped(self.layers(self.planes(images, labels)), uniform))[:, 0]
         return logits
+
+
+def levels_of(image: ImageSpec, smallest: int) -> list[ImageSpec]:
+    """Return the shapes of a pyramid's images, the smallest first."""
+    times = (image.height // max(smallest, 1)).bit_length() - 1
+    if smallest < 5 or times < 1 or smallest << times != image.height or image.width % (1 << times):
+        raise UserError(
+            f"model.smallest: {smallest}: images of {image.height}x{image.width} px are not it doubled once or more; "
+            "write a height of at least 5 px that is"
+        )
+    return [image.scaled(smallest << level, of=image.height) for level in range(times + 1)]
+
+
+def networks_of(
+    levels: Sequence[ImageSpec], width: int, first_widths: tuple[int, int], latent: int, conditional: bool
+) -> dict[str, nn.Module]:
+    """Make the networks of all levels, `generator_8`, `discriminator_8`, `generator_16`, ..., the smallest first."""
+    first, *others = levels
+    of_generator, of_discriminator = first_widths
+    networks: dict[str, nn.Module] = {
+        f"generator_{first.height}": FirstGenerator(
+            image=first, width=of_generator, latent=latent, conditional=conditional
+        ),
+        f"discriminator_{first.height}": FirstDiscriminator(
+            image=first, width=of_discriminator, conditional=conditional
+        ),
+    }
+    for level in others:
+        networks[f"generator_{level.height}"] = Generator(image=level, width=width, conditional=conditional)
+        networks[f"discriminator_{level.height}"] = Discriminator(image=level, width=width, conditional=conditional)
+    return networks

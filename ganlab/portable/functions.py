@@ -77,7 +77,7 @@ def generate(model: Game, names: Sequence[str], latents: Latents, *others: Tenso
 def truncation_of(model: Game) -> Literal["latents", "input"] | None:
     """Tell how a model truncates: its latents are cut off before the network, or the network takes a number; or not."""
     if type(model).truncated is Sampling.truncated:
-        return "latents" if type(model).draw_latents is Sampling.draw_latents else None
+        return "latents" if model.normal else None
     noise = Noise(0, 0, dtype=model.real_dtype)
     try:
         model.truncated(*model.draw_latents(EXAMPLES, noise, "sample"), 0.5, noise, "sample")

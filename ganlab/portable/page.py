@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 
 from ganlab.engine.game import Game
-from ganlab.engine.samples import Sampling
-from ganlab.models.autoencoding import Autoencoding
 from ganlab.pages.templates import hash_of, render, text_of
 from ganlab.portable.functions import Function, truncation_of
 from ganlab.portable.parcel import Parcel
@@ -123,14 +121,12 @@ def as_text(tensor: Tensor) -> str:
 
 def prior_of(model: Game) -> dict[str, Any] | None:
     """Return the distribution from which a browser may draw other latents, as it cannot redraw ours; None for none."""
-    prior = model.prior if isinstance(model, Autoencoding) else None
-    plain = type(model).draw_latents in (Sampling.draw_latents, Autoencoding.draw_latents)
-    match prior:
+    match model.prior:
         case Normal(std=std):
             return {"normal": std}
-        case Uniform():
-            return {"uniform": [-1.0, 1.0]}
-        case None if plain:
+        case Uniform(low=low):
+            return {"uniform": [low, 1.0]}
+        case None if model.normal:
             return {"normal": 1.0}
     return None
 

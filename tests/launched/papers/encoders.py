@@ -146,8 +146,8 @@ def semisupervised(loop: ByHand, number: int, batch: Mapping[str, Tensor]) -> No
     critics, x = (loop.nets["class_critic"], loop.nets["style_critic"]), batch["real"]
 
     def codes() -> tuple[Tensor, Tensor]:
-        outputs = e(x)
-        return outputs[:, :3].exp() / outputs[:, :3].exp().sum(1, keepdim=True), outputs[:, 3:]
+        scores, style = e(x)
+        return scores.exp() / scores.exp().sum(1, keepdim=True), style
 
     shares, style = codes()
     loss = sums((g(style, shares) / 2 - x / 2).square()) / 2
@@ -160,7 +160,7 @@ def semisupervised(loop: ByHand, number: int, batch: Mapping[str, Tensor]) -> No
     sgd(loop, "critics", loop.gradients(loss, "style_critic", "class_critic"), 0.1, 0.1)
     shares, style = codes()
     sgd(loop, "encoder", loop.gradients(softly(-critics[0](shares)) + softly(-critics[1](style)), "encoder"), 0.1, 0.1)
-    scores = e(batch["other"])[:, :3]
+    scores, _ = e(batch["other"])
     loss = scores.logsumexp(1) - scores[torch.arange(N), batch["other_labels"]]
     sgd(loop, "classifier", loop.gradients(loss, "encoder"), 0.1, 0.9)
     loop.average("encoder", KEPT)
