@@ -16,13 +16,15 @@ from ganlab.types import UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-EVERY = pytest.mark.parametrize("name", PAPERS)
-IN_LAUNCH = [name for name in PAPERS if not name.startswith("toy ")]
+GAMES = [name for name, paper in PAPERS.items() if not paper.other_networks]
+EVERY = pytest.mark.parametrize("name", GAMES)
+ALL_NETWORKS = pytest.mark.parametrize("name", PAPERS)
+IN_LAUNCH = [name for name in GAMES if not name.startswith("toy ")]
 """The toys are launched with the other cases of `test_parity`, `test_compiled` and `test_sharding`."""
 
 
 @pytest.mark.slow
-@EVERY
+@ALL_NETWORKS
 def test_the_rounds_equal_a_loop_written_by_hand(name):
     paper = PAPERS[name]
     game = paper.made()
@@ -128,7 +130,7 @@ def test_every_precision_plays(name, precision):
             assert found[at] == pytest.approx(full[at], abs=PAPERS[name].spread, rel=0.02), at
 
 
-@EVERY
+@ALL_NETWORKS
 def test_a_loss_neither_waits_for_the_device_nor_copies_to_it(name):
     game, host = PAPERS[name].made(), OnTheHost()
 

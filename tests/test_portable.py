@@ -13,7 +13,7 @@ from papers import PAPERS
 from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-from ganlab.models import DCGAN, BigGANDeep, ProgressiveGAN, ProjectionGAN
+from ganlab.models import DCGAN, ProgressiveGAN, ProjectionGAN
 from ganlab.portable.functions import functions_of
 from ganlab.portable.graphs import as_onnx, as_pt2, with_half_weights
 from ganlab.types import ImageSpec, UserError
@@ -25,7 +25,6 @@ SIMILAR = ("AC-GAN", "CGAN", "WGAN", "literature", "VAE/GAN", "AVB, ", "toy", "P
 """Beginnings of papers whose averaged networks are another one's, or make no images of latents."""
 DYNAMICS = ("consensus", "symplectic", "extragradient", "past extragradient", "unrolled")
 GAMES = {
-    "BigGAN-deep": partial(BigGANDeep, image=PHOTO, generator_width=4, discriminator_width=4, latent=4),
     "projection": partial(ProjectionGAN, image=PHOTO, generator_width=8, discriminator_width=4, latent=4),
     "progressive": partial(
         ProgressiveGAN, image=PHOTO, width_base=64, width_max=8, latent=4, conditional=True, train_nimg=9, fade_nimg=9

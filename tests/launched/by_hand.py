@@ -101,6 +101,8 @@ class Paper:
     """Rounds that are compared with the loop."""
     idle: tuple[str, ...] = ()
     """Ends of the names of biases that a batch norm cancels: rounding alone moves them, and they are not compared."""
+    other_networks: bool = False
+    """Whether it is another paper's game with other networks: what the engine does with the game is shown there."""
     spread: float = 0.05
     """How far mean losses in another precision, which draws other noise, may be from those in float64."""
 

@@ -22,7 +22,7 @@ from ganlab.experiment.frame import Machine
 from ganlab.experiment.launch import open_group
 
 ROUNDS = 6
-NAMES = [name for name in PAPERS if not name.startswith("toy ")]
+NAMES = [name for name, paper in PAPERS.items() if not name.startswith("toy ") and not paper.other_networks]
 State = dict[str, torch.Tensor]
 
 
