@@ -12,7 +12,7 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +22,7 @@ import torch
 from matplotlib.figure import Figure
 from quality import FEATURES, REPOSITORY, SHARED
 from torch import Tensor
-from trainers import Batches, Mimicry
+from trainers import CHANGES, Batches, Mimicry
 
 from ganlab.evaluation.images import BLOCK, open_images
 from ganlab.experiment.build import build_model
@@ -32,7 +32,10 @@ from ganlab.metrics.kernel import kernel_distance
 from ganlab.seeding import seed_everything
 
 GAMES = {"SN-GAN": ("sngan", "cifar10/sngan.yaml"), "projection": ("cgan_pd", "cifar10/projection.yaml")}
-SIDES = {"ganlab": ("average", "live"), "mimicry": ("live",)}
+SIDES = {"ganlab": ("average", "live"), "mimicry": ("live",), "mimicry, changed": ("live",)}
+SIDES |= {f"mimicry, {change}": ("live",) for change in CHANGES}
+"""Who is judged of each: of mimicry as it is, with all of `CHANGES`, and with one of them."""
+USUAL = "ganlab", "mimicry", "mimicry, changed"
 WIDTH, BATCH, D_STEPS, LR = 16, 32, 2, 5e-4
 SAMPLES, SUBSETS = 250, 20
 MARKS = (0.5, 1.0)
@@ -94,11 +97,13 @@ def play_ours(game: str, seed: int, batches: Watched) -> None:
     batches.look(batches.rounds)
 
 
-def play_theirs(game: str, seed: int, batches: Watched) -> None:
-    """Let mimicry's trainer train its own."""
+def play_theirs(game: str, seed: int, batches: Watched, changes: Iterable[str]) -> None:
+    """Let mimicry's trainer train its own, or what `changes` make of it."""
     seed_everything(seed)
     with TemporaryDirectory() as folder:
         peer = Mimicry(GAMES[game][0], WIDTH, D_STEPS, batches, Path(folder), lr=LR, decay="linear")
+        for change in changes:
+            CHANGES[change](peer)
 
         def live(latents: Tensor, labels: Tensor) -> Tensor:
             images = peer.generator.eval()(latents, *[labels] * (game == "projection"))
@@ -118,7 +123,7 @@ def cifar(count: int) -> tuple[Tensor, Tensor]:
     return images[order], labels[order]
 
 
-def play(images: int, seeds: int) -> None:
+def play(images: int, seeds: int, sides: Iterable[str], games: Iterable[str]) -> None:
     """Make the runs that are missing, and note each at its end."""
     known = [json.loads(line) for line in FOUND.read_text().splitlines()] if FOUND.exists() else []
     done = {(one["game"], one["side"], one["seed"], one["total"]) for one in known}
@@ -131,11 +136,14 @@ def play(images: int, seeds: int) -> None:
         return {"kid": kid, "error": error}
 
     floats, labels = pixels[:-SAMPLES].float() / 127.5 - 1, labels[:-SAMPLES]
-    for seed, game, side in itertools.product(range(seeds), GAMES, SIDES):
+    for seed, game, side in itertools.product(range(seeds), games, sides):
         if (game, side, seed, images) in done:
             continue
         batches = Watched(floats, labels, images // BATCH // D_STEPS * D_STEPS, judge)
-        (play_ours if side == "ganlab" else play_theirs)(game, seed, batches)
+        if side == "ganlab":
+            play_ours(game, seed, batches)
+        else:
+            play_theirs(game, seed, batches, CHANGES if side == "mimicry, changed" else CHANGES.keys() & {side[9:]})
         FOUND.parent.mkdir(exist_ok=True)
         with FOUND.open("a") as file:
             for one in batches.found:
@@ -154,6 +162,8 @@ def tell(images: int) -> None:
         axes = [figure.add_subplot(2, 2, 2 * row + column) for column in (1, 2)]
         for colour, (side, of) in enumerate((side, of) for side, names in SIDES.items() for of in names):
             lines = [one for one in found if (one["game"], one["side"], one["of"]) == (game, side, of)]
+            if not lines:
+                continue
             stages = [list(each) for _, each in itertools.groupby(sorted(lines, key=by_images), by_images)]
             means = [
                 {key: statistics.mean(one[key] for one in stage) for key in ("images", "seconds", "kid")}
@@ -187,9 +197,11 @@ def by_images(one: dict[str, Any]) -> int:
 @click.command(help=__doc__)
 @click.option("--images", default=12_800, show_default=True, help="Reals shown in a run.")
 @click.option("--seeds", default=3, show_default=True)
-def main(images: int, seeds: int) -> None:
+@click.option("--side", "sides", multiple=True, type=click.Choice(list(SIDES)), default=USUAL, show_default=True)
+@click.option("--game", "games", multiple=True, type=click.Choice(list(GAMES)), default=list(GAMES), show_default=True)
+def main(images: int, seeds: int, sides: tuple[str, ...], games: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
-    play(images, seeds)
+    play(images, seeds, sides, games)
     tell(images)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 from ganlab.experiment.frame import Config
 from ganlab.experiment.targets import resolve
 
-SMALL = dict.fromkeys(("width", "generator_width", "discriminator_width", "width_max", "latent"), 8)
+SMALL = dict.fromkeys(("width", "generator_width", "discriminator_width", "width_max"), 8) | {"latent": 12}
+"""BigGAN cuts its latent into 2 parts at 8 px, 3 at 16."""
 
 
 def narrowed(config: Config, **values: int) -> list[str]:
-    """Return the overrides that give each part of a model a width and a latent of 8, and what it takes of `values`."""
+    """Return the overrides that give each part a width of 8 and a latent of 12, and what it takes of `values`."""
     return list(smaller(config.as_dict()["model"], "model", SMALL | values))
 
 

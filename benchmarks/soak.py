@@ -59,17 +59,22 @@ def shipped() -> list[Path]:
 def shrinking(config: Config, name: str, folder: Path, strikes: int) -> list[str]:
     """Return the overrides that make a short run of a small model; random images go to `folder`."""
     steps, side = max(LEAST_STEPS, STEPS_PER_STRIKE * strikes), SIZES.get(name, 16)
-    found = narrowed(config, train_nimg=100 * BATCH, fade_nimg=100 * BATCH, pretrain_nimg=20 * BATCH, group_width=4)
+    group = min(config.train.group, BATCH // 2)  # two processes share a batch
+    groups = {"group": group} if group < config.train.group else {}
+    lengths = {"train_nimg": 100 * BATCH, "fade_nimg": 100 * BATCH, "pretrain_nimg": 20 * BATCH}
+    found = narrowed(config, **lengths, group_width=4, **groups)
     for key, stream in (("data", config.data), ("data.other", config.data.other)):
         if stream is not None and not stream.url.startswith("toy:"):
             assert stream.image is not None, f"declare {key}.image"
             place = folder / key
             place.mkdir()
             pack_noise(place, classes=stream.image.classes, channels=stream.image.channels, size=side)
-            found += [f"{key}.url={place / 'shards'}", f"{key}.image={{height: {side}, width: {side}}}"]
+            image = f"height: {side}, width: {side}, channels: {stream.image.channels}, classes: {stream.image.classes}"
+            found += [f"{key}.url={place / 'shards'}", f"{key}.image={{{image}}}"]
     return [
         *found,
         f"train.batch={BATCH}",
+        f"train.group={group}",
         f"train.total_nimg={steps * BATCH}",
         f"train.tick_nimg={2 * BATCH}",
         f"train.checkpoint_every_nimg={3 * BATCH}",

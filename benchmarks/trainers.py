@@ -18,6 +18,7 @@ from unittest.mock import MagicMock, patch
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim import Adam
 
 NEVER = 10**9
@@ -102,6 +103,43 @@ class Mimicry:
 
     def networks(self) -> list[nn.Module]:
         return [self.generator, self.discriminator]
+
+
+def repeat_pixels(peer: Mimicry) -> None:
+    """Let the generator enlarge by nearest neighbours, as the paper's code does; mimicry's interpolates bilinearly."""
+    for block in peer.generator.modules():
+        if hasattr(block, "_upsample_conv"):
+            block._upsample_conv = lambda features, conv: conv(F.interpolate(features, scale_factor=2))
+
+
+def keep_shortcuts(peer: Mimicry) -> None:
+    """Let the discriminator's shortcuts see the features; mimicry's ReLU has overwritten them, its negatives are 0."""
+    for layer in peer.discriminator.modules():
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False
+
+
+def take_epsilon(peer: Mimicry) -> None:
+    """Give batch norm the epsilon of the paper's code, Chainer's; mimicry has torch's, half of it."""
+    for layer in peer.generator.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eps = 2e-5
+
+
+def zero_biases(peer: Mimicry) -> None:
+    """Begin with biases of 0, as the paper's code does; mimicry leaves them as torch draws them."""
+    for layer in [*peer.generator.modules(), *peer.discriminator.modules()]:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.zeros_(layer.bias)
+
+
+CHANGES = {
+    "pixels repeated": repeat_pixels,
+    "shortcuts kept": keep_shortcuts,
+    "Chainer's epsilon": take_epsilon,
+    "biases from 0": zero_biases,
+}
+"""What makes mimicry's networks those of the paper's code."""
 
 
 class StyleGAN2Pytorch:
