@@ -40,7 +40,7 @@ from ganlab.experiment.records import Events
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = ["model.generator_width=64", "model.discriminator_width=64", "train.batch=32"]
 GROWING = ["model.width_base=256", "model.width_max=64", "model.latent=64", "train.batch=16"]
-ATTENDING = ["model.generator_width=32", "model.discriminator_width=32", "model.attention=16", "train.batch=16"]
+ATTENDING = ["model.generator_width=16", "model.discriminator_width=16", "model.attention=16", "train.batch=16"]
 CASES = {
     "DCGAN 32": ("cifar10/dcgan.yaml", 32, ["model.width=64", "train.batch=64"]),
     "DCGAN 64": ("cifar10/dcgan.yaml", 64, ["model.width=64", "train.batch=32"]),
@@ -138,7 +138,7 @@ def work(way: str, case: str) -> None:
             set_arithmetic(config.machine)
             one = by_hand(case, build_model(config), InMemory(config), way == "fast loop")
         start = time.perf_counter()
-        one.run(10)
+        one.run(max(2, cycle_of(case)))
         print(json.dumps({"warm_up": time.perf_counter() - start}), flush=True)
         for line in sys.stdin:
             seconds = one.run(int(line))
