@@ -3,9 +3,9 @@
 The kernel distance is between 600 samples and the held-out photographs, at three seeds, with the features of the
 network in `../shared/weights`: compare it within this table. `kid` of the training photographs themselves is beside it.
 
-A narrow DCGAN, whose discriminator nothing keeps from learning the photographs by heart; each run shows each of them 310
-times, in some minutes of one core. (One with spectral norm, as narrow, judged held-out photographs as those of its
-training after 230 times: there was nothing for augmentation to mend.) Every row but those of means is one run.
+A narrow DCGAN, whose discriminator nothing keeps from learning the photographs by heart; a run shows each of them 310
+times, in some minutes of one core. (One with spectral norm, as narrow, judged held-out photographs nearly as those of
+its training after 230 times: there was little for augmentation to mend.) Every row but those of means is one run.
 """
 
 import sys
