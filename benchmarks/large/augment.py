@@ -1,10 +1,10 @@
 """A tenth of the sign photographs: ADA and DiffAugment against none, on those held out.
 
-The kernel distance is between 600 samples and the held-out photographs, at three seeds, with the features of the
+The kernel distance is between 300 samples and the held-out photographs, at three seeds, with the features of the
 network in `../shared/weights`: compare it within this table. `kid` of the training photographs themselves is beside it.
 
-A narrow DCGAN, whose discriminator nothing keeps from learning the photographs by heart; a run shows each of them 310
-times, in some minutes of one core. (One with spectral norm, as narrow, judged held-out photographs nearly as those of
+A narrow DCGAN, whose discriminator nothing keeps from learning the photographs by heart; a run shows each of them 78
+times, in a minute of one core. (One with spectral norm, as narrow, judged held-out photographs nearly as those of
 its training after 230 times: there was little for augmentation to mend.) Every row but those of means is one run.
 """
 
@@ -29,8 +29,8 @@ from ganlab.evaluation.images import ImageSet, Samples, open_images
 from ganlab.metrics.features import TorchScriptFeatures
 
 CONFIG = "cifar10/dcgan.yaml"
-SHORT = ("model.width=16", "train.batch=32", "train.total_nimg=64_000", "machine.threads=1")
-FAKES = 600
+SHORT = ("model.width=16", "train.batch=32", "train.total_nimg=16_000", "machine.threads=1")
+FAKES = 300
 AUGMENTS = {
     "none": "model.augment=null",
     "ADA": "model.augment={_target_: ganlab.augment.ADA, p: {_target_: ganlab.augment.Adaptive, over_nimg: 50_000}}",
