@@ -21,14 +21,13 @@ import resource
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import torch
-from train import CONFIGS, InMemory, Ours
+from train import CONFIGS, Ours
 from trainers import Batches, Mimicry, StyleGAN2Pytorch
 from turns import Waiting
 
@@ -88,7 +87,7 @@ def ours(case: Case, folder: Path) -> Ours:
 
 def work(name: str, mine: bool) -> None:
     """One side, in a process of its own: count, warm up, then for each line of input make so many rounds."""
-    case, InMemory.clock = CASES[name], staticmethod(time.process_time)
+    case = CASES[name]
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         if mine:

@@ -357,6 +357,8 @@ def test_show_tells_how_long_a_run_will_take_where_one_has_been(config, tmp_path
     runs.done(config, f"run={tmp_path / 'run'}", "train.tick_nimg=48", "train.total_nimg=144")
     line = runs.ganlab("show", config, "train.total_nimg=4_800_000").stdout.splitlines()[-1]
     assert re.match(r"time +about \d+ (minutes|hours|days) on this machine: [\d,]+ images/s, [\d.e-]+% of its", line)
+    line = runs.ganlab("show", config, "train.total_nimg=4_800_000_000_000_000").stdout.splitlines()[-1]
+    assert re.match(r"time +about \d{1,3}(,\d{3})+ years on this machine", line)
 
 
 def test_a_run_without_a_checkpoint_says_when_the_first_comes(finished, tmp_path):

@@ -5,6 +5,7 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from repository import REPOSITORY
 
 from ganlab.experiment.config import differences, from_dict, from_yaml, load, merge, to_yaml
 from ganlab.experiment.frame import FREE_ON_RESUME, Config, Data, Train
@@ -243,6 +244,13 @@ def test_what_is_typed_for_a_text_stays_as_it_is(path, typed):
     for name in last.partition("=")[0].split("."):
         node = node[name]
     assert node == TYPED[typed]
+
+
+def test_a_choice_among_numbers_is_typed_as_a_number():
+    sagan = REPOSITORY / "configs/imagenet128/sagan.yaml"
+    assert load(sagan, ["model.attention=32"]).model["attention"] == 32
+    with pytest.raises(UserError, match=r"model\.attention: 31 is not one of 8, 16, 32, 64, 128 or null"):
+        load(sagan, ["model.attention=31"])
 
 
 def test_a_tilde_is_the_home_folder_in_every_path_of_a_config(write, monkeypatch, tmp_path):

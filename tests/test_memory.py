@@ -12,11 +12,15 @@ from repository import REPOSITORY
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import Adam
+from torch.utils.flop_counter import FlopCounterMode
 
+from ganlab.commands.show import run_dry
 from ganlab.engine.averages import Decay
 from ganlab.engine.game import Game
 from ganlab.engine.player import Player
 from ganlab.engine.runtime import Runtime
+from ganlab.experiment.build import build_model
+from ganlab.experiment.config import load
 from ganlab.experiment.memory import Memory, memory_of
 from ganlab.experiment.work import ChannelsAsImages, examples, without_numbers
 from ganlab.models import R3GAN
@@ -115,7 +119,7 @@ def test_the_peak_is_the_one_that_linux_measures():
 @pytest.mark.parametrize(
     ("limit", "words"),
     [
-        ("80e9", r"fits +\d+ images at a time in 80\.0 GB$"),
+        ("80e9", r"fits +[\d,]+ images at a time in 80\.0 GB$"),
         ("150e6", r"write train\.micro_batch=\d+"),
         ("1e6", "not even"),
     ],
@@ -133,3 +137,12 @@ def test_show_tells_operations_memory_and_what_fits(limit, words, tmp_path):
         assert forward[name] == pytest.approx(sum(2 * 16 * a * b * side**2 for a, b, side in layers) / 1e6, abs=0.06)
     assert re.search(r"memory +[\d.]+ MB held, and [\d.]+ kB for each image at a time", result.output)
     assert re.search(words, result.output, re.MULTILINE)
+
+
+def test_the_operations_of_a_generator_that_steps_run_in_parts_are_told():
+    config = load(REPOSITORY / "configs/signs/stylegan2.yaml")
+    notes, _ = run_dry(build_model(config))
+    model = build_model(config)
+    with FlopCounterMode(display=False) as counted:
+        model.generator(torch.zeros(1, model.latent), torch.zeros(1, dtype=torch.int64))
+    assert notes["generator"].operations == counted.get_total_flops() > 1e7

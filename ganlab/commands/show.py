@@ -69,7 +69,11 @@ def run_dry(model: Game) -> tuple[dict[str, "Notes"], Memory]:
     with without_numbers(model) as model:
         model.clock.nimg = AT_THE_END
         notes = {name: Notes(network) for name, network in model.networks.items()}
-        return notes, memory_of(model, model.phases[-1])
+        needed = memory_of(model, model.phases[-1])
+        for name in model.averages:
+            if notes[name].operations is None and model.latent:  # StyleGAN2's steps run its generator in parts
+                model.networks[name](torch.zeros(1, model.latent), torch.zeros(1, dtype=torch.int64))
+        return notes, needed
 
 
 class Notes:
@@ -165,7 +169,8 @@ def costs(config: Config, model: Game, notes: Mapping[str, Notes], needed: Memor
         fitting = needed.fits(limit) // group * group
         less = fitting < at_a_time and not model.coupled
         remedy = f"; write train.micro_batch={fitting}, or use more processes" if fitting and less else ""
-        lines.append(f"fits        {fitting or 'not even one group of'} images at a time in {short(limit)}B{remedy}")
+        number = f"{fitting:,}" if fitting else "not even one group of"
+        lines.append(f"fits        {number} images at a time in {short(limit)}B{remedy}")
     return "\n".join(lines)
 
 

@@ -18,7 +18,13 @@ from ganlab.experiment.frame import Config
 from ganlab.experiment.limits import Rates, reachable
 from ganlab.files import atomic_write, cache_folder
 
-UNITS = ((172_800, 86_400, "days"), (5_400, 3_600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
+UNITS = (
+    (63_072_000, 31_536_000, "years"),
+    (172_800, 86_400, "days"),
+    (5_400, 3_600, "hours"),
+    (90, 60, "minutes"),
+    (0, 1, "seconds"),
+)
 """From how many seconds on a time is told in which unit."""
 
 
@@ -59,8 +65,9 @@ def tell_time(config: Config, model: Game) -> str | None:
     for begin, end in zip(begins, [*begins[1:], total], strict=True):
         limit = reachable(works[begin], rates, config.machine.precision) * distributed.world_size()
         seconds += (end - begin) / (limit * share)
+    rate = f"{total / seconds:,.0f}" if total > 10 * seconds else f"{total / seconds:.2g}"
     return (
-        f"time        about {duration(seconds)} on this machine: {total / seconds:,.0f} images/s, "
+        f"time        about {duration(seconds)} on this machine: {rate} images/s, "
         f"{100 * share:.2g}% of its limit, as a run has reached here"
     )
 
@@ -68,4 +75,4 @@ def tell_time(config: Config, model: Game) -> str | None:
 def duration(seconds: float) -> str:
     """Return a rough time: `12 minutes`."""
     size, unit = next((size, unit) for least, size, unit in UNITS if seconds >= least)
-    return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / size:,.0f} {unit}"

@@ -34,7 +34,8 @@ def options_of(hint: Any) -> tuple[Any, ...]:
 def takes_text(hint: Any) -> bool:
     """Tell whether a place takes texts and nothing else, except for null."""
     options = [option for option in options_of(hint) if option is not type(None)]
-    return all(option is str or typing.get_origin(option) is Literal for option in options) and bool(options)
+    taken = [choice for option in options for choice in _choices(option) or (option,)]
+    return bool(taken) and all(choice is str or isinstance(choice, str) for choice in taken)
 
 
 def is_mapping(hint: Any) -> bool:
