@@ -28,8 +28,11 @@ def fork(act: Callable[[], object], log: Path | None = None, **environment: obje
         code = end.code or 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
-    sys.stdout.flush()
-    os._exit(code)
+    finally:
+        try:
+            sys.stdout.flush()  # fails where the disk is full
+        finally:
+            os._exit(code)
 
 
 def job(processes: int, act: Callable[[], object], log: Path | None = None, **environment: object) -> list[int]:
