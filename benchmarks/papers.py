@@ -78,9 +78,16 @@ COUNTED = (
     Counted("celeba_hq/progressive.yaml", "Karras et al. 2018", "table 2", 23_079_115, 23_087_249),
     Counted("imagenet128/sagan.yaml", "Zhang et al. 2019", "section 4", 42_017_412, 39_448_258),
     Counted("imagenet128/biggan.yaml", "Brock et al. 2019", "appendix B", 70_433_988, 87_982_370),
+    Counted("imagenet256/biggan.yaml", "Brock et al. 2019", "appendix B", 82_235_844, 99_225_890),
+    Counted("imagenet128/biggan_deep.yaml", "Brock et al. 2019", "appendix B", 50_244_484, 34_590_210),
+    Counted("mnist/infogan.yaml", "Chen et al. 2016", "appendix C.1", 6_652_481, 6_558_144 + 1_025 + 133_262),
+    Counted("facades/pix2pix.yaml", "Isola et al. 2017", "section 6.1", 54_413_955, 2_768_705),
     Counted("ffhq1024/stylegan2.yaml", "Karras et al. 2020", "figure 7, configuration F", 30_370_060, 29_012_513),
     Counted("cifar10/r3gan.yaml", "Huang et al. 2024", "section 4, the code's preset", 20_781_952, 21_280_512),
+    Counted("ffhq64/r3gan.yaml", "Huang et al. 2024", "section 4, the code's preset", 22_429_824, 22_381_440),
     Counted("ffhq256/r3gan.yaml", "Huang et al. 2024", "section 4, the code's preset", 23_057_952, 23_009_568),
+    Counted("imagenet32/r3gan.yaml", "Huang et al. 2024", "section 4, the code's preset", 82_914_304, 86_548_992),
+    Counted("imagenet64/r3gan.yaml", "Huang et al. 2024", "section 4, the code's preset", 103_570_432, 107_205_120),
 )
 
 

@@ -163,7 +163,7 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
         if needs & {"moments", "features"} and extractor is None and not probing:
             raise UserError(
                 f"{name}: needs an extractor; name a TorchScript file with --extractor, or a part in "
-                "evaluation.extractor (swd and msssim need none)"
+                "evaluation.extractor (swd, msssim, spectrum and field need none)"
             )
         if "labels" in needs and (
             without := [images.name for images in ((reals,) if probing else (reals, fakes)) if not images.classes]

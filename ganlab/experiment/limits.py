@@ -152,8 +152,8 @@ def first_suspect(
     steps = sum(value for name, value in row.items() if name.startswith("seconds/") and name[8:] not in BESIDE)
     if data > 0.1:
         return "data", (
-            f"{data:.0%} of the time the steps wait for images; raise machine.decode_threads, pack images at the "
-            "networks' size, and see `ganlab data bench`"
+            f"{data:.0%} of the time the steps wait for images; raise machine.decode_threads; if they are read from "
+            "shards, pack them at the networks' size, and see `ganlab data bench`"
         )
     if penalty > 0.5 and (frequent := [name for name, k in every.items() if k < LAZY]):
         return "penalties", (
