@@ -22,8 +22,9 @@ MACHINES = sorted((CONFIGS / "machine").glob("*.yaml"))
 EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.yaml") if path.name != "base.yaml" and path not in MACHINES)
 
 
-SIZES = {"cifar10/ali.yaml": 32, "fashion/r3gan.yaml": 8}
-"""Of networks that are made for one size, or halve their channels with each; the others take 16 px."""
+SIZES = {"cifar10/ali.yaml": 32, "fashion/r3gan.yaml": 8, "own/stylegan2_ada.yaml": 8}
+"""Of networks that are made for one size, halve their channels with each, or choose their widths themselves; the others
+take 16 px."""
 
 
 def name(path):

@@ -1,10 +1,14 @@
 """Quick self-checks, in the tests' own process and in those that they launch."""
 
+import functools
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
+
+import torch
 
 from ganlab.commands import train
 from ganlab.engine.game import Game
@@ -14,7 +18,7 @@ from ganlab.experiment.work import Work
 
 FOLDER = "GANLAB_TESTS_COUNTED"
 """The variable that names the folder of what was counted."""
-count_work = train.count_work
+count_work, measure = train.count_work, limits.measure
 
 
 def once(config: Config, model: Game) -> dict[int, Work]:
@@ -31,7 +35,17 @@ def once(config: Config, model: Game) -> dict[int, Work]:
     return {nimg: Work(*work) for nimg, *work in json.loads(file.read_text())}
 
 
+@functools.cache
+def measured(device: torch.device, precisions: tuple[str, ...], seconds: float) -> limits.Rates:
+    """Measure the machine, once in each process."""
+    return measure(device, precisions, seconds)
+
+
 def install() -> None:
-    """A tiny run's self-check takes as long as its steps: each model is counted once, the machine measured briefly."""
-    train.count_work = once
+    """A tiny run's self-check takes as long as its steps: each model is counted, the machine measured once, briefly."""
+
+    def once_here(device: torch.device, precisions: Sequence[str], seconds: float) -> limits.Rates:
+        return measured(device, tuple(precisions), seconds)
+
+    train.count_work, limits.measure = once, once_here
     limits.SECONDS_AT_START["cpu"] = 0.02
