@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from types import CodeType
-from typing import Any, get_args
+from typing import Any, ForwardRef, get_args
 
 import jaxtyping
 
@@ -41,7 +41,9 @@ def sparing(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def has_shape(annotation: Any) -> bool:
-    """Tell whether there is a shape in an annotation."""
+    """Tell whether there is a shape in an annotation, or a name in quotes, which beartype alone cannot look up."""
+    if isinstance(annotation, str | ForwardRef):
+        return True
     if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractArray):
         return True
     return any(map(has_shape, get_args(annotation)))

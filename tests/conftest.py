@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,9 @@ import tiny_runs as runs  # noqa: E402 (it imports ganlab, so after the hook)
 from repository import REPOSITORY  # noqa: E402
 
 quick.install()
+for number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(number) is signal.SIG_IGN:  # by nohup, or behind &: what the tests start would ignore it too
+        signal.signal(number, lambda *_: None)
 os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Lightning sets it, and every optimizer's step looks for NVML
 
 LONG = (

@@ -648,6 +648,7 @@ def test_a_signal_at_start_up_ends_as_a_scheduler_understands_it(config, tmp_pat
     process = start("train", config, f"run={tmp_path / 'run'}", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     status = Path(f"/proc/{process.pid}/status")
     while not int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) >> (number - 1) & 1:
+        assert process.poll() is None
         time.sleep(0.01)  # until it is caught: torch is imported then
     process.send_signal(number)
     assert process.communicate(timeout=60) == (

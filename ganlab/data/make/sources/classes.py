@@ -148,6 +148,8 @@ def _entries(place: str, text: bytes) -> dict[str, Any] | None:
         listed = json.loads(text)["labels"]
         pairs = list((listed or {}).items() if isinstance(listed, dict | None) else listed)
         for name, label in pairs:
+            if not isinstance(name, str):
+                raise TypeError
             if by_name.setdefault(_bare(name), label) != label:
                 raise UserError(f"{place}: {printable(name)} has two classes, {by_name[_bare(name)]} and {label}")
     except UserError:
