@@ -3,7 +3,8 @@
 Gloo processes, one thread each, take turns; each has the same share of images. Prints medians over rounds, and two
 ratios of images/s: of two processes to twice those of one, and to those of two that train beside each other and know
 nothing of each other. The second is what working together costs; the first also has what two share, memory and caches.
-DCGAN, with batch norm over the images of all processes (a small reduction per layer and pass) and over fixed groups.
+The last ratio is what waiting costs by itself: two apart, were each round as long as the longer one of the two. DCGAN,
+with batch norm over the images of all processes (a small reduction per layer and pass) and over fixed groups.
 """
 
 import json
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -39,7 +41,7 @@ def make_model(group: int | None, size: int = IMAGE.height) -> DCGAN:
 
 
 def work(group: int | None, size: int, apart: bool) -> None:
-    """One process: train on random images, and let rank 0 print what it measured.
+    """One process: train on random images, and print what it measured.
 
     `apart`, the processes do the same beside each other and know nothing of each other.
     """
@@ -54,37 +56,37 @@ def work(group: int | None, size: int, apart: bool) -> None:
         return all_reduce(tensor, *args, **kwargs)
 
     dist.all_reduce = counting
-    first = dist.get_rank() == 0
     if apart:
         dist.barrier()
         dist.destroy_process_group()
     model = make_model(group, size)
     model.configure_optimizers()
     pixels, labels = torch.randint(0, 256, (SHARE, 3, size, size), dtype=torch.uint8), torch.full((SHARE,), -1)
+    times = []
     for step in range(WARM_UP + STEPS):
         if step == WARM_UP:
             if not apart:
                 dist.barrier()
-            start, reduced["bytes"] = time.perf_counter(), 0
+            reduced["bytes"] = 0
+        start = time.perf_counter()
         model.training_step((pixels, labels), step)
-    seconds = (time.perf_counter() - start) / STEPS
-    if first:
-        both = sum(p.numel() * p.element_size() for p in model.parameters())
-        ema = sum(p.numel() * p.element_size() for p in model.ema.parameters())
-        print(json.dumps({"seconds": seconds, "reduced": reduced["bytes"] / STEPS, "parameters": both - ema}))
+        times.append(time.perf_counter() - start)
+    both = sum(p.numel() * p.element_size() for p in model.parameters())
+    ema = sum(p.numel() * p.element_size() for p in model.ema.parameters())
+    print(json.dumps({"rounds": times[WARM_UP:], "reduced": reduced["bytes"] / STEPS, "parameters": both - ema}))
     if not apart:
         dist.destroy_process_group()
 
 
-def launch(processes: int, *words: str) -> dict[str, float]:
-    """Run a script's worker in so many processes; return what rank 0 says."""
+def launch(processes: int, *words: str) -> list[dict[str, Any]]:
+    """Run a script's worker in so many processes; return what each says."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run([*command, *words, "--worker"], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def train_some(processes: int, group: int | None, *words: str) -> dict[str, float]:
-    """Return the seconds and bytes of a round, and the bytes of both networks."""
+def train_some(processes: int, group: int | None, *words: str) -> list[dict[str, Any]]:
+    """Return for each process the seconds of its rounds, the bytes of one, and those of both networks."""
     return launch(processes, __file__, *(["--group", str(group)] if group else []), *words)
 
 
@@ -127,15 +129,26 @@ def weak_scaling(name: str, rounds: int) -> None:
     for _ in range(rounds):
         for way, (processes, *words) in ways.items():
             runs[way].append(train_some(processes, group, f"--size={size}", *words))
-    for way, results in runs.items():
-        rates = [ways[way][0] * SHARE / result["seconds"] for result in results]
-        print(f"  {way:<14}{statistics.median(rates):7.1f} images/s ({min(rates):.1f}-{max(rates):.1f})")
-    for way, what in (("one process", "twice one process"), ("two apart", "two apart")):
-        ratios = [a["seconds"] / b["seconds"] for a, b in zip(runs[way], runs["two processes"], strict=True)]
-        print(f"  together / {what}: {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
-    two = runs["two processes"][0]
+    rates = {way: [sum(SHARE * STEPS / sum(one["rounds"]) for one in run) for run in of] for way, of in runs.items()}
+    for way, of in rates.items():
+        print(f"  {way:<14}{statistics.median(of):7.1f} images/s ({min(of):.1f}-{max(of):.1f})")
+    alone, together, apart = rates.values()
+    tell("together / twice one process", [two / (2 * one) for one, two in zip(alone, together, strict=True)])
+    tell("together / two apart", [two / other for two, other in zip(together, apart, strict=True)])
+    tell("two apart, each round as the slower one's", [waited(run) for run in runs["two apart"]])
+    two = runs["two processes"][0][0]
     share = two["reduced"] / two["parameters"]
     print(f"  reduced per round (a step of each player): {two['reduced']:,.0f} bytes, {share:.3f} of both networks")
+
+
+def tell(what: str, ratios: list[float]) -> None:
+    print(f"  {what}: {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
+
+
+def waited(run: list[dict[str, Any]]) -> float:
+    """Return the rate of processes that wait for the slower one in each round, of that of the same that do not."""
+    rounds = list(zip(*(one["rounds"] for one in run), strict=True))
+    return sum(map(statistics.mean, rounds)) / sum(map(max, rounds))
 
 
 if __name__ == "__main__":

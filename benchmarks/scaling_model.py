@@ -137,13 +137,13 @@ def check_here(rounds: int) -> None:
     for name, group in (("over all processes", None), (f"over groups of {SHARE}", SHARE)):
         predicted, measured = [], []
         for _ in range(rounds):
-            link = Link(**launch(2, __file__))
-            one, two = train_some(2, group, "--apart"), train_some(2, group)
+            link = Link(**launch(2, __file__)[0])
+            one, two = (statistics.mean(train_some(2, group, *words)[0]["rounds"]) for words in (["--apart"], []))
             traffic = traffic_of(make_model(group))
-            predicted.append(efficiency(one["seconds"], traffic, Cluster(link, link, 2), 2, overlap=0.0))
-            measured.append(one["seconds"] / two["seconds"])
+            predicted.append(efficiency(one, traffic, Cluster(link, link, 2), 2, overlap=0.0))
+            measured.append(one / two)
             print(
-                f"  cycle {one['seconds'] * 1e3:.1f} ms, gloo {link.bandwidth / 1e9:.2f} GB/s and "
+                f"  cycle {one * 1e3:.1f} ms, gloo {link.bandwidth / 1e9:.2f} GB/s and "
                 f"{link.latency * 1e6:.0f} us: predicted {predicted[-1]:.3f}, measured {measured[-1]:.3f}"
             )
         print(
