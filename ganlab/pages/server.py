@@ -71,9 +71,23 @@ def listen(port: int) -> socket.socket:
         ) from None
 
 
-def server_of(app: ASGIApp) -> uvicorn.Server:
-    """Return the server of an application, which `run(sockets=[...])` starts."""
-    return uvicorn.Server(
+class Server(uvicorn.Server):
+    """A server that says something once it hears Ctrl-C and answers."""
+
+    def __init__(self, config: uvicorn.Config, *lines: str) -> None:
+        super().__init__(config)
+        self.lines = lines
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        for line in self.lines:
+            print(line, flush=True)
+
+
+def server_of(app: ASGIApp, *lines: str) -> Server:
+    """Return the server of an application, which `run(sockets=[...])` starts; `lines` are what it says then."""
+    return Server(
         uvicorn.Config(
             app,
             headers=[*HEADERS.items()],
@@ -83,7 +97,8 @@ def server_of(app: ASGIApp) -> uvicorn.Server:
             access_log=False,
             log_level="warning",
             lifespan="off",
-        )
+        ),
+        *lines,
     )
 
 
@@ -97,9 +112,6 @@ def serve(app: ASGIApp, port: int, fragment: str = "") -> None:
     """
     with closing(listen(port)) as opened:
         port = opened.getsockname()[1]
-        print(f"http://{HOST}:{port}/{f'#{fragment}' if fragment else ''}  (Ctrl-C ends it)", flush=True)
-        print(
-            f"from another machine, first: ssh -L {port}:{HOST}:{port} {getpass.getuser()}@{socket.gethostname()}",
-            flush=True,
-        )
-        server_of(app).run(sockets=[opened])
+        address = f"http://{HOST}:{port}/{f'#{fragment}' if fragment else ''}  (Ctrl-C ends it)"
+        there = f"ssh -L {port}:{HOST}:{port} {getpass.getuser()}@{socket.gethostname()}"
+        server_of(app, address, f"from another machine, first: {there}").run(sockets=[opened])
