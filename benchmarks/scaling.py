@@ -73,7 +73,8 @@ def work(group: int | None, size: int, apart: bool) -> None:
         times.append(time.perf_counter() - start)
     both = sum(p.numel() * p.element_size() for p in model.parameters())
     ema = sum(p.numel() * p.element_size() for p in model.ema.parameters())
-    print(json.dumps({"rounds": times[WARM_UP:], "reduced": reduced["bytes"] / STEPS, "parameters": both - ema}))
+    found = {"rounds": times[WARM_UP:], "reduced": reduced["bytes"] / STEPS, "parameters": both - ema}
+    sys.stdout.write(json.dumps(found) + "\n")  # at once: both processes write to one pipe
     if not apart:
         dist.destroy_process_group()
 

@@ -24,6 +24,8 @@ OPEN_FILES = 256
 """Largest number of open shards."""
 DOWNLOADS = 4
 """Parallel downloads ahead of use, per process."""
+TRIES = 50
+"""Times, 20 ms apart, that a full disk is tried again: a removed shard takes room until its reader is done with it."""
 
 
 class File:
@@ -200,12 +202,17 @@ class CachedStore(Store):
 
     def _download(self, shard: Shard, part: Path) -> None:
         def write(data: bytes, offset: int) -> None:
-            try:
-                write_at(descriptor, data, offset)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._evict_one(part):
-                    raise disk_error(part, error) from error
-                write(data, offset)
+            tries = 0
+            while True:
+                try:
+                    return write_at(descriptor, data, offset)
+                except OSError as error:
+                    tries += 1
+                    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                    if not full or (not self._evict_one(part) and tries > TRIES):
+                        raise disk_error(part, error) from error
+                if self.patience.stopped.wait(0.02):
+                    raise Stopped
 
         descriptor = os.open(part, os.O_RDWR)
         try:
