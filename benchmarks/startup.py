@@ -35,8 +35,8 @@ def commands() -> dict[str, list[str]]:
         "data pack images.npz - --size 8", "compare run", "sample run -n 4 --out -", "show tiny.yaml",
         "evaluate run --metrics swd -n 16", "export run --out -",
     ]  # fmt: skip
-    python = {"import torch": "import torch", "import ganlab": "import ganlab", "pass": "pass"}
-    started = {name: [sys.executable, "-c", code] for name, code in python.items()}
+    python = ("import torch", "import pytorch_lightning", "import ganlab", "pass")
+    started = {code: [sys.executable, "-c", code] for code in python}
     return started | {f"ganlab {verb}": [sys.executable, "-m", "ganlab", *verb.split()] for verb in verbs}
 
 
