@@ -257,6 +257,7 @@ def soak(
     configs: tuple[Path, ...], only: tuple[str, ...], kills: int, ranks: tuple[int, ...], hours: float, seed: int
 ) -> None:
     """Print the table, of all small CONFIGS unless some are named; end with 1 if a run was not the same."""
+    signal.signal(signal.SIGHUP, lambda *_: None)  # under nohup the runs would rightly not heed it
     end, failed = time.monotonic() + 3600 * hours, False
     chosen = [path.resolve() for path in configs] or shipped()
     print("| config | processes | what befell it | half-written checkpoints | bit-identical |\n|---|---|---|---|---|")
