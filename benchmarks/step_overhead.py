@@ -25,12 +25,13 @@ from torch.nn.functional import softplus
 from torch.optim import Adam
 
 from ganlab.commands.tasks import Run, make_tasks
+from ganlab.commands.train import try_to_count
 from ganlab.data.make.pack import pack
 from ganlab.data.read.module import ShardData
 from ganlab.engine.loop import fit
 from ganlab.engine.signals import Signals
 from ganlab.engine.state import seat
-from ganlab.experiment.build import count_work, set_arithmetic
+from ganlab.experiment.build import set_arithmetic
 from ganlab.experiment.config import from_dict
 from ganlab.experiment.launch import open_group
 from ganlab.experiment.records import Events
@@ -93,7 +94,7 @@ def by_ganlab(folder: Path, images: torch.Tensor | None, steps: int, kind: type[
     )
     model, data = kind(image=IMAGE), ShardData(folder, batch=BATCH)
     set_arithmetic(config.machine)
-    works, device = count_work(config, model), open_group(config.machine)
+    works, device = try_to_count(config, model), open_group(config.machine)
     seat(model, device, shard=False)
     signals, noted = Signals(), []
     tasks, _ = make_tasks(Run(config, data, None, works, device, Events(run / "events.jsonl"), ()), None, signals)

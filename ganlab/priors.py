@@ -103,7 +103,7 @@ class Coded(Prior):
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture(Parted):
-    """Gaussians in the plane, long along the rays on which their centres lie (Makhzani et al. 2016, figure 4)."""
+    """Gaussians in the plane, long along the rays of their centres (Makhzani et al. 2016, figures 2 and 4)."""
 
     modes: int = 10
     radius: float = 1.4

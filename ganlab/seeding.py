@@ -53,7 +53,7 @@ class Noise:
     def _draw(self, name: str, out: Tensor, fill: Callable[..., Tensor]) -> Tensor:
         assert self.start % self.group == 0 and len(out) % self.group == 0, (self.start, len(out), self.group)
         generator = torch.Generator(self.device)
-        for block in range(0, len(out), self.group):
-            generator.manual_seed(key(self.seed, name, self.nimg, (self.start + block) // self.group))
-            fill(out[block : block + self.group], generator=generator)
+        for number, block in enumerate(out.split(self.group), self.start // self.group):
+            generator.manual_seed(key(self.seed, name, self.nimg, number))
+            fill(block, generator=generator)
         return out

@@ -16,7 +16,7 @@ from ganlab.engine.game import Game
 from ganlab.experiment.checkpoints import GENERATOR, HUB
 from ganlab.experiment.config import to_yaml
 from ganlab.files import atomic_write
-from ganlab.portable import card, page
+from ganlab.portable import card
 from ganlab.portable.functions import functions_of
 from ganlab.portable.graphs import as_onnx, as_pt2, need_onnx, with_half_weights
 from ganlab.portable.parcel import Parcel, in_float32, kept, parcel_of, png, weights
@@ -81,6 +81,8 @@ def refuse(form: Form, licence: str | None, runtime: Path | None) -> None:
     if runtime is not None and form != "page":
         raise UserError(f"--runtime: a page holds it, and --format is {form}; leave it out")
     if runtime is not None:
+        from ganlab.portable import page  # brings jinja2, which only a page needs
+
         page.runtime_in(runtime)
     if form in ("onnx", "page"):
         need_onnx(form)
@@ -136,6 +138,8 @@ def described(parcel: Parcel) -> bytes:
 
 def as_page(parcel: Parcel, runtime: Path | None) -> dict[str, bytes]:
     """Return a page with what lies beside it, and the README of a static Space."""
+    from ganlab.portable import page
+
     model = in_float32(parcel.model)
     functions = page.check(model, functions_of(model))
     graphs = {f"{each.name}.onnx": with_half_weights(as_onnx(model, each, parcel.about)) for each in functions}

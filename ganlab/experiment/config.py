@@ -7,26 +7,19 @@ The configs that runs have saved are read here too: `from_saved`, `saved_values`
 import functools
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import MarkedYAMLError, YAMLError
-
 from ganlab.experiment.frame import MACHINE_FILE_KEYS, Config
 from ganlab.experiment.parts import check_arguments, check_value, coerce, hints_of, is_part, merge, with_defaults
 from ganlab.experiment.shipped import located
-from ganlab.experiment.words import options_of, takes_text
+from ganlab.experiment.words import options_of
+from ganlab.experiment.yamls import leaves, read_chain, read_yaml, written
 from ganlab.files import with_home
 from ganlab.types import UserError
-
-MAPPING = "a list or a number; a config is a mapping of keys to values"
-OCTAL = re.compile(r"[+-]?0\d+")
 
 log = logging.getLogger(__name__)
 
@@ -42,17 +35,18 @@ def load(
     all errors at once: key, value, and the nearest valid name.
     """
     from ganlab.experiment.former import with_new_names  # imports the models, which most readers do not need
+    from ganlab.experiment.overrides import read_overrides
 
     path = Path(path)
-    chain = _read_chain(located(str(path)), ())
+    chain = read_chain(located(str(path)), ())
     layers = [_without_empty(_without_trust(values, at, trust)) for at, values in chain]
     layers[-1] |= _own_run(path, chain[-1][1], overrides)
     if machine is not None:
-        overlay = _without_empty(_read_yaml(located(str(machine))))
+        overlay = _without_empty(read_yaml(located(str(machine))))
         if science := sorted(set(overlay) - MACHINE_FILE_KEYS):
             raise UserError(f"{machine}: {', '.join(science)}: not for a machine file, which holds machine and logging")
         layers.append(overlay)
-    layers.append(_read_overrides(overrides, functools.reduce(merge, layers), trust))
+    layers.append(read_overrides(overrides, functools.reduce(merge, layers), trust))
     if "trust" in layers[-1]:
         raise UserError(f"{path}: trust may not stand in a config; write `--trust PREFIX` on the command line")
     model = functools.reduce(merge, layers).get("model")
@@ -196,12 +190,12 @@ UNTRAINED = {"data": {"url": ""}, "train": {"total_nimg": 1, "group": 4}, "run":
 
 def to_yaml(config: Config | Mapping[str, Any]) -> str:
     """Write the resolved config as YAML, or an exported one's values; `from_yaml` and `load` read it back."""
-    return OmegaConf.to_yaml(OmegaConf.create(config.as_dict() if isinstance(config, Config) else dict(config)))
+    return written(config.as_dict() if isinstance(config, Config) else dict(config))
 
 
 def from_yaml(path: Path, trust: Sequence[str] = ()) -> Config:
     """Read the config of a run's folder, or of an exported one, which says nothing of training: see `from_saved`."""
-    values = _read_yaml(path)
+    values = read_yaml(path)
     return from_saved(values if "train" in values else merge(UNTRAINED, values), str(path), trust)
 
 
@@ -228,88 +222,8 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[A
 
     Both hold all defaults, so an absent key means null. An empty mapping is a value of its own.
     """
-    old, new = dict(_leaves(saved)), dict(_leaves(now))
+    old, new = dict(leaves(saved)), dict(leaves(now))
     return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
-
-
-def _leaves(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        tree = OmegaConf.load(path)
-    except OSError as error:
-        if error.strerror is None:  # of OmegaConf: one number, say
-            raise UserError(f"{path}: {MAPPING}") from None
-        raise UserError(f"{path}: {error.strerror}; give the path of a YAML file") from None
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        hint = ""
-        if isinstance(error, MarkedYAMLError) and "duplicate" not in str(error):
-            hint = "; indent with spaces, not tabs; a text that holds braces, a colon or signs stands in quotes"
-        raise UserError(f"{path}: not YAML: {error}{hint}") from None
-    return _plain(tree, str(path))
-
-
-def _read_overrides(overrides: Sequence[str], below: dict[str, Any], trust: Sequence[str]) -> dict[str, Any]:
-    """Read `key=value` texts: as typed where the key takes a text, else as YAML.
-
-    Only all layers together tell which class a key belongs to, so the values are first read as far as they are YAML.
-    """
-    from ganlab.experiment.overrides import hint_at, put, text_of  # imports the engine
-
-    pairs, guessed, read = [], dict[str, Any](), dict[str, Any]()
-    for override in overrides:
-        key, _, text = override.partition("=")
-        if not key or "=" not in override:
-            raise UserError(f"{override!r} is not an override; write key=value, for example train.batch=32")
-        pairs.append((key.split("."), text))
-        with suppress(UserError):
-            put(guessed, key.split("."), _yaml_of(override, text))
-    whole = _with_defaults({**merge(below, guessed), "trust": list(trust)})
-    for override, (keys, text) in zip(overrides, pairs, strict=True):
-        listed = keys == ["data", "url"] and text.startswith("[")
-        is_text = takes_text(hint_at(keys, whole, trust)) and not listed
-        put(read, keys, text_of(text) if is_text else _yaml_of(override, text))
-    return _plain(read, "command line")
-
-
-def _yaml_of(override: str, text: str) -> Any:
-    if OCTAL.fullmatch(text):
-        return text  # YAML would read 010 as 8
-    try:
-        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[call-overload, index]
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"command line: {override}: not YAML: {error}") from None
-
-
-def _plain(tree: Any, place: str) -> dict[str, Any]:
-    values = OmegaConf.to_container(tree, resolve=False) if OmegaConf.is_config(tree) else tree
-    if not isinstance(values, dict):
-        raise UserError(f"{place}: {MAPPING}")
-    # Interpolation could write secrets of the environment into files and logs.
-    if found := [f"{key}: {value}" for key, value in _leaves(values) if "${" in str(value)]:
-        raise UserError(f"{place}: ${{...}} is not supported; write the value itself: {'; '.join(found)}")
-    return _with_string_keys(values)
-
-
-def _with_string_keys(values: dict[Any, Any]) -> dict[str, Any]:
-    """Convert keys such as 1, yes or null, which YAML does not read as text."""
-    return {str(key): _with_string_keys(value) if isinstance(value, dict) else value for key, value in values.items()}
-
-
-def _read_chain(path: Path, seen: tuple[Path, ...]) -> list[tuple[Path, dict[str, Any]]]:
-    """Return the files of a `base:` chain with their values, the lowest first."""
-    if path.resolve() in seen:
-        raise UserError(f"{path}: its `base:` chain comes back to itself")
-    values = _read_yaml(path)
-    base = values.pop("base", None)
-    below = [] if base is None else _read_chain(located(with_home(str(base)), path.parent), (*seen, path.resolve()))
-    return [*below, (path, values)]
 
 
 def _make(frame: type, values: Mapping[str, Any]) -> Any:

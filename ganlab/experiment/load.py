@@ -13,6 +13,7 @@ from ganlab.experiment import checkpoints
 from ganlab.experiment.build import build_model
 from ganlab.experiment.checkpoints import exported
 from ganlab.experiment.config import from_saved, from_yaml
+from ganlab.experiment.frame import Config
 from ganlab.types import UserError
 
 
@@ -36,7 +37,8 @@ def load(run: Path | str, trust: Sequence[str] = ()) -> Game:
         for network, at in model.average_names.items():  # a growing generator runs at the size of that time
             getattr(model, at).load_state_dict(averages[network])
         return model.eval()
-    return restored(newest_checkpoint(run), run, trust)
+    checkpoint = newest_checkpoint(run)
+    return restored(checkpoint, from_saved(checkpoint["config"], str(run), trust))
 
 
 def read_exported(file: Path, first: str) -> tuple[int, dict[str, dict[str, Tensor]]]:
@@ -54,9 +56,9 @@ def read_exported(file: Path, first: str) -> tuple[int, dict[str, dict[str, Tens
         return int(opened.metadata()["nimg"]), averages
 
 
-def restored(checkpoint: dict[str, Any], run: Path, trust: Sequence[str]) -> Game:
-    """Make the model of a checkpoint that has been read, onto the CPU, ready to `sample`."""
-    model = build_model(from_saved(checkpoint["config"], str(run), trust))
+def restored(checkpoint: dict[str, Any], config: Config) -> Game:
+    """Make the model of a checkpoint that has been read, and of its config, onto the CPU, ready to `sample`."""
+    model = build_model(config)
     model.load_state_dict(checkpoint["state_dict"])
     model.on_load_checkpoint(checkpoint)
     return model.eval()

@@ -1,16 +1,41 @@
-"""One `key=value` of the command line: its place in a config, and the text that was typed."""
+"""The `key=value` texts of the command line: their places in a config, and what was typed."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import is_dataclass
 from typing import Any
 
 from ganlab.engine.game import Game
 from ganlab.experiment.frame import Config
-from ganlab.experiment.parts import hints_of, inner_hint, is_part
+from ganlab.experiment.parts import hints_of, inner_hint, is_part, merge, with_defaults
 from ganlab.experiment.targets import resolve
-from ganlab.experiment.words import options_of
+from ganlab.experiment.words import options_of, takes_text
+from ganlab.experiment.yamls import plain, yaml_of
 from ganlab.metrics.features import Extractor
 from ganlab.types import UserError
+
+
+def read_overrides(overrides: Sequence[str], below: dict[str, Any], trust: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` texts: as typed where the key takes a text, else as YAML.
+
+    Only all layers together tell which class a key belongs to, so the values are first read as far as they are YAML.
+    """
+    pairs, guessed, read = [], dict[str, Any](), dict[str, Any]()
+    for override in overrides:
+        key, _, text = override.partition("=")
+        if not key or "=" not in override:
+            raise UserError(f"{override!r} is not an override; write key=value, for example train.batch=32")
+        pairs.append((key.split("."), text))
+        with suppress(UserError):
+            put(guessed, key.split("."), yaml_of(override, text))
+    whole = merge(below, guessed)
+    if is_part(whole.get("model")):
+        whole = {**whole, "model": with_defaults(whole["model"], Game, trust)}
+    for override, (keys, text) in zip(overrides, pairs, strict=True):
+        listed = keys == ["data", "url"] and text.startswith("[")
+        is_text = takes_text(hint_at(keys, whole, trust)) and not listed
+        put(read, keys, text_of(text) if is_text else yaml_of(override, text))
+    return plain(read, "command line")
 
 
 def text_of(text: str) -> str | None:

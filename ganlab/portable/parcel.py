@@ -68,7 +68,8 @@ class Parcel:
 def parcel_of(run: Path, name: str, trust: Sequence[str], licence: str | None) -> Parcel:
     """Read the newest checkpoint of a run, and what was measured of it."""
     checkpoint = newest_checkpoint(run)
-    config, model = from_saved(checkpoint["config"], str(run), trust), restored(checkpoint, run, trust)
+    config = from_saved(checkpoint["config"], str(run), trust)
+    model = restored(checkpoint, config)
     newest = {row["name"]: row for row in results.read(run) if row["nimg"] == model.clock.nimg}
     return Parcel(model, config, name, licence, [*newest.values()])
 

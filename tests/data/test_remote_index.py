@@ -12,7 +12,7 @@ from webdataset import TarWriter
 
 from ganlab.data import ShardDataset
 from ganlab.data.make.foreign import index
-from ganlab.data.read.transfer import Patience
+from ganlab.data.read.retries import Patience
 from ganlab.types import UserError
 
 NAMES, SIZE = "part-{0..2}.tar", 16

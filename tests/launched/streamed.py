@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ganlab.data import BatchLoader, ShardDataset
-from ganlab.data.read.transfer import Patience
+from ganlab.data.read.retries import Patience
 from ganlab.types import Phase
 
 WINDOW, SAMPLES, BATCH = 2, 48, 8

@@ -20,7 +20,8 @@ from ganlab.data.make.sources.members import Images, Read, images_of
 from ganlab.data.make.sources.names import Names
 from ganlab.data.make.sources.tars import classes_in
 from ganlab.data.read.location import Location, parse, redact
-from ganlab.data.read.transfer import Patience, RemoteFile, list_shards
+from ganlab.data.read.retries import Patience
+from ganlab.data.read.transfer import RemoteFile, list_shards
 from ganlab.files import sha256_of
 from ganlab.progress import Progress
 from ganlab.types import ImageSpec, UserError

@@ -36,8 +36,9 @@ from ganlab.data.format.tars import REMEDY
 from ganlab.data.read.base import Dataset, first_of_labels
 from ganlab.data.read.location import Location, parse
 from ganlab.data.read.order import WINDOW, Order
+from ganlab.data.read.retries import Patience
 from ganlab.data.read.store import CachedStore, Store, disk_error, locked, write_at
-from ganlab.data.read.transfer import Patience, download, fetch
+from ganlab.data.read.transfer import download, fetch
 from ganlab.files import atomic_write, cache_folder
 from ganlab.types import UserError
 

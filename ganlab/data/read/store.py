@@ -16,7 +16,8 @@ from filelock import Timeout
 
 from ganlab.data.format.shards import Shard
 from ganlab.data.read.location import Location
-from ganlab.data.read.transfer import Patience, Stopped, download
+from ganlab.data.read.retries import Patience, Stopped
+from ganlab.data.read.transfer import download
 from ganlab.locks import plain
 from ganlab.types import UserError
 
