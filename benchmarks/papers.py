@@ -55,6 +55,9 @@ SAID = (
     Said("gaussian", "1-D Gaussian", "without the layer", "Salimans et al. 2016", "section 3.2: avoids collapse"),
     Said("likelihood", "Real NVP", "", "Danihelka et al. 2017", "the adversary wins by the critic only"),
     Said("measures", "MMD", "^N", "Gretton et al. 2012", "eq. 3"),
+    Said("avb", "AVB, normal codes", "", "Mescheder et al. 2017, AVB", "proposition 1: log q(z given x) - log p(z)"),
+    Said("avb", "AVB, four points", "", "Mescheder et al. 2017, AVB", "the four points: the exact posterior"),
+    Said("avb", "VAE, four points", "", "Mescheder et al. 2017, AVB", "the four points: normal codes overlap"),
 )
 
 

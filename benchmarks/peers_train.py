@@ -5,8 +5,9 @@ its own on one thread; the two take turns, and a ratio is the median of the turn
 processor's: other work on the machine does not count. How to install the peers: `benchmarks/trainers.py`; without one
 its cases are left out. Peers make each update as they have it:
 
-- mimicry's generator enlarges bilinearly, ours by nearest neighbours before a shortcut's convolution, which is cheaper;
-  its spectral norm iterates in each pass, ours once a step; it keeps no average of the generator, ours does.
+- mimicry's generator enlarges bilinearly, ours by nearest neighbours behind a shortcut's convolution, which is cheaper;
+  ours has other 3x3 convolutions fused with a change of size (`ganlab/layers/fused.py`); its spectral norm iterates in
+  each pass, ours once a step; it keeps no average of the generator, ours does.
 - stylegan2-pytorch's discriminator has three convolutions a block, the paper's and ours two; both here have penalties
   on reals and fakes in every fourth round and no path length, as it has none in its first 5,000 rounds.
 

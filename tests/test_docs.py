@@ -197,7 +197,7 @@ def test_a_reader_of_the_page_has_a_gan_of_three_players(dataset, tmp_path, monk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["digits/dcgan", "mnist/bigan"])
+@pytest.mark.parametrize("name", ["digits/dcgan", "mnist/bigan", "cifar10/sngan"])
 def test_the_costs_of_families_are_those_of_show(name, monkeypatch):
     (row,) = re.findall(rf"^\| `{name}.yaml` \|(.*)\|$", text_of("docs/families.md"), re.MULTILINE)
     _, generator, discriminator, held, image, batch = (cell.strip() for cell in row.split("|"))

@@ -1,8 +1,11 @@
-"""The resampler against zeros between the pixels, padding, and a filter written as a loop."""
+"""The resampler against a filter written as a loop; convolutions beside a change of size against two operations."""
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
+from ganlab.layers.fused import ConvOfDouble, MeanOfConv
 from ganlab.layers.resample import Downsample, Upsample
 
 TAPS = (1, 3, 3, 1)
@@ -62,3 +65,26 @@ def test_the_filter_is_exact_in_bfloat16_and_no_part_of_a_checkpoint():
 def test_it_differentiates_twice(layer):
     images = torch.randn(1, 2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert torch.autograd.gradgradcheck(lambda x: layer.double()(x).square(), images.requires_grad_())
+
+
+def doubled(layer: nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
+    return F.conv2d(F.interpolate(features, scale_factor=2), layer.weight, layer.bias, padding=1)
+
+
+def halved(layer: nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
+    return F.avg_pool2d(F.conv2d(features, layer.weight, layer.bias, padding=1), 2)
+
+
+@pytest.mark.parametrize(("fused", "in_two"), [(ConvOfDouble, doubled), (MeanOfConv, halved)])
+@pytest.mark.parametrize("size", [(2, 2), (4, 6), (5, 7)])
+def test_fused_convolutions_are_those_in_two_operations_up_to_second_derivatives(fused, in_two, size):
+    draw = torch.Generator().manual_seed(0)
+    layer, features = fused(3, 4).double(), torch.randn(2, 3, *size, dtype=torch.float64, generator=draw)
+    inputs = (features.requires_grad_(), *layer.parameters())
+    found = []
+    for made in (layer(features), in_two(layer, features)):
+        first = torch.autograd.grad(made.pow(3).sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(sum(gradient.square().sum() for gradient in first), inputs)
+        found.append((made, *first, *second))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)

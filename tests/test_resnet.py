@@ -117,6 +117,10 @@ def test_a_loss_reaches_every_weight(size):
 # --- the papers' blocks, written out
 
 
+def conv(layer, x):
+    return F.conv2d(x, layer.weight, layer.bias, padding=1)
+
+
 def up(block, x, labels):
     def norm(layer, x):
         gain, bias = (layer.weight[labels], layer.bias[labels]) if layer.weight.dim() == 2 else layer.parameters()
@@ -126,12 +130,12 @@ def up(block, x, labels):
     def larger(x):
         return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
-    h = block.conv1(larger(norm(block.norm1, x).relu()))
-    return block.conv2(norm(block.norm2, h).relu()) + block.shortcut(larger(x))
+    h = conv(block.conv1, larger(norm(block.norm1, x).relu()))
+    return conv(block.conv2, norm(block.norm2, h).relu()) + block.shortcut(larger(x))
 
 
 def down(block, x, first, halve):
-    h = block.conv2(block.conv1(x if first else x.relu()).relu())
+    h = conv(block.conv2, conv(block.conv1, x if first else x.relu()).relu())
     if first:
         return F.avg_pool2d(h, 2) + block.shortcut(F.avg_pool2d(x, 2))
     return F.avg_pool2d(h, 2) + F.avg_pool2d(block.shortcut(x), 2) if halve else h + block.shortcut(x)

@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from browser import visit
+from browser import DRESSES, visit
 from repository import REPOSITORY
 from web import serve
 
 pytestmark = pytest.mark.slow
+PAGES = ("index", "photographs", "families", "configs", "curves", "faq", "api/models", "benchmarks/RESULTS")
+THEIRS = ("landmark-unique:", "scrollable-region-focusable:")
+"""Rules of axe that the theme's script breaks: several navigations of one name, or none; wide tables that only the
+browser's own keys scroll."""
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +67,11 @@ def test_a_visitor_finds_a_page_by_its_words(site, chromium, size):
         )
         wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide[0] <= wide[1], wide
+
+
+@pytest.mark.parametrize(("size", "dark"), DRESSES)
+@pytest.mark.parametrize("name", PAGES)
+def test_everyone_can_read_a_page(site, chromium, name, size, dark):
+    with serve(site) as host, visit(chromium, f"http://{host}/{name}.html", size=size, dark=dark) as visited:
+        visited.page.locator(".md-typeset h1").wait_for()
+        visited.check(f"site-{name.replace('/', '-')}", but=THEIRS)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ganlab.layers import spectral
 from ganlab.layers.batchnorm import BatchNorm, ConditionalBatchNorm
+from ganlab.layers.fused import Conv3x3, ConvOfDouble, MeanOfConv
 from ganlab.networks.conditioning import classes_of
 from ganlab.types import Images, ImageSpec, Labels, Latents, Logits, UserError
 
@@ -107,14 +108,14 @@ class UpBlock(nn.Module):
     def __init__(self, before: int, after: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
         self.norm1, self.norm2 = norm(before), norm(after)
-        self.conv1 = nn.Conv2d(before, after, 3, padding=1)
-        self.conv2 = nn.Conv2d(after, after, 3, padding=1)
+        self.conv1 = ConvOfDouble(before, after)
+        self.conv2 = Conv3x3(after, after)
         self.shortcut = nn.Conv2d(before, after, 1)
 
     def forward(self, features: Tensor, *labels: Tensor) -> Tensor:
         """[n, before, h, w] to [n, after, 2h, 2w]; labels if the norm takes them."""
-        hidden = F.interpolate(F.relu(self.norm1(features, *labels)), scale_factor=2)
-        hidden = self.conv2(F.relu(self.norm2(self.conv1(hidden), *labels)))
+        hidden = self.conv1(F.relu(self.norm1(features, *labels)))
+        hidden = self.conv2(F.relu(self.norm2(hidden, *labels)))
         total: Tensor = F.interpolate(self.shortcut(features), scale_factor=2) + hidden
         return total
 
@@ -124,14 +125,14 @@ class FirstBlock(nn.Module):
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(before, after, 3, padding=1)
-        self.conv2 = nn.Conv2d(after, after, 3, padding=1)
+        self.conv1 = Conv3x3(before, after)
+        self.conv2 = MeanOfConv(after, after)
         self.shortcut = nn.Conv2d(before, after, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """[n, before, h, w] to [n, after, h/2, w/2]."""
         hidden = self.conv2(F.relu(self.conv1(images)))
-        total: Tensor = F.avg_pool2d(hidden, 2) + self.shortcut(F.avg_pool2d(images, 2))
+        total: Tensor = hidden + self.shortcut(F.avg_pool2d(images, 2))
         return total
 
 
@@ -145,15 +146,15 @@ class DownBlock(nn.Module):
     def __init__(self, before: int, after: int, halve: bool, hidden: int | None = None) -> None:
         super().__init__()
         self.halve = halve
-        self.conv1 = nn.Conv2d(before, hidden or before, 3, padding=1)
-        self.conv2 = nn.Conv2d(hidden or before, after, 3, padding=1)
+        self.conv1 = Conv3x3(before, hidden or before)
+        self.conv2 = (MeanOfConv if halve else Conv3x3)(hidden or before, after)
         self.shortcut = nn.Conv2d(before, after, 1) if halve or before != after else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
         """[n, before, h, w] to [n, after, h, w], or half of h and w."""
         hidden = self.conv2(F.relu(self.conv1(F.relu(features))))
         if self.halve:
-            hidden, features = F.avg_pool2d(hidden, 2), F.avg_pool2d(features, 2)
+            features = F.avg_pool2d(features, 2)
         total: Tensor = hidden + self.shortcut(features)
         return total
 
