@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
@@ -21,12 +22,13 @@ from yaml import MarkedYAMLError, YAMLError
 from ganlab.experiment.frame import MACHINE_FILE_KEYS, Config
 from ganlab.experiment.parts import check_arguments, check_value, coerce, hints_of, is_part, merge, with_defaults
 from ganlab.experiment.shipped import located
-from ganlab.experiment.words import options_of, takes_text
+from ganlab.experiment.words import options_of, shown, takes_text
 from ganlab.files import with_home
 from ganlab.types import UserError
 
 MAPPING = "a list or a number; a config is a mapping of keys to values"
-OCTAL = re.compile(r"[+-]?0\d+")
+MISREAD = re.compile(r"[+-]?(0[0-7]+|\d+(:[0-5]?\d)+)")
+"""Numbers that YAML reads as octal, or in base 60: 010 as 8, 1:30 as 90."""
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +173,10 @@ def from_dict(values: dict[str, Any], place: str, sent: bool = False) -> Config:
         for name, value in counts.items()
         if isinstance(value, int) and not isinstance(value, bool) and value < 1
     ]
+    data = values.get("data")
+    share = data.get("max_bad_fraction") if isinstance(data, dict) else None
+    if isinstance(share, int | float) and not 0 <= share <= 1:
+        complaints.append(f"data.max_bad_fraction: {share} is not from 0 to 1")
     if complaints:
         lines = "".join(f"\n  {line}" for line in complaints)
         raise UserError(f"{place}: {len(complaints)} complaint{'s' * (len(complaints) > 1)}{lines}")
@@ -243,6 +249,8 @@ def _leaves(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = OmegaConf.load(path)
+        with path.open("rb") as file:
+            refuse_misread(file, path)
     except OSError as error:
         if error.strerror is None:  # of OmegaConf: one number, say
             raise UserError(f"{path}: {MAPPING}") from None
@@ -253,6 +261,17 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             hint = "; indent with spaces, not tabs; a text that holds braces, a colon or signs stands in quotes"
         raise UserError(f"{path}: not YAML: {error}{hint}") from None
     return _plain(tree, str(path))
+
+
+def refuse_misread(file: IO[bytes], path: Path) -> None:
+    """Refuse numbers that YAML reads as others."""
+    for token in yaml.scan(file):
+        if isinstance(token, yaml.ScalarToken) and token.plain and MISREAD.fullmatch(token.value):
+            raise UserError(
+                f"{path}, line {token.start_mark.line + 1}: {token.value}: YAML reads it as "
+                f"{yaml.safe_load(token.value)}; write a number without a leading 0 and without colons, or a text in "
+                f"quotes: {token.value!r}"
+            )
 
 
 def _read_overrides(overrides: Sequence[str], below: dict[str, Any], trust: Sequence[str]) -> dict[str, Any]:
@@ -279,8 +298,8 @@ def _read_overrides(overrides: Sequence[str], below: dict[str, Any], trust: Sequ
 
 
 def _yaml_of(override: str, text: str) -> Any:
-    if OCTAL.fullmatch(text):
-        return text  # YAML would read 010 as 8
+    if MISREAD.fullmatch(text):
+        return text
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[call-overload, index]
     except (YAMLError, OmegaConfBaseException) as error:
@@ -308,7 +327,9 @@ def _read_chain(path: Path, seen: tuple[Path, ...]) -> list[tuple[Path, dict[str
         raise UserError(f"{path}: its `base:` chain comes back to itself")
     values = _read_yaml(path)
     base = values.pop("base", None)
-    below = [] if base is None else _read_chain(located(with_home(str(base)), path.parent), (*seen, path.resolve()))
+    if not isinstance(base, str | None):
+        raise UserError(f"{path}: base: {shown(base)} is not a path; name one file, whose own base may name the next")
+    below = [] if base is None else _read_chain(located(with_home(base), path.parent), (*seen, path.resolve()))
     return [*below, (path, values)]
 
 
