@@ -8,6 +8,7 @@ import base64
 import hashlib
 import http.client
 import io
+import logging
 import netrc
 import os
 import random
@@ -28,6 +29,8 @@ from ganlab.data.format.tars import is_shard
 from ganlab.data.read.location import WEB, Location, redact
 from ganlab.types import UserError
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 PIECE, BLOCK = 16 * 2**20, 2**18
 """Bytes per request to an object store, and per read from a connection."""
@@ -35,6 +38,8 @@ TRY_AGAIN = (408, 425, 429)
 """HTTP statuses, besides 5xx, that are worth a retry."""
 STRANGE = 3
 """Retries after an unknown error."""
+TOLD = 4
+"""Failed attempts after which a person is told why they wait."""
 LONGEST_PAUSE = 10.0
 LEAST = 2**14
 """Bytes that count as progress: a source that sends one byte now and then must still time out."""
@@ -91,6 +96,8 @@ def persist(place: str, attempt: Callable[[], T], patience: Patience, progress: 
             tries += 1
             pause = min(LONGEST_PAUSE, patience.pause * 2 ** (tries - 1)) * random.uniform(0.5, 1.5)  # noqa: S311
             pause = max(pause, _retry_after(error))
+            if tries == TOLD:
+                log.warning("%s: %s; trying again, for %.0f s without news", place, _say(error), patience.total)
             known = isinstance(error, OSError | http.client.HTTPException)
             if time.monotonic() + pause - since > patience.total or (not known and tries > STRANGE):
                 raise UserError(
