@@ -4,6 +4,7 @@ A circumstance is a few files, commands, their exit codes, and words that must b
 """
 
 import gzip
+import math
 import os
 import tarfile
 from collections.abc import Iterable
@@ -53,7 +54,7 @@ TIFF = encoded(noise(), "TIFF")
 CONTENTS: dict[str, tuple[Members, int, tuple[str, ...]]] = {
     "dots in names": ([("photo.1.jpg", JPEG), ("photo.2.jpg", JPEG), ("plain.JPG", JPEG)], 3, ()),
     "an archive among images": ([("a.png", PNG), ("backup.tar", b"x"), ("old.zip", b"x")], 1, ("2 (an archive in it",)),
-    "classes": ([("cat/a.png", PNG), ("dog/b.PNG", PNG)], 2, ("2 classes", "the names of the sub-folders")),
+    "classes": ([("cat/a.png", PNG), ("dog/b.PNG", PNG)], 2, ("2 classes", "the names of the sub-folders (cat, dog)")),
     "wrapped": ([("p/cat/a.png", PNG), ("p/dog/b.png", PNG), ("p/dog/notes.md", b"")], 2, ("left out: 1",)),
     "a folder like a file": ([("cat.png/a.png", PNG), ("dog.jpg/b.png", PNG)], 2, ("2 classes",)),
     "hidden": ([("a.png", PNG), ("._a.png", b"\0\5"), (".git/b.png", PNG)], 1, ("(hidden)", "._a.png")),
@@ -212,6 +213,7 @@ SOURCES: dict[str, tuple[dict[str, bytes], tuple[Any, ...], ...]] = {
             (listed([["a.png", 0]]), 2, "b.png has no class"),
             (listed([["a.png", 0], ["b.png", None]]), 2, "b.png has no class"),
             (listed([["a.png", 0], ["a.png", 1], ["b.png", 1]]), 2, "a.png has two classes, 0 and 1"),
+            (listed([["a.png", math.nan], ["b.png", 1]]), 2, "label nan;"),
             *((listed([["a.png", bad], ["b.png", 1]]), 2, "label ", "or as names") for bad in (-1, 0.5, True, [0], {})),
             *((listed([["a.png", bad], ["b.png", "x"]]), 2, "label ") for bad in ("", "-1", "1.0", "x" * 101)),
             (listed([["a.png", "cat"], ["b.png", 1]]), 2, "some classes are numbers"),
@@ -294,6 +296,12 @@ SOURCES: dict[str, tuple[dict[str, bytes], tuple[Any, ...], ...]] = {
         *((f"data pack {name}.tar d --size 8", 2, f"{name}.tar: ") for name in ("cut", "empty", "page")),
         *((f"data index {name}.tar --out i --size 8", 2, f"{name}.tar: ") for name in ("cut", "empty", "page")),
     ),
+    "archives under the other's name": (
+        {"a.tar": zipped(("a.png", PNG)), "a.zip": tar(("a.png", PNG))},
+        ("data pack a.tar d --size 8", 2, "a.tar: a zip, not a tar; rename it to .zip"),
+        ("data index a.tar --out i --size 8", 2, "a.tar: a zip, not a tar; rename it to .zip"),
+        ("data pack a.zip d --size 8", 0, ": 1 images"),
+    ),
     "odd zips": (
         {
             "up.zip": zipped(("/abs/a.png", PNG), ("../up.png", PNG), ("ok/b.png", PNG)),
@@ -318,6 +326,7 @@ SOURCES: dict[str, tuple[dict[str, bytes], tuple[Any, ...], ...]] = {
             ("of objects", "a.npy", npy(np.array([1, "x"], object)), 2, "a.npy: not a readable array"),
             ("of floats", "a.npy", npy(np.zeros((3, 8, 8, 3), np.float32)), 2, "float32 [3, 8, 8, 3]", "uint8"),
             ("of channels first", "a.npy", npy(np.zeros((3, 3, 8, 8), np.uint8)), 2, "[n, height, width"),
+            ("of no pixels", "a.npy", npy(np.zeros((3, 0, 8), np.uint8)), 2, "uint8 [3, 0, 8]"),
             ("without images", "a.npy", npy(np.zeros((0, 8, 8), np.uint8)), 2, "holds no images"),
             ("cut short", "a.npy", npy(np.zeros((3, 8, 8), np.uint8))[:200], 2, "not a readable array"),
             ("of no bytes", "a.npy", b"", 2, "not a readable array"),

@@ -78,6 +78,13 @@ def test_configs_that_are_read(text):
         (PLAIN.replace("10}", "1e6}"), "write 1_000_000"),
         (PLAIN.replace("10}", "20M}"), "write 20_000_000"),
         (PLAIN.replace("train:", "trian:"), "did you mean 'train'"),
+        (PLAIN.replace("10}", "010}"), "c.yaml, line 3: 010: YAML reads it as 8; write"),
+        (
+            PLAIN + "run: 12:30\n",
+            "12:30: YAML reads it as 750; write a number without",
+        ),
+        *((PLAIN + f"base: {text}\n", "is not a path; name one file") for text in ("[c.yaml]", "5", "{c: d}")),
+        *((PLAIN.replace("ganlab.models.DCGAN", n), "whole path of a class; this pl") for n in ("DCGAN", "", "[a]")),
         (PLAIN + "machine: 5\n", "machine: 5 is not a mapping of keys"),
     ],
 )
@@ -122,6 +129,11 @@ def test_a_name_is_what_was_typed(name):
         ("train.total_nimg=1e3", "write 1_000"),
         ("train.total_nimg=1,000", "write 1_000"),
         ("train.total_nimg=010", "write 10"),
+        ("machine.timeout_seconds=1:30", "'1:30' is not a whole number"),
+        ("data.cache.bytes=50GB", "write 50_000_000_000"),
+        ("model.betas=0.5", "model.betas: 0.5 is not a list of 2 numbers\n"),
+        ("data.max_bad_fraction=5", "5 is not from 0 to 1"),
+        ("model.lr={_target_: ganlab.schedules.Constant}", "model.lr: a mapping is not a number"),
         ("train.total_nimg=1.5", "not a whole number"),
         ("train.total_nimg=1e400", "not a whole number"),
         ("train.total_nimg=-5", "not positive"),
@@ -194,8 +206,15 @@ def test_home_is_the_home_folder(config, here):
 
 def test_run_folders_that_cannot_be(config):
     Path("file").write_text("")
-    for run, said in (("file", "file"), ("file/x", "file/x"), ("y" * 300, "File name too long")):
+    data = yaml.safe_load(config.read_text())["data"]["url"]
+    write({"own/config.yaml": b"base: ../tiny.yaml  # mine"})
+    for run, said in (
+        ("own", "own/config.yaml: is not of a run"),
+        *(("file", "file"), ("file/x", "file/x"), ("y" * 300, "File name too long")),
+        (data, f"{data}: holds a dataset; name another folder"),
+    ):
         assert said in runs.refused("train", config, f"run={run}")
+    assert Path("own/config.yaml").read_text().endswith("# mine")
     assert "No such file" in runs.refused("train", "gone.yaml")
 
 

@@ -131,6 +131,7 @@ def test_a_config_may_name_the_classes(trained, tmp_path):
     image = "data.image={height: 16, width: 32, channels: 3, classes: 3, class_names: [%s]}"
     words = [f"run={tmp_path / 'run'}", "train.total_nimg=48"]
     assert "data.image.class_names: 2 names for 3 classes" in runs.refused("train", config, *words, image % "a, b")
+    assert "two classes have one name" in runs.refused("train", config, *words, image % "a, b, a")
     runs.done(config, *words, image % "a, b, c")
     assert ganlab.load(tmp_path / "run").image.class_names == ("a", "b", "c")
 

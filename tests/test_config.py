@@ -349,7 +349,7 @@ MISTAKES = {
     "model.batch_norm_group=0": "model.batch_norm_group: 0: write at least 1, or null",
     "model.betas=[0,0.5,1]": "model.betas: [0, 0.5, 1] is not a list of 2 numbers",
     "model.runtime=3": "model.runtime: supplied by the run; remove it",
-    "model.augment=flip": "model.augment: 'flip' is not Augment or null",
+    "model.augment=flip": "model.augment: 'flip' is not Augment or null; write {_target_: ganlab.augment.NAME, ...}",
     "model.lr_schedule={_target_: ganlab.schedules.Linear, total_nimg: 3}": (
         "model.lr_schedule.total_nimg: supplied by the run; remove it"
     ),
@@ -363,7 +363,9 @@ MISTAKES = {
         "model.regularizers.s._target_: 'ganlab.schedules.Constant' is not for this place, which takes classes of "
         "ganlab.regularizers"
     ),
-    "model.regularizers.bare={weight: 1}": "model.regularizers.bare: a mapping is not Regularizer",
+    "model.regularizers.bare={weight: 1}": (
+        "model.regularizers.bare: a mapping is not Regularizer; write {_target_: ganlab.regularizers.NAME, ...}"
+    ),
     "model.optimizers.d={_target_: torch.optim.Adam, lr: 1, beta: 0}": (
         "model.optimizers.d.beta: unknown key; did you mean 'betas'?"
     ),

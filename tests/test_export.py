@@ -177,6 +177,14 @@ def test_what_is_refused(run, tmp_path, words, message):
     assert not (tmp_path / "e").exists()
 
 
+def test_an_export_into_a_run_or_of_an_export_is_refused(folders, run, tmp_path):
+    before = (run / "config.yaml").read_bytes()
+    assert f"{run}: holds another config.yaml" in runs.refused("export", run, "--out", run)
+    assert (run / "config.yaml").read_bytes() == before
+    said = runs.refused("export", folders["safetensors"][0], "--out", tmp_path / "e")
+    assert "an exported folder, which has no checkpoints; give the run" in said
+
+
 def test_a_missing_extra_is_named(run, tmp_path, monkeypatch):
     monkeypatch.setattr(graphs, "NEEDED", ("onnx", "no_such_package"))
     said = runs.refused("export", run, "--out", tmp_path / "e", "--format", "onnx")

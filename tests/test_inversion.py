@@ -42,6 +42,9 @@ def test_the_command_writes_pictures_and_latents(finished, tmp_path):
     assert len(saved["latents"]) == len(saved["classes"]) == 2
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["000000.png", "000002.png", "inverted.png", "latents.safetensors"]
+    (tmp_path / "file").write_text("")
+    said = ganlab("invert", finished, tmp_path / "own", "--out", tmp_path / "file")
+    assert said.exit_code == 2 and "file: cannot write there" in said.stderr and "inverting" not in said.output
     Image.new("RGB", (10, 10)).save(tmp_path / "own" / "000000.png")
     said = ganlab("invert", finished, tmp_path / "own", "--out", tmp_path / "out")
     assert said.exit_code == 2 and "10 px in 3 channels" in said.stderr and "ganlab data pack" in said.stderr

@@ -2,11 +2,13 @@
 
 import json
 import sys
+import warnings
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import tiny_runs as runs
+from PIL import Image
 from told import HOSTILE, TERM, metrics, write_lines, write_run
 
 import ganlab
@@ -136,6 +138,14 @@ def test_a_plot_is_the_same_bytes_each_time(run, tmp_path, form):
         assert out.read_bytes() == first
     if form == "pdf":
         assert b"/CIDFontType2" in first and b"/Type3" not in first  # journals refuse Type 3 fonts
+
+
+@pytest.mark.slow
+def test_a_plot_of_all_metrics_has_room_for_its_legend(run, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib's, of axes without room
+        assert runs.ganlab("plot", run, "--out", tmp_path / "all.png", "--metrics", "*").exit_code == 0
+    assert Image.open(tmp_path / "all.png").height > 2 * 690
 
 
 @pytest.mark.parametrize(

@@ -321,6 +321,7 @@ def test_a_signal_stops_after_a_round_saves_and_the_run_resumes(tmp_path, config
         while not (run / "metrics.jsonl").exists():
             stop.wait(0.005)
         signal.raise_signal(number)
+        signal.raise_signal(signal.SIGTERM)  # as torchrun does after a Ctrl-C that all have seen
 
     stop = threading.Event()
     thread = threading.Thread(target=send_when_it_trains)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ganlab.commands.sample import drawn
 from ganlab.engine.game import Game
-from ganlab.experiment.checkpoints import GENERATOR, HUB
+from ganlab.experiment.checkpoints import GENERATOR, HUB, exported
 from ganlab.experiment.config import to_yaml
 from ganlab.files import atomic_write
 from ganlab.portable import card
@@ -53,6 +53,8 @@ def export(
         runtime: for a page: folder of onnxruntime-web, to be held in the page.
     """
     refuse(form, licence, runtime)
+    if (out / "config.yaml").exists() and exported(out) is None:
+        raise UserError(f"{out}: holds another config.yaml, which would be lost; choose another folder with --out")
     parcel = parcel_of(run, out.resolve().name, trust, licence)
     if parcel.model.latent:
         sheet, where = of_seed(parcel.model)

@@ -41,6 +41,8 @@ def invert(
         raise UserError(f"{run}: a {type(model).__name__} makes no images of latents")
     _, numbers, pixels, labels = read_images(model, run, "IMAGES", place, numbers, trust)
     images = model.as_floats(pixels)
+    with written(out):  # the search takes minutes
+        out.mkdir(parents=True, exist_ok=True)
     blocks = list(zip(images.split(BLOCK), labels.split(BLOCK), strict=True))
     with Progress("inverting", steps * len(blocks), unit="steps") as progress:
         search = partial(inversion.invert, model, steps=steps, starts=starts, seed=seed, after_step=progress.update)

@@ -24,8 +24,8 @@ EARLY = 60.0
 class Signals:
     """A context that handles the stopping signals, and keeps the time of a new run's first checkpoint.
 
-    The handler only records the number: saving or communicating in a handler would hang. A second signal ends the
-    process.
+    The handler only records the number: saving or communicating in a handler would hang. A second Ctrl-C ends the
+    process; other signals come twice by themselves, as when torchrun passes on a Ctrl-C that all have seen.
 
     Args:
         is_new: the run starts from nothing, so that it has no checkpoint yet.
@@ -85,9 +85,9 @@ class Signals:
         self.early, self.waiting = early, self.waiting and not early
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.number:
+        if self.number == number == signal.SIGINT:
             os._exit(128 + number)
-        self.number = number
+        self.number = self.number or number
         if number == signal.SIGHUP and self.terminals:  # writing to a terminal that is gone would be an error
             with Path(os.devnull).open("w") as nowhere:
                 for stream in self.terminals:

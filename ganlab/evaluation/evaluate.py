@@ -160,10 +160,11 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
             raise UserError(f"{name}: {type(fakes.model).__name__} judges no images; leave it out of the metrics")
         if probing and isinstance(fakes, Samples) and "discriminator" not in fakes.model.networks:
             raise UserError(f"{name}: {type(fakes.model).__name__} has no discriminator; leave it out of the metrics")
-        if needs & {"moments", "features"} and extractor is None and not probing:
+        if extractor is None and takes_extractor(METRICS[name]):
             raise UserError(
                 f"{name}: needs an extractor; name a TorchScript file with --extractor, or a part in "
-                "evaluation.extractor (swd, msssim, spectrum and field need none)"
+                "evaluation.extractor; without one there are "
+                f"{', '.join(other for other, metric in METRICS.items() if not takes_extractor(metric))}"
             )
         if "labels" in needs and (
             without := [images.name for images in ((reals,) if probing else (reals, fakes)) if not images.classes]
@@ -188,6 +189,11 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
             )
     if any("labels" in METRICS[name].needs for name in metrics):
         refuse_other_numbers(fakes, reals)
+
+
+def takes_extractor(metric: Metric) -> bool:
+    """Tell whether a metric takes features other than the discriminator's own."""
+    return bool(metric.needs & {"moments", "features"}) and metric.of != "discriminator"
 
 
 def has_judge(fakes: Samples) -> bool:

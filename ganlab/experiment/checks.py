@@ -55,6 +55,8 @@ def agreed_image(key: str, data: Data | Other, found: ImageSpec) -> ImageSpec:
             f"{key}.image.class_names: {len(declared.class_names)} names for {found.classes} classes; name every "
             "class, or leave them out to take the names of the index"
         )
+    if len(set(declared.class_names)) < found.classes:
+        raise UserError(f"{key}.image.class_names: two classes have one name; give each a name of its own")
     return replace(found, class_names=declared.class_names)
 
 

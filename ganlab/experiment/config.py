@@ -165,6 +165,10 @@ def from_dict(values: dict[str, Any], place: str, sent: bool = False) -> Config:
         for name, value in counts.items()
         if isinstance(value, int) and not isinstance(value, bool) and value < 1
     ]
+    data = values.get("data")
+    share = data.get("max_bad_fraction") if isinstance(data, dict) else None
+    if isinstance(share, int | float) and not 0 <= share <= 1:
+        complaints.append(f"data.max_bad_fraction: {share} is not from 0 to 1")
     if complaints:
         lines = "".join(f"\n  {line}" for line in complaints)
         raise UserError(f"{place}: {len(complaints)} complaint{'s' * (len(complaints) > 1)}{lines}")

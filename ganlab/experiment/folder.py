@@ -1,5 +1,6 @@
 """The folder of a run: held by one process, filled after every check has passed, and where its relative paths begin."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -21,6 +22,13 @@ def locked(run: Path) -> Iterator[None]:
     with ExitStack() as stack:
 
         def hold() -> None:
+            if (run / "samples.npy").exists():
+                raise UserError(f"{run}: holds a dataset; name another folder with run=PATH")
+            if (there := run / "config.yaml").exists() and not re.search("^trust:", there.read_text(), re.MULTILINE):
+                raise UserError(
+                    f"{there}: is not of a run, which would write its own there; rename it, or name another folder "
+                    "with run=PATH"
+                )
             with writing(run):
                 run.mkdir(parents=True, exist_ok=True)
                 remedy = "wait until it ends, stop it, or name another folder with run=PATH"

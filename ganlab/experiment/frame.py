@@ -169,8 +169,8 @@ class Evaluation:
     reals: int | None = None
     """Number of reals, the first ones; None uses all. Time and memory of kid and prdc grow with it."""
     extractor: Any = None
-    """A part, such as ganlab.metrics.features.TorchScriptFeatures with its path; None does for swd, msssim, spectrum
-    and field."""
+    """A part, such as ganlab.metrics.features.TorchScriptFeatures with its path; None is enough for metrics without
+    features, such as swd."""
     samples: int = 50_000
     """Images generated for an evaluation during training."""
 

@@ -67,6 +67,8 @@ def restored(checkpoint: dict[str, Any], config: Config) -> Game:
 def newest_checkpoint(run: Path) -> dict[str, Any]:
     """Read the newest checkpoint of a run."""
     newest = checkpoints.newest(run / "checkpoints")
+    if newest is None and exported(run) is not None:
+        raise UserError(f"{run}: an exported folder, which has no checkpoints; give the run that it was exported from")
     if newest is None and (run / "config.yaml").exists():
         raise UserError(
             f"{run}: has no checkpoint yet: the first one comes after a minute of training, the others every "

@@ -17,8 +17,8 @@ from typing import Any
 from beartype.door import is_bearable
 from torch.optim import Optimizer
 
-from ganlab.experiment.targets import inside, made_by, resolve
-from ganlab.experiment.words import FRAMES, did_you_mean, instead, is_mapping, name_of, options_of, shown
+from ganlab.experiment.targets import inside, made_by, resolve, rooms_of
+from ganlab.experiment.words import FRAMES, NAMES, did_you_mean, instead, is_mapping, name_of, options_of, shown
 from ganlab.schedules import Schedule
 from ganlab.types import UserError
 
@@ -190,11 +190,11 @@ def check_value(value: Any, hint: Any, key: str, trust: Sequence[str]) -> Iterat
     frame = next((option for option in options if is_dataclass(option) and option.__module__ in FRAMES), None)
     if isinstance(value, dict) and isinstance(frame, type):
         yield from check_arguments(frame, value, f"{key}.", frozenset(), trust)
-    elif is_part(value):
+    elif is_part(value) and not set(options) <= NAMES.keys():
         yield from _check_part(value, hint, key, trust)
     elif isinstance(value, dict):
         if hint is not Any and not any(map(is_mapping, options)):
-            yield f"{key}: a mapping is not {name_of(hint)}"
+            yield f"{key}: a mapping is not {name_of(hint)}{_part_for(hint)}"
         for name, item in value.items():
             if item is not None:  # null removes a named part
                 yield from check_value(item, inner_hint(hint), f"{key}.{name}", trust)
@@ -202,9 +202,15 @@ def check_value(value: Any, hint: Any, key: str, trust: Sequence[str]) -> Iterat
         for number, (item, inner) in enumerate(zip(value, item_hints(hint, len(value)), strict=True)):
             yield from check_value(item, inner, f"{key}[{number}]", trust)
     elif not _fits(coerce(value, hint), hint):
-        yield f"{key}: {shown(value)} is not {name_of(hint)}{instead(value, hint)}"
+        yield f"{key}: {shown(value)} is not {name_of(hint)}{instead(value, hint) or _part_for(hint)}"
     elif any(isinstance(number, float) and not math.isfinite(number) for number in _flat(value)):
         yield f"{key}: {shown(value)} is no finite number"
+
+
+def _part_for(hint: Any) -> str:
+    """Say how a part for this place is written; nothing for a place without one."""
+    rooms = [room for option in options_of(hint) for room in rooms_of(option)]
+    return f"; write {{_target_: {rooms[0]}.NAME, ...}}" if rooms else ""
 
 
 def _flat(value: Any) -> Sequence[Any]:

@@ -39,6 +39,8 @@ def resolve(path: str, hint: Any, trust: Sequence[str] = ()) -> type:
     """
     rooms = sorted({room for option in options_of(hint) for room in rooms_of(option)})
     module_name, _, name = path.rpartition(".")
+    if not module_name:
+        raise UserError(f"{path!r} is not the whole path of a class; {_takes(rooms)}")
     if not inside(module_name, (*rooms, *trust)):
         raise UserError(_not_here(path, rooms))
     try:
@@ -108,7 +110,10 @@ def _not_here(path: str, rooms: Sequence[str]) -> str:
     return f"{path!r} is not a trusted target; {_remedy(rooms, package)}"
 
 
+def _takes(rooms: Sequence[str]) -> str:
+    return f"this place takes classes of {' and '.join(rooms)}" if rooms else "this place takes none of ganlab's"
+
+
 def _remedy(rooms: Sequence[str], package: str = "") -> str:
-    takes = f"this place takes classes of {' and '.join(rooms)}" if rooms else "this place takes none of ganlab's"
     prefix = package if package.isidentifier() and package not in ("ganlab", "torch") else "PREFIX"
-    return f"{takes}; for a package whose code you trust, write --trust {prefix}"
+    return f"{_takes(rooms)}; for a package whose code you trust, write --trust {prefix}"

@@ -23,7 +23,7 @@ SWITCHES = {
     True: ("online", "on", "auto", "yes", "true", "enabled"),
 }
 """What people write to turn something off or on; YAML reads the bare words off, no, on and yes as booleans."""
-EXPONENTS = {"": 0, "k": 3, "m": 6, "g": 9, "b": 9}
+EXPONENTS = {"": 0, "k": 3, "m": 6, "g": 9, "b": 9, "t": 12}
 
 
 def options_of(hint: Any) -> tuple[Any, ...]:
@@ -94,7 +94,7 @@ def instead(value: Any, hint: Any) -> str:
     if str in options:
         quoted = "" if isinstance(value, bool) else f": {str(value)!r}"  # of true nobody knows what was written
         return "" if isinstance(value, list | dict) else f"; write it in quotes{quoted}"
-    if any(typing.get_origin(option) is tuple for option in options) and not isinstance(value, list | dict):
+    if not isinstance(value, list | dict) and any(typing.get_args(option)[-1:] == (...,) for option in options):
         return f"; write [{', '.join(str(value).replace(',', ' ').split())}]"
     if isinstance(value, str) and value.lower() in ("none", "nil", "") and type(None) in options:
         return "; write null"
@@ -122,7 +122,7 @@ def _number(value: Any) -> float | None:
     """Read a number with thousands' commas or a suffix, such as 1,000 or 5M."""
     if isinstance(value, float):
         return value
-    match = re.fullmatch(r"(\d[\d_,]*(?:\.\d+)?)\s*([kmgb]?)", value.lower()) if isinstance(value, str) else None
+    match = re.fullmatch(r"(\d[\d_,]*(?:\.\d+)?)\s*([kmgtb]?)b?", value.lower()) if isinstance(value, str) else None
     return None if match is None else float(re.sub("[_,]", "", match[1])) * 10 ** EXPONENTS[match[2]]
 
 

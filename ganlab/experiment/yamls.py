@@ -3,18 +3,21 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from ganlab.experiment.shipped import located
+from ganlab.experiment.words import shown
 from ganlab.files import with_home
 from ganlab.types import UserError
 
 MAPPING = "a list or a number; a config is a mapping of keys to values"
-OCTAL = re.compile(r"[+-]?0\d+")
+MISREAD = re.compile(r"[+-]?(0[0-7]+|\d+(:[0-5]?\d)+)")
+"""Numbers that YAML reads as octal, or in base 60: 010 as 8, 1:30 as 90."""
 
 
 def read_chain(path: Path, seen: tuple[Path, ...]) -> list[tuple[Path, dict[str, Any]]]:
@@ -23,7 +26,9 @@ def read_chain(path: Path, seen: tuple[Path, ...]) -> list[tuple[Path, dict[str,
         raise UserError(f"{path}: its `base:` chain comes back to itself")
     values = read_yaml(path)
     base = values.pop("base", None)
-    below = [] if base is None else read_chain(located(with_home(str(base)), path.parent), (*seen, path.resolve()))
+    if not isinstance(base, str | None):
+        raise UserError(f"{path}: base: {shown(base)} is not a path; name one file, whose own base may name the next")
+    below = [] if base is None else read_chain(located(with_home(base), path.parent), (*seen, path.resolve()))
     return [*below, (path, values)]
 
 
@@ -31,6 +36,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file to plain values; UserError says what is wrong with it."""
     try:
         tree = OmegaConf.load(path)
+        with path.open("rb") as file:
+            _refuse_misread(file, path)
     except OSError as error:
         if error.strerror is None:  # of OmegaConf: one number, say
             raise UserError(f"{path}: {MAPPING}") from None
@@ -43,10 +50,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return plain(tree, str(path))
 
 
+def _refuse_misread(file: IO[bytes], path: Path) -> None:
+    """Refuse numbers that YAML reads as others."""
+    for token in yaml.scan(file):
+        if isinstance(token, yaml.ScalarToken) and token.plain and MISREAD.fullmatch(token.value):
+            raise UserError(
+                f"{path}, line {token.start_mark.line + 1}: {token.value}: YAML reads it as "
+                f"{yaml.safe_load(token.value)}; write a number without a leading 0 and without colons, or a text in "
+                f"quotes: {token.value!r}"
+            )
+
+
 def yaml_of(override: str, text: str) -> Any:
     """Read the text of an override as YAML."""
-    if OCTAL.fullmatch(text):
-        return text  # YAML would read 010 as 8
+    if MISREAD.fullmatch(text):
+        return text
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[call-overload, index]
     except (YAMLError, OmegaConfBaseException) as error:

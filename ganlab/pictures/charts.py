@@ -112,6 +112,12 @@ def columns_of(labels: Sequence[str]) -> int:
     return 1 if max(map(len, labels)) > 28 else 2
 
 
+def height_of_legend(panel: Panel) -> float:
+    """Return the height of a chart's legend in inches."""
+    labels = labels_of(panel)
+    return -(-len(labels) // columns_of(labels)) * 0.17 + 0.08 if len(labels) > 1 else 0.0
+
+
 def draw_line(axes: Any, line: Line) -> Any:
     """Draw a curve, with its errors and its floor, and a cross at the bottom where a value was not finite."""
     colour, dash = COLOURS[line.colour % len(COLOURS)], DASHES[line.dash % len(DASHES)]
@@ -146,8 +152,7 @@ def shortened(text: str) -> str:
 
 def figure_of(panel: Panel) -> Figure:
     """Draw a chart for a page, with fixed margins in inches: matplotlib's own layout takes twice as long."""
-    labels = labels_of(panel)
-    legend = -(-len(labels) // columns_of(labels)) * 0.17 + 0.08 if len(labels) > 1 else 0.0
+    legend = height_of_legend(panel)
     width, height = 5.6, 2.9 + legend
     figure = Figure((width, height))
     draw(figure, panel)
@@ -220,12 +225,13 @@ def image_of(panel: Panel) -> Image.Image:
 
 def save(panels: Sequence[Panel], path: Path, form: str) -> None:
     """Write charts below each other, as wide as a column of a paper; the same charts give the same bytes."""
-    width, height = 3.3, 2.3
+    width, height, legend = 3.3, 2.3, 0.42  # a chart with a legend of two rows
+    heights = [height + max(0.0, height_of_legend(panel) - legend) for panel in panels]
     dates: Mapping[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(form, {})
     with rc_context({**STYLE, **PAPER}), warnings.catch_warnings(), atomic_write(path) as file:
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        sheet = Figure((width, height * len(panels)), layout="constrained")
-        parts: Any = sheet.subfigures(len(panels), 1, squeeze=False)
+        sheet = Figure((width, sum(heights)), layout="constrained")
+        parts: Any = sheet.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)
         for part, panel in zip(parts[:, 0], panels, strict=True):
             draw(part, panel)
         sheet.savefig(file, format=form, dpi=300, metadata=dates)

@@ -64,7 +64,7 @@ def test_a_folder_names_what_it_leaves_out(tmp_path):
     packed = pack(tmp_path / "s", tmp_path / "d", size=4)
     said = runs.ganlab("data", "pack", tmp_path / "s", tmp_path / "d", "--size", 4).output
     for lines in (list(describe(packed.folder)), said.splitlines(), check(packed.folder).lines()):
-        assert "labels: the names of the sub-folders" in lines
+        assert "labels: the names of the sub-folders (cat, dog.png)" in lines
         assert "left out: 2 (hidden): .git, cat/._a.png" in lines
 
 
@@ -199,7 +199,12 @@ def members(suffix, *images):
             ["note: images of their own, with dots in their names: a.1.png, a.2.png"],
         ),
         ([("a.png", PNG), ("a.seg.png", PNG)], 1, (), ["left out: 1 (a further image of a sample): a.seg.png"]),
-        (members("png", "./p/cat/1", "./p/dog/1"), 2, ("cat", "dog"), ["labels: the names of the sub-folders"]),
+        (
+            members("png", "./p/cat/1", "./p/dog/1"),
+            2,
+            ("cat", "dog"),
+            ["labels: the names of the sub-folders (cat, dog)"],
+        ),
         (
             [*members("png", "0", "1"), ("0.cls", b"1\n"), ("1.cls", b" 0\r\n")],
             *(2, ("0", "1"), ["labels: the .cls beside each image"]),

@@ -23,7 +23,7 @@ def test_a_whole_dataset_has_no_problems(packed, tmp_path):
         "  ant          8",
         "  bee          8",
         "  cat          8",
-        "labels: the names of the sub-folders",
+        "labels: the names of the sub-folders (ant, bee, cat)",
         f"contact sheet: {packed}/contact-sheet.png",
         "no problems",
     ]

@@ -103,7 +103,7 @@ def test_a_fault_that_passes_changes_nothing(served, local, tmp_path, fault, que
         ("cutwhole", "?bytes=40000", r"shard-00000\d\.tar: .*given up after \d+ attempts"),
     ],
 )
-def test_a_fault_that_stays_is_the_one_named_error(served, tmp_path, fault, query, message):
+def test_a_fault_that_stays_is_the_one_named_error(served, tmp_path, fault, query, message, caplog):
     dataset = served(fault, query)
     with pytest.raises(UserError, match=message.replace("{sha}", "[0-9a-f]{64}")) as error:
         stream(dataset)
@@ -111,6 +111,8 @@ def test_a_fault_that_stays_is_the_one_named_error(served, tmp_path, fault, quer
     dataset.close()
     jobs.wait_for("the other downloads have stopped", lambda: dataset.store.fetching == 0)
     assert left_over(tmp_path / "cache") == []
+    if fault == "busy":  # a person is not left waiting without a word
+        assert re.search(r"shard-00000\d\.tar: HTTPError: .*; trying again, for \d+ s without news", caplog.text)
 
 
 @pytest.mark.parametrize("more", [b"", b"of another file"])

@@ -256,7 +256,7 @@ def test_bad_input_is_one_clear_error_each(run: Path, dataset: Path, toy: Path, 
         return write_pictures(tmp_path / name, images)
 
     with_toy = ("--extractor", toy)
-    assert "fid: needs an extractor" in refusal(run)
+    assert "without one there are swd, msssim, spectrum, reconstruction, probe, field, modes, moments" in refusal(run)
     assert "metrics: fidd; choose from fid, kid" in refusal(run, "--metrics", "fidd", *with_toy)
     assert "is: needs a classifier, and toy." in refusal(run, "--metrics", "is", *with_toy)
     assert "against what?" in refusal(dataset, *with_toy)

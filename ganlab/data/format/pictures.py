@@ -123,10 +123,10 @@ def turned(picture: Image.Image, turn: int) -> Image.Image:
 
 def in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
     """Convert the colours of an embedded ICC profile to sRGB; one that cannot be used is ignored, as by viewers."""
-    if not profile and picture.mode != "LAB":
-        return picture
     if picture.mode in ("P", "PA"):
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    if not profile and picture.mode != "LAB":
+        return picture
     if picture.mode == "LA":
         grey = in_srgb(picture.getchannel("L"), profile)
         return Image.merge("LA", (grey, picture.getchannel("A")))

@@ -94,7 +94,10 @@ def members_in(file: io.BufferedReader, path: object) -> Iterator[Entry]:
     """Yield the members of an open tar; `path` is its name in messages."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    if program := packed_by(file.read(6)):
+    head = file.read(6)
+    if head.startswith(b"PK"):
+        raise UserError(f"{path}: a zip, not a tar; rename it to .zip")
+    if program := packed_by(head):
         raise UserError(
             f"{path}: compressed with {program}, so nothing can be read from its middle; unpack it, for example "
             "with `tar xf`, and give the folder of images, or decompress it to a plain .tar"

@@ -40,8 +40,7 @@ class Account:
     def note(self, what: str, names: list[str]) -> None:
         """Say of some names, if there are any, what was done with them."""
         if names:
-            more = f", and {len(names) - FIRST:,} more" if len(names) > FIRST else ""
-            self.notes.append(f"{what}: {', '.join(map(printable, names[:FIRST]))}{more}")
+            self.notes.append(f"{what}: {first_of(names)}")
 
     def note_more(self, names: list[str]) -> None:
         """Say of which files only the first frame is taken."""
@@ -63,6 +62,12 @@ def lines_of(account: Mapping[str, Any]) -> list[str]:
         more = ", ..." if left["count"] > len(left["first"]) else ""
         lines.append(f"left out: {left['count']:,} ({why}): {', '.join(left['first'])}{more}")
     return lines + [f"note: {note}" for note in account.get("notes", [])]
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return the first names, and the number of the others."""
+    more = f", and {len(names) - FIRST:,} more" if len(names) > FIRST else ""
+    return ", ".join(map(printable, names[:FIRST])) + more
 
 
 def printable(name: str) -> str:

@@ -5,6 +5,7 @@ their own.
 """
 
 import http.client
+import logging
 import random
 import re
 import time
@@ -17,9 +18,13 @@ from typing import TypeVar
 from ganlab.data.read.location import redact
 from ganlab.types import UserError
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 STRANGE = 3
 """Retries after an unknown error."""
+TOLD = 4
+"""Failed attempts after which a person is told why they wait."""
 LONGEST_PAUSE = 10.0
 LEAST = 2**14
 """Bytes that count as progress: a source that sends one byte now and then must still time out."""
@@ -66,6 +71,8 @@ def persist(place: str, attempt: Callable[[], T], patience: Patience, progress: 
             tries += 1
             pause = min(LONGEST_PAUSE, patience.pause * 2 ** (tries - 1)) * random.uniform(0.5, 1.5)  # noqa: S311
             pause = max(pause, _retry_after(error))
+            if tries == TOLD:
+                log.warning("%s: %s; trying again, for %.0f s without news", place, _say(error), patience.total)
             known = isinstance(error, OSError | http.client.HTTPException)
             if time.monotonic() + pause - since > patience.total or (not known and tries > STRANGE):
                 raise UserError(

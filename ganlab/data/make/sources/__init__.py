@@ -83,6 +83,8 @@ def _open_file(path: Path) -> Callable[[Path, str | None], Source]:
         with zipfile.ZipFile(path) as archive:
             arrays = all(name.endswith(".npy") for name in islice(archive.namelist(), 10))
         return open_numpy if arrays and path.suffix != ".zip" else open_zip
+    if head[257:262] == b"ustar":
+        return lambda path, labels: open_tars(path, [path], labels)
     if path.suffix == ".zip":
         return open_zip
     if head[:6] == b"\x93NUMPY" or path.suffix in (".npy", ".npz"):
@@ -90,7 +92,7 @@ def _open_file(path: Path) -> Callable[[Path, str | None], Source]:
     plain = path.name.removesuffix(".gz")
     if head[:4] == b"\0\0\x08\x03" or plain.endswith(("idx3-ubyte", "idx3.ubyte")):
         return open_idx
-    if head[257:262] == b"ustar" or packed_by(head):
+    if packed_by(head):
         return lambda path, labels: open_tars(path, [path], labels)
     if not why_not(path.name, lambda: head):
         raise UserError(f"{path}: one image; give the folder that it is in")

@@ -125,7 +125,8 @@ def open_numpy(path: Path, labels: str | None = None) -> Arrays:
     if "images" not in arrays:
         raise UserError(f"{path}: holds {', '.join(arrays) or 'no arrays'}; name the images' array `images`")
     pixels = arrays["images"]
-    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] not in (1, 3, 4)):
+    channels = pixels.shape[3:] or (1,)
+    if pixels.dtype != np.uint8 or pixels.ndim < 3 or channels not in ((1,), (3,), (4,)) or 0 in pixels.shape[1:]:
         raise UserError(
             f"{path}: images are {pixels.dtype} {list(pixels.shape)}; "
             "expected uint8 [n, height, width] or [n, height, width, 1, 3 or 4]"

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlab.data.make.account import Account, printable
+from ganlab.data.make.account import Account, first_of, printable
 from ganlab.types import UserError
 
 NONE = "none"
@@ -94,8 +94,8 @@ def by_folder(place: object, names: Sequence[str], account: Account, *, wrapped:
     if not number:
         account.labels = "none: no sub-folder for each class, no list of labels (dataset.json)"
         return Classes()
-    account.labels = "the names of the sub-folders"
     given = sorted(number)
+    account.labels = f"the names of the sub-folders ({first_of(given)})"
     _doubt(given, len(names), account)
     ranks = np.empty(len(given), np.int32)
     ranks[[number[folder] for folder in given]] = np.arange(len(given))
@@ -150,8 +150,9 @@ def _entries(place: str, text: bytes) -> dict[str, Any] | None:
         for name, label in pairs:
             if not isinstance(name, str):
                 raise TypeError
-            if by_name.setdefault(_bare(name), label) != label:
-                raise UserError(f"{place}: {printable(name)} has two classes, {by_name[_bare(name)]} and {label}")
+            first = by_name.setdefault(_bare(name), label)
+            if first is not label and first != label:  # NaN differs from itself
+                raise UserError(f"{place}: {printable(name)} has two classes, {first} and {label}")
     except UserError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
