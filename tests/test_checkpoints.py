@@ -135,6 +135,9 @@ def test_with_all_of_them_damaged_nothing_is_begun_anew_in_silence(copy, finishe
 def test_one_without_its_checksum_is_not_trusted(copy):
     path_at(copy / "checkpoints", 480).with_suffix(".json").unlink()
     assert newest(copy / "checkpoints")[0] == path_at(copy / "checkpoints", 432)
+    path_at(copy / "checkpoints", 432).with_suffix(".json").unlink()  # as where only *.ckpt was copied
+    with pytest.raises(UserError, match=r"432\.ckpt: cannot be checked without nimg-000000000432\.json, .*; copy that"):
+        newest(copy / "checkpoints")
 
 
 class Bomb:

@@ -78,7 +78,7 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             log.warning("%s; resuming from %s", complaint, path.name)
         return path, checkpoint
     if complaints:
-        raise UserError("; ".join(complaints) + "; delete them to start over")
+        raise UserError("; ".join(complaints) + "; bring whole ones, or delete them to start over")
     return None
 
 
@@ -131,7 +131,11 @@ def read(path: Path, *, verified: bool = False) -> dict[str, Any]:
     try:
         if not verified:
             sha256 = sha256_of(path)
-            if (expected := facts_of(path).get("sha256", "nothing")) != sha256:
+            if (expected := facts_of(path).get("sha256")) is None:
+                raise UserError(
+                    f"{path}: cannot be checked without {path.stem}.json, which has its sha256; copy that too"
+                )
+            if expected != sha256:
                 raise UserError(f"{path}: damaged: its sha256 is {sha256}, and {path.stem}.json says {expected}")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, UnicodeDecodeError):
