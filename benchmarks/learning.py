@@ -22,13 +22,13 @@ OUT = REPOSITORY / "runs/large"
 FASHION = "fashion_mnist/train-images-idx3-ubyte.gz"
 
 
-def run_of(config: str, source: str, size: int, seed: int) -> tuple[Path, Path, list[str]]:
+def run_of(config: str, source: str, size: int, seed: int, *changes: str) -> tuple[Path, Path, list[str]]:
     """Train a config on images of `../shared/data`; return its path, the shards' folder and the overrides."""
     path = REPOSITORY / "configs" / config
     folder, run = OUT / f"{path.parent.name}-{size}", OUT / f"{path.parent.name}-{path.stem}-{seed}"
     pack(SHARED / "data" / source, folder, size=size)
     overrides = [f"data.url={folder}", f"run={run}", f"seed={seed}", "logging.wandb=disabled", "machine.threads=1"]
-    return path, folder, trained(path, overrides, OUT)
+    return path, folder, trained(path, [*overrides, *changes], OUT)
 
 
 def told(
@@ -50,8 +50,8 @@ def told(
     return model
 
 
-def learned(system: str, config: str, source: str, size: int, seed: int) -> Iterator[Row]:
+def learned(system: str, config: str, source: str, size: int, seed: int, *changes: str) -> Iterator[Row]:
     """Train a config, and measure the model at its checkpoints."""
-    path, folder, overrides = run_of(config, source, size, seed)
+    path, folder, overrides = run_of(config, source, size, seed, *changes)
     reals = open_images(str(folder), min(2 * COUNT, len(ShardDataset(folder))))
     yield from told(system, path, overrides, reals, TorchScriptFeatures(path=FEATURES))

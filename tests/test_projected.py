@@ -39,6 +39,15 @@ def test_the_installed_features_are_those_of_the_trained_network(lite):
     assert far.median() < 1 and 0.05 < (seen.var((0, 2, 3)) / first.running_var).median() < 2
 
 
+def test_a_saved_run_is_loaded(lite):
+    """Its frozen network is not saved; a plain dictionary, as checkpoints have it, tells no layer's version."""
+    first, again = (projected.Discriminator(features=lite, group=2, width=1, size=128) for _ in range(2))
+    state = dict(first.state_dict())
+    assert not any("features" in name for name in state)
+    again.load_state_dict(state)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in again.state_dict().items())
+
+
 def test_weights_come_from_a_file_too(lite, tmp_path):
     names = {name: tensor for name, tensor in lite.network.named_buffers() if "num_batches" not in name}
     with_head = {**names, "conv_head.weight": torch.zeros(1)}

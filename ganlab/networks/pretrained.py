@@ -29,6 +29,8 @@ class Features(nn.Module):
             for name, weight in [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]:
                 delattr(layer, name)
                 layer.register_buffer(name, weight.detach(), persistent=False)
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.track_running_stats = False  # else it adds its counter to every state that is loaded
 
     def train(self, mode: bool = True) -> "Features":
         """Stay in evaluation mode."""
