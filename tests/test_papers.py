@@ -76,7 +76,7 @@ def test_micro_batches_change_nothing(name):
     ours, theirs = (
         {at: p for at, p in game.named_parameters() if not at.endswith(PAPERS[name].idle)} for game in (whole, cut)
     )
-    assert tiny.distance(ours, theirs) < 1e-12
+    assert tiny.distance(ours, theirs) < 1e-11  # Adam magnifies what is rounded in a gradient near to its epsilon
     assert whole.statistics.read() == pytest.approx(cut.statistics.read(), rel=1e-12)
 
 
