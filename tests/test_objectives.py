@@ -274,7 +274,7 @@ def test_a_target_that_is_no_probability_is_refused(target):
         ),
         (
             {"_target_": "ganlab.objectives.MMD", "kernel": "gaussian"},
-            "model.objective.kernel: 'gaussian' is not Kernel",
+            "model.objective.kernel: 'gaussian' is not Kernel; write {_target_: ganlab.objectives.NAME, ...}",
         ),
     ],
 )
