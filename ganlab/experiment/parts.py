@@ -17,7 +17,7 @@ from typing import Any
 from beartype.door import is_bearable
 from torch.optim import Optimizer
 
-from ganlab.experiment.targets import inside, made_by, resolve, rooms_of
+from ganlab.experiment.targets import inside, made_by, part_for, resolve
 from ganlab.experiment.words import FRAMES, NAMES, did_you_mean, instead, is_mapping, name_of, options_of, shown
 from ganlab.schedules import Schedule
 from ganlab.types import UserError
@@ -194,7 +194,7 @@ def check_value(value: Any, hint: Any, key: str, trust: Sequence[str]) -> Iterat
         yield from _check_part(value, hint, key, trust)
     elif isinstance(value, dict):
         if hint is not Any and not any(map(is_mapping, options)):
-            yield f"{key}: a mapping is not {name_of(hint)}{_part_for(hint)}"
+            yield f"{key}: a mapping is not {name_of(hint)}{part_for(hint)}"
         for name, item in value.items():
             if item is not None:  # null removes a named part
                 yield from check_value(item, inner_hint(hint), f"{key}.{name}", trust)
@@ -202,15 +202,9 @@ def check_value(value: Any, hint: Any, key: str, trust: Sequence[str]) -> Iterat
         for number, (item, inner) in enumerate(zip(value, item_hints(hint, len(value)), strict=True)):
             yield from check_value(item, inner, f"{key}[{number}]", trust)
     elif not _fits(coerce(value, hint), hint):
-        yield f"{key}: {shown(value)} is not {name_of(hint)}{instead(value, hint) or _part_for(hint)}"
+        yield f"{key}: {shown(value)} is not {name_of(hint)}{instead(value, hint) or part_for(hint)}"
     elif any(isinstance(number, float) and not math.isfinite(number) for number in _flat(value)):
         yield f"{key}: {shown(value)} is no finite number"
-
-
-def _part_for(hint: Any) -> str:
-    """Say how a part for this place is written; nothing for a place without one."""
-    rooms = [room for option in options_of(hint) for room in rooms_of(option)]
-    return f"; write {{_target_: {rooms[0]}.NAME, ...}}" if rooms else ""
 
 
 def _flat(value: Any) -> Sequence[Any]:

@@ -110,6 +110,12 @@ def _not_here(path: str, rooms: Sequence[str]) -> str:
     return f"{path!r} is not a trusted target; {_remedy(rooms, package)}"
 
 
+def part_for(hint: Any) -> str:
+    """Say how a part for a place is written; nothing for a place without one."""
+    rooms = [room for option in options_of(hint) for room in rooms_of(option)]
+    return f"; write {{_target_: {rooms[0]}.NAME, ...}}" if rooms else ""
+
+
 def _takes(rooms: Sequence[str]) -> str:
     return f"this place takes classes of {' and '.join(rooms)}" if rooms else "this place takes none of ganlab's"
 

@@ -75,6 +75,10 @@ def _has_images(folder: Path, without: Path | None) -> bool:
     return bool(open_folder(folder, NONE, without).names)
 
 
+def _open_tar(path: Path, labels: str | None) -> Source:
+    return open_tars(path, [path], labels)
+
+
 def _open_file(path: Path) -> Callable[[Path, str | None], Source]:
     """Choose by content how to open one file."""
     with path.open("rb") as file:
@@ -84,7 +88,7 @@ def _open_file(path: Path) -> Callable[[Path, str | None], Source]:
             arrays = all(name.endswith(".npy") for name in islice(archive.namelist(), 10))
         return open_numpy if arrays and path.suffix != ".zip" else open_zip
     if head[257:262] == b"ustar":
-        return lambda path, labels: open_tars(path, [path], labels)
+        return _open_tar
     if path.suffix == ".zip":
         return open_zip
     if head[:6] == b"\x93NUMPY" or path.suffix in (".npy", ".npz"):
@@ -93,7 +97,7 @@ def _open_file(path: Path) -> Callable[[Path, str | None], Source]:
     if head[:4] == b"\0\0\x08\x03" or plain.endswith(("idx3-ubyte", "idx3.ubyte")):
         return open_idx
     if packed_by(head):
-        return lambda path, labels: open_tars(path, [path], labels)
+        return _open_tar
     if not why_not(path.name, lambda: head):
         raise UserError(f"{path}: one image; give the folder that it is in")
     raise UserError(f"{path}: not a source of images; give {ACCEPTED}")
