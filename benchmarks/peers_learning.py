@@ -195,7 +195,7 @@ def by_images(one: dict[str, Any]) -> int:
 
 
 @click.command(help=__doc__)
-@click.option("--images", default=12_800, show_default=True, help="Reals shown in a run.")
+@click.option("--images", default=102_400, show_default=True, help="Reals shown in a run.")
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--side", "sides", multiple=True, type=click.Choice(list(SIDES)), default=USUAL, show_default=True)
 @click.option("--game", "games", multiple=True, type=click.Choice(list(GAMES)), default=list(GAMES), show_default=True)
