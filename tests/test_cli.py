@@ -171,6 +171,11 @@ MISTAKES = {
         "model._target_: 'ganlab.networks.dcgan.Generator' is not for this place, which takes classes of ganlab.engine "
         "and ganlab.models",
     ),
+    "no key": (
+        ["--allow-change", "train.bath"],
+        {},
+        "--allow-change train.bath: is no key .*; did you mean 'train.batch'",
+    ),
     "no config": (["--machine", "none.yaml"], {}, "none.yaml: No such file or directory; give the path of a YAML file"),
 }
 
@@ -187,6 +192,12 @@ def test_a_mistake_is_one_message_and_nothing_is_written(config, tmp_path, monke
     before = sorted(path.name for path in tmp_path.iterdir())
     assert re.search(message, runs.refused("train", config, "run=run", *words))
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("verb", [["sample"], ["data", "check"], ["evaluate", "runs/a", "--data"]])
+def test_an_empty_path_of_a_variable_that_is_not_set_is_not_this_folder(verb):
+    result = CliRunner().invoke(main, [*verb, ""])
+    assert result.exit_code == 2 and re.search("Invalid value for '.*': is empty; write . for this", result.output)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -640,6 +651,14 @@ def wait_for_lines(process, file, count):
     while not file.exists() or file.read_text().count("\n") < count:
         assert process.poll() is None and time.monotonic() < deadline, process.poll()
         time.sleep(0.01)
+
+
+def test_ctrl_c_while_python_imports_the_command_line_ends_without_a_traceback(tmp_path):
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "ganlab"], cwd=REPOSITORY, env={"PYTHONPATH": str(tmp_path)}, capture_output=True
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
 
 
 @pytest.mark.slow

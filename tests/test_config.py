@@ -329,15 +329,15 @@ MISTAKES = {
     "train.sample_every_nimg=1.5": "train.sample_every_nimg: 1.5 is not a whole number",
     "train.total_nimg=many": "train.total_nimg: 'many' is not a whole number",
     "train.micro_batch=two": "train.micro_batch: 'two' is not a whole number or null",
-    "train.keep_checkpoints=0": "train.keep_checkpoints: 0 is not positive",
-    "train.checkpoint_every_nimg=-5": "train.checkpoint_every_nimg: -5 is not positive",
+    "train.keep_checkpoints=0": "train.keep_checkpoints: 0: write at least 1",
+    "train.checkpoint_every_nimg=-5": "train.checkpoint_every_nimg: -5: write at least 1",
     "seed=true": "seed: true is not a whole number",
     "data.image.height=tall": "data.image.height: 'tall' is not a whole number",
     "data.image.hieght=8": "data.image.hieght: unknown key; did you mean 'height'?",
     "data.cache={_target_: ganlab.experiment.frame.Cache}": "data.cache._target_: unknown key",
     "data.image.width=8": ("data.image.channels: missing",),
     "machine.device=cudda": "machine.device: 'cudda' is not one of auto, cpu, cuda; did you mean 'cuda'?",
-    "machine.decode_threads=0": "machine.decode_threads: 0 is not positive",
+    "machine.decode_threads=0": "machine.decode_threads: 0: write at least 1",
     "logging.wandb=offlin": (
         "logging.wandb: 'offlin' is not one of online, offline, disabled or null; did you mean 'offline'?"
     ),
@@ -528,7 +528,7 @@ def test_a_resolved_config_reads_back_equal(path, tmp_path):
 
 
 @pytest.mark.slow
-@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: "${" not in text))
+@given(text=st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).filter(lambda text: "${" not in text))
 def test_any_name_survives_yaml(tmp_path_factory, text):
     model = {"_target_": "ganlab.models.DCGAN", **defaults_of(DCGAN)}
     config = Config(model=model, data=Data(url=text), train=Train(total_nimg=1), run=text)

@@ -19,7 +19,11 @@ from ganlab.cli.verbs import Verb
 )
 @click.option("--data", type=PLACE, help="The reals, as IMAGES. Default: IMAGES, evaluation.data or the training data.")
 @click.option("--extractor", type=FOLDER, help="TorchScript file: bytes [n, c, h, w] to features [n, d].")
-@click.option("-n", type=click.IntRange(min=1), help="Number of images. Default: 50,000 of a run, all of a folder.")
+@click.option(
+    "-n",
+    type=click.IntRange(min=1),
+    help="Images of RUN_OR_IMAGES, not of the reals. Default: 50,000 of a run, all of a folder.",
+)
 @click.option("--truncation", "truncations", type=Numbers(), help="Of the latents of a run. Several draw a chart.")
 @STANDING
 @TRUST

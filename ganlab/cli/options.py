@@ -8,6 +8,13 @@ import click
 from ganlab.files import with_home
 
 
+def place(value: Any) -> str:
+    """Read a path or a URL, in which ~ is the home folder. An empty one, of a variable that is not set, is refused."""
+    if not str(value):
+        raise click.BadParameter("is empty; write . for this folder")
+    return with_home(str(value))
+
+
 class Folder(click.Path):
     """A path, in which ~ is the home folder."""
 
@@ -16,7 +23,7 @@ class Folder(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read a path."""
-        return super().convert(with_home(str(value)), param, ctx)
+        return super().convert(place(value), param, ctx)
 
 
 class Place(click.types.StringParamType):
@@ -24,7 +31,7 @@ class Place(click.types.StringParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Read a path or a URL."""
-        return with_home(str(value))
+        return place(value)
 
 
 FOLDER, PLACE = Folder(), Place()

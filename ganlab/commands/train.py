@@ -20,7 +20,15 @@ from ganlab.evaluation.protocol import machine
 from ganlab.experiment import checkpoints
 from ganlab.experiment.build import build_model, count_work, open_dataset, open_other, set_arithmetic, speed_up
 from ganlab.experiment.checkpoints import Choice
-from ganlab.experiment.checks import check_growth, check_resume, check_run, check_shapes, count_labels, with_facts
+from ganlab.experiment.checks import (
+    check_allowed,
+    check_growth,
+    check_resume,
+    check_run,
+    check_shapes,
+    count_labels,
+    with_facts,
+)
 from ganlab.experiment.config import to_yaml
 from ganlab.experiment.folder import as_begun, fill, locked
 from ganlab.experiment.frame import Config
@@ -64,6 +72,8 @@ def train_on(dataset: Dataset, other: Dataset | None, config: Config, allow_chan
     config = with_facts(as_begun(config, allow_change), dataset, other)
     model = build_model(config)
     check_run(config, model, dataset)
+    if not checkpoints.found(Path(config.run) / "checkpoints"):
+        check_allowed(allow_change, config.as_dict())
     labels_found = list(count_labels(config, model, dataset, other))
     judge = open_judge(config, model)
     works = try_to_count(config, model)

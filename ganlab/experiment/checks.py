@@ -1,6 +1,6 @@
 """Checks of a run that need its objects, all made before anything is written."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from ganlab.experiment.config import differences, saved_values
 from ganlab.experiment.former import RENAMED
 from ganlab.experiment.frame import FREE_ON_RESUME, Config, Data, Other, is_allowed
 from ganlab.experiment.words import did_you_mean, shown
+from ganlab.experiment.yamls import leaves
 from ganlab.layers.batchnorm import Standardization
 from ganlab.types import ImageSpec, UserError
 
@@ -264,6 +265,18 @@ def check_growth(url: str, dataset: Dataset, fingerprint: str, allow_change: Seq
         )
 
 
+def check_allowed(allow_change: Sequence[str], *configs: Mapping[str, Any]) -> None:
+    """Refuse an `--allow-change` that is no key of any of the configs."""
+    keys = {
+        "data.fingerprint",
+        *(f"model.{old}" for old in RENAMED),
+        *(k for config in configs for k, _ in leaves(config)),
+    }
+    for pattern in allow_change:
+        if not any(is_allowed(key, [pattern]) for key in keys):
+            raise UserError(f"--allow-change {pattern}: is no key of the config{did_you_mean(pattern, keys)}")
+
+
 def check_resume(
     path: Path, saved: dict[str, Any], config: Config, fingerprint: str, allow_change: Sequence[str]
 ) -> None:
@@ -275,6 +288,7 @@ def check_resume(
             (config.as_dict(), fingerprint),
         )
     )
+    check_allowed(allow_change, before, now)
     allowed = [*allow_change, *(new for old, new in RENAMED.items() if f"model.{old}" in allow_change)]
     changed = {
         key: values

@@ -7,13 +7,13 @@ The configs that runs have saved are read here too: `from_saved`, `saved_values`
 import functools
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ganlab.experiment.frame import MACHINE_FILE_KEYS, Config
+from ganlab.experiment.frame import MACHINE_FILE_KEYS, MOST, RANGES, Config
 from ganlab.experiment.parts import check_arguments, check_value, coerce, hints_of, is_part, merge, with_defaults
 from ganlab.experiment.shipped import located
 from ganlab.experiment.words import options_of
@@ -158,23 +158,25 @@ def from_dict(values: dict[str, Any], place: str, sent: bool = False) -> Config:
             complaints.append("model: names no class; write for example `model: {_target_: ganlab.models.DCGAN}`")
     if not sent:
         complaints += check_value(extractor, Extractor | None, "evaluation.extractor", trust)
-    complaints += [
-        f"{frame}.{name}: {value} is not positive"
-        for frame in ("train", "machine", "evaluation")
-        if isinstance(counts := values.get(frame), dict)
-        for name, value in counts.items()
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1
-    ]
-    data = values.get("data")
-    share = data.get("max_bad_fraction") if isinstance(data, dict) else None
-    if isinstance(share, int | float) and not 0 <= share <= 1:
-        complaints.append(f"data.max_bad_fraction: {share} is not from 0 to 1")
+    complaints += out_of_range(closed)
     if complaints:
         lines = "".join(f"\n  {line}" for line in complaints)
         raise UserError(f"{place}: {len(complaints)} complaint{'s' * (len(complaints) > 1)}{lines}")
     config = _make(Config, values)
     assert isinstance(config, Config)
     return config
+
+
+def out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the numbers of the frame, and with texts and lists that are empty."""
+    for key, value in leaves(values):
+        least, most = RANGES.get(key, (1, MOST))
+        if isinstance(value, int | float) and not isinstance(value, bool) and not least <= value <= most:
+            yield f"{key}: {value}: write at {f'least {least}' if value < least else f'most {most:_}'}"
+        elif value == "" and key != "data.other.url":  # the same images, or of an export, which does not tell where
+            yield f"{key}: is empty; give a value, or remove the key"
+        elif value == [] and key == "evaluation.metrics":
+            yield f"{key}: [] measures nothing; name some, or remove the key"
 
 
 def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
@@ -188,7 +190,7 @@ def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
 # --- what runs save
 
 
-UNTRAINED = {"data": {"url": ""}, "train": {"total_nimg": 1, "group": 4}, "run": ""}
+UNTRAINED = {"data": {"url": "none"}, "train": {"total_nimg": 1, "group": 4}, "run": "none"}
 """What the frame needs and the config of an exported generator lacks; its samples do not depend on it."""
 
 

@@ -3,8 +3,9 @@
 Unknown keys are errors. `model` and `evaluation.extractor` are open: parts `{_target_: dotted.path, **arguments}`.
 """
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from typing import Any, Literal
@@ -204,6 +205,21 @@ class Config:
         plain["trust"] = list(self.trust)
         return plain
 
+
+MOST = 10**15
+"""Largest whole number of a key, unless `RANGES` says otherwise."""
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "seed": (-math.inf, math.inf),
+    "data.image.classes": (0, MOST),
+    "data.other.image.classes": (0, MOST),
+    "data.max_bad": (0, MOST),
+    "data.max_bad_fraction": (0, 1),
+    "machine.threads": (1, 1024),
+    "machine.decode_threads": (1, 1024),
+    "machine.timeout_seconds": (1, 10_000_000),
+}
+"""Smallest and largest value of each key that is a number; of the others 1 and `MOST`."""
 
 MACHINE_FILE_KEYS = frozenset({"machine", "logging"})
 

@@ -19,6 +19,9 @@ MAPPING = "a list or a number; a config is a mapping of keys to values"
 MISREAD = re.compile(r"[+-]?(0[0-7]+|\d+(:[0-5]?\d)+)")
 """Numbers that YAML reads as octal, or in base 60: 010 as 8, 1:30 as 90."""
 
+UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and bytes of a name that are not UTF-8: no path of a run may hold them, nor can YAML."""
+
 
 def read_chain(path: Path, seen: tuple[Path, ...]) -> list[tuple[Path, dict[str, Any]]]:
     """Return the files of a `base:` chain with their values, the lowest first."""
@@ -67,7 +70,7 @@ def yaml_of(override: str, text: str) -> Any:
         return text
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[call-overload, index]
-    except (YAMLError, OmegaConfBaseException) as error:
+    except (YAMLError, OmegaConfBaseException, UnicodeEncodeError) as error:
         raise UserError(f"command line: {override}: not YAML: {error}") from None
 
 
@@ -79,6 +82,8 @@ def plain(tree: Any, place: str) -> dict[str, Any]:
     # Interpolation could write secrets of the environment into files and logs.
     if found := [f"{key}: {value}" for key, value in leaves(values) if "${" in str(value)]:
         raise UserError(f"{place}: ${{...}} is not supported; write the value itself: {'; '.join(found)}")
+    if found := [key for key, value in leaves(values) if isinstance(value, str) and UNWRITABLE.search(value)]:
+        raise UserError(f"{place}: {', '.join(found)}: holds a character that cannot be printed; write it without")
     return _with_string_keys(values)
 
 

@@ -79,7 +79,7 @@ def test_evaluating_changes_nothing_of_the_run(config: Path, tmp_path: Path) -> 
         ("evaluation.every_nimg=100", "evaluation.every_nimg: 100 is no multiple of train.checkpoint_every_nimg, 144"),
         ("train.keep_best=msssim", "train.keep_best: msssim: no evaluation measures that; choose from fid, a player's"),
         ("train.keep_best=precision", "train.keep_best: precision: no evaluation measures that; choose from fid, a"),
-        ("evaluation.samples=0", "evaluation.samples: 0 is not positive"),
+        ("evaluation.samples=0", "evaluation.samples: 0: write at least 1"),
         ("evaluation.extractor={_target_: torch.nn.ReLU}", "evaluation.extractor._target_: 'torch.nn.ReLU' is not for"),
     ],
 )
