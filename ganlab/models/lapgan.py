@@ -103,9 +103,10 @@ class LAPGAN(Game):
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the latents of the level, uniform in [-1, 1), and the dropout of its discriminator."""
-        height = player.partition("_")[2]
+        kind, _, height = player.partition("_")
         latent, features = getattr(self, f"generator_{height}").latent, getattr(self, f"discriminator_{height}").dropped
-        found = {kind: noise.uniform(f"{player} {kind}", n, features) for kind in ("real dropout", "fake dropout")}
+        passes = ("fake",) if kind == "generator" else ("real", "fake")
+        found = {f"{of} dropout": noise.uniform(f"{player} {of} dropout", n, features) for of in passes}
         return {**found, "latents": Uniform(dims=latent).draw(f"{player} latents", n, noise)}
 
     def averaged(self, latents: Latents, labels: Labels) -> Images:
