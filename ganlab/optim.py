@@ -70,7 +70,7 @@ class Lookahead(Around):
     ) -> None:
         super().__init__(params, optimizer)
         if steps < 1 or not 0 < pull <= 1:
-            raise ValueError(f"steps: {steps}, pull: {pull}; write at least 1 step, and a pull above 0 and up to 1")
+            raise UserError(f"steps: {steps}, pull: {pull}; write at least 1 step, and a pull above 0 and up to 1")
         self.steps, self.pull = steps, pull
 
     @torch.no_grad()

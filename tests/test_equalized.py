@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from ganlab.layers.equalized import EqualizedConv2d, EqualizedConvTranspose2d, EqualizedLinear, PixelNorm
+from ganlab.layers.equalized import (
+    EqualizedConv2d,
+    EqualizedConvTranspose2d,
+    EqualizedLinear,
+    EqualizedMeanOfConv,
+    PixelNorm,
+)
 from ganlab.seeding import seed_everything
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,6 +53,14 @@ def test_a_layers_output_has_the_variance_of_its_gain_and_is_its_raw_weights_sca
 def test_a_convolution_keeps_the_size():
     assert EqualizedConv2d(2, 5, 3)(torch.zeros(1, 2, 6, 4)).shape == (1, 5, 6, 4)
     assert EqualizedConv2d(2, 5, 1)(torch.zeros(1, 2, 6, 4)).shape == (1, 5, 6, 4)
+
+
+def test_a_mean_of_a_convolution_is_that_of_the_plain_layer_with_the_same_weights():
+    fused, plain = EqualizedMeanOfConv(3, 5).double(), EqualizedConv2d(3, 5, 3).double()
+    torch.nn.init.normal_(fused.bias)
+    plain.load_state_dict(fused.state_dict())
+    images = torch.randn(2, 3, 6, 4, dtype=torch.float64)
+    torch.testing.assert_close(fused(images), torch.nn.functional.avg_pool2d(plain(images), 2), rtol=0, atol=1e-12)
 
 
 def test_pixel_norm_is_the_formula_of_the_paper_and_is_computed_in_full():

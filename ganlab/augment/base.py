@@ -37,14 +37,19 @@ class Augment(Protocol):
 
 
 def drawn(
-    augment: Augment | None, shape: Sequence[int], noise: Noise, player: str, memory: Tensor | None = None
+    augment: Augment | None,
+    shape: Sequence[int],
+    noise: Noise,
+    player: str,
+    memory: Tensor | None = None,
+    kinds: Sequence[str] = ("real", "fake"),
 ) -> dict[str, Tensor]:
-    """Draw for reals and fakes of one shape in a player's step, under the names that `change_of` reads."""
+    """Draw for images of one shape and some kinds in a player's step, under the names that `change_of` reads."""
     if augment is None:
         return {}
     return {
         f"augment {kind} {name}": values
-        for kind in ("real", "fake")
+        for kind in kinds
         for name, values in augment.draw(shape, noise, f"{player} {kind}", memory).items()
     }
 

@@ -1,7 +1,7 @@
 """Moving averages of networks, which make the samples (Polyak & Juditsky 1992)."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -22,6 +22,9 @@ With the whole half-life from the start, the first grids would show the initial 
 class Average(ABC):
     """How an average follows its network: `average = kept * average + (1 - kept) * network` at each update."""
 
+    after: str | None = field(default=None, kw_only=True)
+    """The player after whose steps it is updated; None is the last player of a round that moves the network."""
+
     @abstractmethod
     def kept(self, images: int, nimg: int) -> float:
         """Return the weight of the old average in an update, `images` reals after the last one, at `nimg`."""
@@ -32,8 +35,6 @@ class HalfLife(Average):
     """An average with a half-life in reals shown, at any batch size (Karras et al. 2018, section 3.3)."""
 
     images: float | Schedule
-    after: str | None = None
-    """The player after whose steps it is updated; None is the last player of a round that moves the network."""
 
     def __post_init__(self) -> None:
         if isinstance(self.images, int | float) and self.images <= 0:
@@ -50,8 +51,6 @@ class Decay(Average):
     """An average with a constant decay per step of a player, whatever the batch size."""
 
     decay: float
-    after: str | None = None
-    """As in `HalfLife`."""
     from_nimg: int = 0
     """Images shown before which it is a copy of its network (Brock et al. 2019)."""
 

@@ -352,8 +352,7 @@ class Game(Hooks):
 
     def _leader(self, network: str, average: Average) -> str:
         """Return the player after whose steps an average is updated."""
-        after: str | None = getattr(average, "after", None)
-        return after or [name for name, player in self.players.items() if network in player.networks][-1]
+        return average.after or [name for name, player in self.players.items() if network in player.networks][-1]
 
     def _as_floats(self, stream: str, pixels: Tensor) -> Tensor:
         if pixels.ndim < 4:

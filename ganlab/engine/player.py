@@ -62,7 +62,7 @@ class Player:
         self.lr_schedule = lr_schedule
 
     def period(self, steps: int) -> int:
-        """Return the rounds from step number `steps` to the next one."""
+        """Return the rounds from the step before to step number `steps`, counted from 0."""
         return self.every(steps) if callable(self.every) else self.every
 
     def mean_period(self) -> float:

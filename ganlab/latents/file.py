@@ -74,7 +74,7 @@ def code_of(entry: Any, model: Game, place: str) -> Code:
         for name, end in (("seed", LARGEST_SEED), ("image", LARGEST_NUMBER)):
             if type(entry[name]) is not int or not 0 <= entry[name] < end:
                 raise UserError(f"{place}.{name}: not a whole number from 0 below {end:,}")
-    label, truncation = _label_of(entry, model, place), _truncation_of(entry, model, place)
+    label, truncation = _label_of(entry, model, place), _truncation_of(entry, place)
     if "latents" not in entry:
         if not given:
             raise UserError(f"{place}: has neither latents nor a seed and the number of an image")
@@ -93,7 +93,7 @@ def _latents_of(values: Any, model: Game, place: str) -> list[float] | list[list
     return _numbers(values, model.latent, place)
 
 
-def _truncation_of(entry: Mapping[str, Any], model: Game, place: str) -> float | None:
+def _truncation_of(entry: Mapping[str, Any], place: str) -> float | None:
     """Return the truncation of an entry; None if it has none."""
     truncation = entry.get("truncation")
     if truncation is None:

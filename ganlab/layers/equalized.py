@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganlab.layers.fused import mean_of_conv
+
 GAIN = math.sqrt(2)
 
 
@@ -25,6 +27,17 @@ class EqualizedConv2d(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """[n, channels_in, h, w] to [n, channels_out, h, w]."""
         return F.conv2d(images, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+class EqualizedMeanOfConv(EqualizedConv2d):
+    """The mean of 2x2 of a 3x3 convolution, as one: see `ganlab.layers.fused`."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, channels_in, h, w] to [n, channels_out, h/2, w/2]."""
+        return mean_of_conv(images, self.weight * self.scale, self.bias)
 
 
 class EqualizedConvTranspose2d(nn.ConvTranspose2d):

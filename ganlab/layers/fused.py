@@ -29,4 +29,9 @@ class MeanOfConv(Conv3x3):
 
     def forward(self, features: Tensor) -> Tensor:
         """[n, channels_in, h, w] to [n, channels_out, h/2, w/2]."""
-        return F.conv2d(features, F.avg_pool2d(self.weight, 2, stride=1, padding=1), self.bias, stride=2, padding=1)
+        return mean_of_conv(features, self.weight, self.bias)
+
+
+def mean_of_conv(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the mean of 2x2 of the convolution of [n, channels_in, h, w] with a 3x3 weight, padded with zeros."""
+    return F.conv2d(features, F.avg_pool2d(weight, 2, stride=1, padding=1), bias, stride=2, padding=1)

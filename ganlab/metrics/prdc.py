@@ -20,31 +20,33 @@ def precision_recall_density_coverage(
     and 2; k = 3). Density: how many reals' balls a fake lies in, over k; coverage: the share of reals whose ball holds
     a fake (Naeem et al. 2020, eq. 4 and 5; k = 5).
     """
-    radii = {k: radii_of(real, k) for k in {neighbours, neighbours_dc}}
+    real_radii, real_radii_dc = radii_of(real, neighbours, neighbours_dc)
+    (fake_radii,) = radii_of(fake, neighbours)
     precise, held = [], []
-    nearest_fake = real.new_full((len(real),), torch.inf, dtype=torch.float64)
-    for _, distances in distances_in_rows(fake, real):
-        precise.append((distances <= radii[neighbours]).any(1))
-        held.append((distances <= radii[neighbours_dc]).sum(1))
+    recalled = torch.zeros_like(real_radii, dtype=torch.bool)
+    nearest_fake = torch.full_like(real_radii, torch.inf)
+    for start, distances in distances_in_rows(fake, real):
+        precise.append((distances <= real_radii).any(1))
+        held.append((distances <= real_radii_dc).sum(1))
+        recalled |= (distances <= fake_radii[start : start + len(distances), None]).any(0)
         nearest_fake = torch.minimum(nearest_fake, distances.min(0).values)
-    fake_radii = radii_of(fake, neighbours)
-    recalled = [(distances <= fake_radii).any(1) for _, distances in distances_in_rows(real, fake)]
     return {
         "precision": float(torch.cat(precise).double().mean()),
-        "recall": float(torch.cat(recalled).double().mean()),
+        "recall": float(recalled.double().mean()),
         "density": float(torch.cat(held).double().mean() / neighbours_dc),
-        "coverage": float((nearest_fake <= radii[neighbours_dc]).double().mean()),
+        "coverage": float((nearest_fake <= real_radii_dc).double().mean()),
     }
 
 
-def radii_of(features: Features, k: int) -> Tensor:
-    """Return each sample's distance [n] to its k-th nearest neighbour other than itself."""
+def radii_of(features: Features, *ks: int) -> list[Tensor]:
+    """Return, for each k, every sample's distance [n] to its k-th nearest neighbour other than itself."""
     radii = []
     for start, distances in distances_in_rows(features, features):
         rows = torch.arange(len(distances), device=distances.device)
         distances[rows, rows + start] = torch.inf
-        radii.append(distances.kthvalue(k).values)
-    return torch.cat(radii)
+        radii.append(distances.topk(max(ks), largest=False).values)
+    nearest_first = torch.cat(radii)  # n max(ks)
+    return [nearest_first[:, k - 1] for k in ks]
 
 
 def nearest(queries: Features, features: Features, k: int) -> tuple[Tensor, Tensor]:

@@ -139,7 +139,8 @@ class GANModule(Judging):
             found["fake_labels"] = labels.repeat_interleave(n // len(labels))
         if any("interpolates" in penalty.at for penalty in self.players[player].regularizers.values()):
             found["interpolates"] = noise.uniform("between", n, 1, 1, 1)
-        dims = getattr(self.discriminator, "noise", 0)
-        found |= {f"{at} noise": noise.normal(f"{player} {at} noise", n, dims) for at in ("real", "fake") if dims}
+        kinds = ("real", "fake") if self.players[player].reals else ("fake",)
+        if dims := getattr(self.discriminator, "noise", 0):
+            found |= {f"{kind} noise": noise.normal(f"{player} {kind} noise", n, dims) for kind in kinds}
         shape = n, *self.plan(self.clock.nimg).image.shape
-        return found | drawn(self.augment, shape, noise, player, getattr(self, "augment_memory", None))
+        return found | drawn(self.augment, shape, noise, player, getattr(self, "augment_memory", None), kinds)

@@ -95,11 +95,10 @@ class SemiSupervisedGAN(Game):
 
     def draw(self, player: str, n: int, noise: Noise, labels: Labels) -> dict[str, Tensor]:
         """Draw the noise in the discriminator too, for each of its passes."""
-        kinds = ("labelled noise", "real noise", "fake noise")
+        kinds = ("real", "fake") if player == "generator" else ("labelled", "real", "fake")
         total = sum(self.discriminator.widths)
-        return super().draw(player, n, noise, labels) | {
-            kind: noise.normal(f"{player} {kind}", n, total) for kind in kinds
-        }
+        drawn = {f"{kind} noise": noise.normal(f"{player} {kind} noise", n, total) for kind in kinds}
+        return super().draw(player, n, noise, labels) | drawn
 
     @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:

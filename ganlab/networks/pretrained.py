@@ -9,6 +9,8 @@ from ganlab.types import Images, UserError
 from ganlab.weights import not_weights_of, read_weights
 
 INSTALL = "pip install 'ganlab[projected]'"
+PACKAGED = ("_conv_stem", "_bn0", "_blocks")
+"""Beginnings of the packaged file's names of the layers whose features are taken."""
 
 
 class Features(nn.Module):
@@ -66,10 +68,6 @@ class EfficientNetLite0(Features):
         except (KeyError, RuntimeError) as error:
             raise not_weights_of("tf_efficientnet_lite0", path, error) from None
         super().__init__(network, tuple(network.feature_info.channels()))
-
-
-PACKAGED = ("_conv_stem", "_bn0", "_blocks")
-"""Beginnings of the names of the layers whose features are taken."""
 
 
 def needed(module: str) -> Any:

@@ -18,7 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganlab.layers.equalized import EqualizedConv2d, EqualizedConvTranspose2d, EqualizedLinear, PixelNorm
+from ganlab.layers.equalized import (
+    EqualizedConv2d,
+    EqualizedConvTranspose2d,
+    EqualizedLinear,
+    EqualizedMeanOfConv,
+    PixelNorm,
+)
 from ganlab.layers.leaky import LeakyReLU
 from ganlab.layers.minibatch import MinibatchStd
 from ganlab.networks.conditioning import classes_of
@@ -156,8 +162,7 @@ class Discriminator(Growing):
                 str(size): nn.Sequential(
                     EqualizedConv2d(self.widths[size], self.widths[size], 3),
                     LeakyReLU(),
-                    EqualizedConv2d(self.widths[size], self.widths[size // 2], 3),
-                    nn.AvgPool2d(2),
+                    EqualizedMeanOfConv(self.widths[size], self.widths[size // 2]),
                     LeakyReLU(),
                 )
                 for size in self.sizes[1:]

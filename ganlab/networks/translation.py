@@ -82,10 +82,8 @@ class Generator(nn.Module):
         )
         self.blocks = nn.Sequential(*(ResidualBlock(deep) for _ in range(blocks)))
         self.decode = nn.Sequential(
-            *normal(
-                nn.ConvTranspose2d(deep, 2 * width, 3, stride=2, padding=1, output_padding=1, bias=False), 2 * width
-            ),
-            *normal(nn.ConvTranspose2d(2 * width, width, 3, stride=2, padding=1, output_padding=1, bias=False), width),
+            *doubling(deep, 2 * width),
+            *doubling(2 * width, width),
             mirrored(width, image.channels, 7, bias=True),
             nn.Tanh(),
         )
