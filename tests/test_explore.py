@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import tiny_runs as runs
 import torch
 from browser import served
 from PIL import Image
+from repository import REPOSITORY
 from test_server import get
 
 from ganlab.experiment.load import load
@@ -23,6 +25,7 @@ from ganlab.latents.codes import of_seed
 from ganlab.latents.explorer import opened
 from ganlab.pages import explore
 from ganlab.pages.explore import AT_WORK, LARGEST, Desk
+from ganlab.types import UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOKEN = "a-token"
@@ -88,6 +91,15 @@ def test_it_says_what_there_is(address, finished):
         **{"classes": ["0", "1", "2"], "directions": 8, "judges": True, "reals": True, "remakes": False},
         **{"truncation": 2.0, "layers": 0},
     }
+
+
+@pytest.mark.parametrize("words", [(), ("--format", "hub", "--license", "mit")])
+def test_an_exported_folder_has_no_discriminator_to_ask(finished, tmp_path, words):
+    assert runs.ganlab("export", finished, "--out", tmp_path / "sent", *words).exit_code == 0
+    sent = opened(tmp_path / "sent")
+    assert sent.about()["judges"] is False
+    with pytest.raises(UserError, match="sent: has no discriminator that could be asked"):
+        sent.judged(*of_seed(sent.model, [0], 0))
 
 
 def test_image_37_of_seed_0_is_the_one_that_sample_makes(address, finished):
@@ -253,8 +265,11 @@ ATTACKS = {
     ),
     "NaN": ("POST", "/api/make", MAKE, ending(float("nan")), 400),
     "far latents": ("POST", "/api/make", MAKE, ending(101), 400),
+    "a latent beyond all floats": ("POST", "/api/make", MAKE, ending(10**400), 400),
     "whole latents": ("POST", "/api/make", MAKE, asked(codes=[{"latents": [0] * 8, "label": 0}]), 200),
     "infinite moves": ("POST", "/api/make", MAKE, asked(codes=[NAMED], moves=[float("inf")]), 400),
+    "moves that are no number": ("POST", "/api/make", MAKE, asked(codes=[NAMED], moves=[float("nan")]), 400),
+    "moves beyond all floats": ("POST", "/api/make", MAKE, asked(codes=[NAMED], moves=[10**400]), 400),
     "many moves": ("POST", "/api/make", MAKE, asked(codes=[NAMED], moves=[0] * 9), 400),
     "a long walk": ("POST", "/api/walk", MAKE, asked(**{"from": NAMED, "to": NAMED, "steps": 65}), 400),
     "a walk to nowhere": ("POST", "/api/walk", MAKE, asked(**{"from": NAMED, "steps": 8}), 400),
@@ -276,7 +291,7 @@ def test_each_attack_has_one_answer(address, name):
     method, path, headers, body, status = ATTACKS[name]
     found, answer = send(address, method, path, headers, body)
     assert found == status, answer
-    assert b"Traceback" not in answer and b"/work" not in answer
+    assert b"Traceback" not in answer and str(REPOSITORY).encode() not in answer
     assert get(address, "/api/about", **BEARER)[0] == 200  # and it is still there
 
 

@@ -228,6 +228,18 @@ def test_a_picture_that_is_gone_fails_nothing(tmp_path, caplog):
     assert (tmp_path / "metrics.csv").read_text().splitlines() == ["nimg,x", "2,1.0"]  # the others go on
 
 
+def test_a_picture_that_could_not_be_written_turns_no_tracker_off(tmp_path, caplog):
+    trackers = Trackers([table := Table(tmp_path)])
+    picture: Future[Path] = Future()
+    picture.set_exception(OSError(28, "No space left on device"))
+    trackers.begin([])
+    trackers.show(1, "samples", picture)
+    trackers.log(2, {"x": 1.0})
+    trackers.finish()
+    assert trackers.trackers == [table] and not caplog.records
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["nimg,x", "2,1.0"]
+
+
 # --- TensorBoard and the table
 
 

@@ -15,6 +15,8 @@ import ganlab
 from ganlab.engine.pool import Pool
 from ganlab.engine.runtime import Runtime
 from ganlab.experiment.checkpoints import newest
+from ganlab.experiment.folder import from_anywhere
+from ganlab.experiment.frame import Config, Data, Other, Train
 from ganlab.layers.pyramid import collapsed, pyramid
 from ganlab.metrics.swd import descriptors, sliced_wasserstein
 from ganlab.models import LAPGAN, CycleGAN, Pix2Pix, SuperResolution
@@ -246,6 +248,14 @@ def test_translations_are_compared_with_the_other_domain_and_with_the_way_back(c
     assert said.startswith(
         "evaluation.every_nimg: CycleGAN makes no images of a seed; leave it out; `ganlab evaluate RUN` compares"
     )
+
+
+def test_both_domains_of_a_run_are_found_from_anywhere(tmp_path):
+    for name in ("data/a", "data/b", "runs/x"):
+        (tmp_path / name).mkdir(parents=True)
+    config = Config(model={}, data=Data("data/a", other=Other("data/b")), train=Train(16), run="runs/x")
+    data = from_anywhere(config, tmp_path / "runs" / "x").data
+    assert (data.url, data.other.url) == (f"{tmp_path}/data/a", f"{tmp_path}/data/b")
 
 
 def test_a_second_domain_that_is_not_there_or_of_another_size(cycle, tmp_path):

@@ -50,13 +50,17 @@ class Trackers:
         self.pool.submit(self._each, lambda tracker: tracker.log(nimg, values))
 
     def show(self, nimg: int, name: str, picture: Future[Path]) -> None:
-        """Log a picture that is being written."""
-        self.pool.submit(self._each, lambda tracker: tracker.show(nimg, name, picture.result()))
+        """Log a picture that is being written; nothing if that fails, of which its writer tells."""
+        self.pool.submit(self._show, nimg, name, picture)
 
     def finish(self) -> None:
         """Log the rest, and close all."""
         self.pool.submit(self._each, lambda tracker: tracker.finish())
         self.pool.shutdown()
+
+    def _show(self, nimg: int, name: str, picture: Future[Path]) -> None:
+        if picture.exception() is None:
+            self._each(lambda tracker: tracker.show(nimg, name, picture.result()))
 
     def _each(self, do: Any) -> None:
         for tracker in list(self.trackers):

@@ -2,25 +2,24 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ganlab.engine.game import Game
+from ganlab.evaluation.fields import judges, scores
 from ganlab.evaluation.images import BLOCK, Points
 from ganlab.pictures import densities, points
 from ganlab.seeding import SAMPLE_BATCH
-
-if TYPE_CHECKING:
-    from ganlab.engine.game import Game
 
 FAKES = 40 * SAMPLE_BATCH
 """Number of fakes, and largest number of reals."""
 
 
-def picture_of_points(model: "Game", reals: Points, seed: int) -> Callable[[], Image.Image]:
+def picture_of_points(model: Game, reals: Points, seed: int) -> Callable[[], Image.Image]:
     """Compute a picture of points of one coordinate, or of the first two, in their own units; return what draws it."""
     fakes = [model.synthesize(start, seed, "sample")[0] for start in range(0, FAKES, SAMPLE_BATCH)]
     company = torch.cat([reals.block(start)[0] for start in range(0, min(FAKES, len(reals)), BLOCK)])
@@ -34,14 +33,17 @@ def picture_of_points(model: "Game", reals: Points, seed: int) -> Callable[[], I
 
 
 @torch.no_grad()
-def judged(model: "Game", places: NDArray[Any], company: Tensor) -> NDArray[Any] | None:
+def judged(model: Game, places: NDArray[Any], company: Tensor) -> NDArray[Any] | None:
     """Return what a discriminator says of points [n, d], divided by the extent; None if the game has none.
 
-    Each is judged in a group with the same reals, the first of `company`, as a layer that couples a group needs it.
+    Each is judged in a group with the same reals, the first of `company`: see `scores`.
     """
-    group = model.runtime.group
-    points = torch.from_numpy(places)[:, :, None, None].to(company)
-    groups = torch.cat([points[:, None], company[: group - 1].expand(len(points), -1, -1, -1, -1)], 1).flatten(0, 1)
+    if not judges(model):
+        return None
+    points, company = (
+        each.to(model.device, model.real_dtype)
+        for each in (torch.from_numpy(places)[:, :, None, None], company[: model.runtime.group - 1])
+    )
     with model.whole():
-        found = model.scores_of(groups.to(model.device, model.real_dtype))
-    return None if found is None else found[::group].cpu().numpy()
+        found = scores(model, points, torch.zeros(len(points), dtype=torch.int64, device=model.device), company)
+    return found.cpu().numpy()

@@ -61,6 +61,13 @@ def on_all(work: Callable[[], T]) -> T:
     return done[0]
 
 
+def read(path: Path, name: str) -> Tensor:
+    """Read one tensor of a file, and no other one."""
+    with safe_open(path, "pt") as file:
+        tensor: Tensor = file.get_tensor(name)
+    return tensor
+
+
 class Store:
     """The tensors of `count` images, in chunks.
 
@@ -94,15 +101,12 @@ class Store:
 
     def load(self, name: str) -> Tensor:
         """Return one tensor of all images."""
-        found = []
-        for path in self.chunks:
-            with safe_open(path, "pt") as file:  # reads no other tensor
-                found.append(file.get_tensor(name))
-        return torch.cat(found)
+        return torch.cat([read(path, name) for path in self.chunks])
 
     def names(self) -> list[str]:
         """Return the names of the tensors."""
-        return sorted(self._read(self.chunks[0]))
+        with safe_open(self.chunks[0], "pt") as file:
+            return sorted(file.keys())
 
     def moments(self, device: torch.device, *, keep: bool) -> list[Moments]:
         """Return the moments of the features of images i with i % 4 = 0, 1, 2 and 3, over all ranks.
@@ -114,7 +118,7 @@ class Store:
         self.hold()
         there = torch.tensor(float(self._is_ours(self.total)), device=device)
         if distributed.average(there) == 1:  # another process may be writing it
-            total = self._read(self.total)["total"].to(device)
+            total = read(self.total, "total").to(device)
         else:
             total = self._sum(device)
             self._check(total)
@@ -163,8 +167,8 @@ class Store:
             finally:
                 os.close(descriptor)
 
-    def _share(self) -> Iterator[Tensors]:
-        """Yield this rank's chunks, read if they exist, else computed."""
+    def _share(self) -> Iterator[Path]:
+        """Yield the files of this rank's chunks, which are computed where they do not exist."""
         own = range(distributed.rank(), len(self.chunks), distributed.world_size())
         images = sum(min(CHUNK, self.count - number * CHUNK) for number in own)
         with Progress(self.what, max(images, 1)) if distributed.rank() == 0 else nullcontext() as progress:
@@ -174,7 +178,7 @@ class Store:
                     self._write(path, self._make(first, progress))
                 elif progress is not None:
                     progress.update(min(CHUNK, self.count - first))
-                yield self._read(path)
+                yield path
 
     def _make(self, first: int, progress: Progress | None) -> Tensors:
         blocks = []
@@ -197,8 +201,8 @@ class Store:
 
     def _sum_of_share(self, device: torch.device) -> Tensor:
         total = torch.zeros(PARTS, 0, 0, dtype=torch.float64, device=device)
-        for tensors in self._share():
-            features = tensors["features"].to(device)
+        for path in self._share():
+            features = read(path, "features").to(device)
             if not total.numel():
                 total = total.new_zeros(PARTS, 1 + features.shape[1], 1 + features.shape[1])
             for part in range(PARTS):
@@ -220,10 +224,6 @@ class Store:
                 return bool(file.metadata()["key"] == self.key)
         except (OSError, SafetensorError, TypeError, KeyError):
             return False
-
-    def _read(self, path: Path) -> Tensors:
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
 
     def _write(self, path: Path, tensors: Tensors) -> None:
         own = path.with_suffix(f".{socket.gethostname()}-{os.getpid()}")  # another run may be making the same

@@ -77,11 +77,13 @@ def from_anywhere(config: Config, run: Path) -> Config:
     extractor = evaluation.extractor
     if isinstance(extractor, dict) and isinstance(extractor.get("path"), str):
         extractor = {**extractor, "path": below(root, extractor["path"])}
-    data = None if evaluation.data is None else below(root, evaluation.data)
+    reals = None if evaluation.data is None else below(root, evaluation.data)
+    data, other = config.data, config.data.other
+    other = None if other is None else replace(other, url=below(root, other.url))
     return replace(
         config,
-        data=replace(config.data, url=below(root, config.data.url)),
-        evaluation=replace(evaluation, data=data, extractor=extractor),
+        data=replace(data, url=below(root, data.url), other=other),
+        evaluation=replace(evaluation, data=reals, extractor=extractor),
     )
 
 

@@ -1,4 +1,4 @@
-"""The records of a run: JSON Lines files, each line on disk before the next.
+"""The records of a run: JSON Lines files. What is appended is on disk before `append` returns.
 
 `metrics.jsonl` and `results.jsonl` describe the run's current history: resuming from a checkpoint cuts off later lines.
 `events.jsonl` is the log of what happened, and is never cut. Nothing here needs torch but the log itself.

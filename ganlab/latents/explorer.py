@@ -14,7 +14,7 @@ from ganlab.data.format.decode import decode_into
 from ganlab.engine.game import Game
 from ganlab.evaluation import fields, inversion
 from ganlab.evaluation.images import Decoded, open_images
-from ganlab.experiment.checkpoints import GENERATOR
+from ganlab.experiment.checkpoints import exported
 from ganlab.experiment.config import from_yaml
 from ganlab.experiment.folder import from_anywhere
 from ganlab.experiment.frame import Data
@@ -29,8 +29,6 @@ from ganlab.pictures.grids import to_uint8
 from ganlab.pictures.judgements import latent_plane, pixel_field
 from ganlab.types import ImageSpec, Pixels, UserError
 
-MAX_PIXELS = 50_000_000
-"""Of an uploaded picture."""
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 """First bytes of PNG, JPEG and WebP: what browsers make. The other formats have decoders that fewer people attack."""
 PROJECTION_SECONDS, PROJECTION_STEPS = 20.0, 300
@@ -184,7 +182,7 @@ def opened(run: Path, trust: Sequence[str] = ()) -> Explorer:
     """Return the explorer of a run's folder, or of an exported one, which has no discriminator."""
     model = load(run, trust)
     data = from_anywhere(from_yaml(run / "config.yaml", trust), run).data
-    return Explorer(model, run.resolve().name, data, judges=not (run / GENERATOR).exists())
+    return Explorer(model, run.resolve().name, data, judges=exported(run) is None)
 
 
 def uploaded(body: bytes, *shapes: ImageSpec) -> Tensor:
@@ -198,7 +196,7 @@ def uploaded(body: bytes, *shapes: ImageSpec) -> Tensor:
     for shape in shapes:
         out = np.empty((shape.height, shape.width, shape.channels), np.uint8)
         try:
-            decode_into(body, out, None if shape is shapes[-1] else (shape.height, shape.width), MAX_PIXELS)
+            decode_into(body, out, None if shape is shapes[-1] else (shape.height, shape.width))
         except ValueError as error:
             found = error
             continue

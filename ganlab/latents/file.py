@@ -1,7 +1,6 @@
 """`latents.json`, in which codes travel between `explore`, `sample` and `film`; anybody may have written one."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -109,7 +108,7 @@ def _numbers(values: Any, count: int, place: str) -> list[float]:
         found = f"{len(values)} numbers" if isinstance(values, list) else "no list"
         raise UserError(f"{place}: {found}, and this generator's latents have {count}")
     for value in values:
-        if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > FARTHEST:
+        if type(value) not in (int, float) or not abs(value) <= FARTHEST:  # NaN is not either
             raise UserError(f"{place}: holds something other than numbers from {-FARTHEST:g} to {FARTHEST:g}")
     return [float(value) for value in values]
 

@@ -1,4 +1,3 @@
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,12 +15,9 @@ LUA = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 
 
 @pytest.fixture(scope="session")
-def shared():
+def shared(shared):
     """Real images, where there are any beside the project."""
-    folder = Path(os.environ.get("GANLAB_SHARED", Path(__file__).parents[3] / "shared"))
-    if not (folder / "data").is_dir():
-        pytest.skip(f"no real images at {folder / 'data'} (set GANLAB_SHARED)")
-    return folder / "data"
+    return shared / "data"
 
 
 @pytest.fixture(scope="session")

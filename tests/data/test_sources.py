@@ -1,5 +1,6 @@
 import gzip
 import json
+import struct
 import zipfile
 from pathlib import Path
 
@@ -171,6 +172,33 @@ def test_arrays_that_do_not_fit(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(
+    ("name", "member", "message"),
+    [
+        ("a.zip", "dataset.json", "not a readable zip"),
+        ("a.zip", "of unknown kind", "not a readable zip"),
+        ("a.npz", "images.npy", "not a readable array"),
+    ],
+)
+def test_a_damaged_stream_in_an_archive(tmp_path, pixels, name, member, message):
+    path = tmp_path / name
+    if name == "a.npz":
+        np.savez_compressed(path, images=np.zeros((9, 8, 8), np.uint8))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("dataset.json", '{"labels": [["0.png", 0], ["of unknown kind", 1]]}')
+            archive.writestr("0.png", encoded(pixels[0]))
+            archive.writestr("of unknown kind", encoded(pixels[1]))
+    with zipfile.ZipFile(path) as archive:
+        archive.fp.seek(archive.getinfo(member).header_offset + 26)
+        start = archive.fp.tell() + 4 + sum(struct.unpack("<HH", archive.fp.read(4)))  # name and extra field
+    data = bytearray(path.read_bytes())
+    data[start : start + 6] = b"\xff" * 6
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=message):
+        open_source(path)
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         ("none", "no such file or folder; give a folder of images"),
@@ -179,6 +207,7 @@ def test_arrays_that_do_not_fit(tmp_path, content, message):
         ("a.npy", "not a readable array"),
         ("a.npz", "not a readable array"),
         ("empty", "holds no images"),
+        ("a-{0..9.tar", r"Unbalanced braces: .*; write a range as \{000\.\.009\} and a list as \{a,b\}"),
     ],
 )
 def test_what_is_no_source(tmp_path, name, message):

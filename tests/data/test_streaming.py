@@ -16,6 +16,7 @@ from launched.streamed import SAMPLES, WINDOW, opened, stream
 from repository import REPOSITORY
 
 from ganlab.data import ShardDataset
+from ganlab.data.make.foreign import index
 from ganlab.data.make.pack import pack
 from ganlab.data.read.order import Order
 from ganlab.types import UserError
@@ -297,6 +298,12 @@ def test_an_index_of_another_dataset_is_refused(server, root, tmp_path, local):
     with pytest.raises(UserError, match=r"swapped/shard-000003\.tar: (damaged|longer|HTTP 416)"):
         stream(dataset)
     dataset.close()
+
+
+def test_an_index_that_leads_to_this_machine_is_refused(server, root, tmp_path):
+    index(str(root / "data"), root / "leads", size=64)  # as it is uploaded by mistake
+    with pytest.raises(UserError, match=r"leads/index\.json: leads to another place; download the index"):
+        opened(f"{server[0]}/plain/leads", tmp_path)
 
 
 @pytest.mark.slow

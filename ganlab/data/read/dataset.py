@@ -91,8 +91,6 @@ class ShardDataset(Dataset):
         self.index = index = index if labelled is None else first_of_each(index, labelled)
         self.source = place
         if whole.location:
-            if place.scheme:
-                raise UserError(f"{place}index.json: leads to another place; download the index, and name its folder")
             self.source, _ = parse(whole.location, f"{whole.folder / 'index.json'}: location")
         self.store: Store
         if self.source.scheme:
@@ -206,6 +204,8 @@ def _fetch_index(place: Location, cache: Path, patience: Patience) -> Index:
         arrays |= {VECTORS: fields["vectors_sha256"]} if fields.get("vectors") else {}
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{place}index.json: not the index of a dataset ({error}); {REMEDY}") from error
+    if fields.get("location"):  # a folder of this machine would be taken for the cache, and tars beside it removed
+        raise UserError(f"{place}index.json: leads to another place; download the index, and name its folder")
     folder = own_folder(cache, hashlib.sha256(text).hexdigest())
     try:
         with locked(folder / "lock", patience):

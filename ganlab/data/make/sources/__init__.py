@@ -50,7 +50,10 @@ def open_source(path: str | Path, labels: str | None = None, without: Path | Non
 
 
 def _open_path(path: Path, labels: str | None, without: Path | None) -> Source:
-    tars = list(map(Path, braceexpand(str(path)))) if path.suffix == ".tar" and not path.is_dir() else []
+    try:
+        tars = list(map(Path, braceexpand(str(path)))) if path.suffix == ".tar" and not path.is_dir() else []
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; write a range as {{000..009}} and a list as {{a,b}}") from None
     if absent := [file for file in tars or [path] if not file.exists()]:
         if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):  # of the two slashes a Path keeps one
             raise UserError(

@@ -120,7 +120,7 @@ def open_numpy(path: Path, labels: str | None = None) -> Arrays:
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         arrays: dict[str, NDArray[Any]] = dict(loaded) if isinstance(loaded, NpzFile) else {"images": loaded}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: not a readable array ({error}); write it with np.save or np.savez") from error
     if "images" not in arrays:
         raise UserError(f"{path}: holds {', '.join(arrays) or 'no arrays'}; name the images' array `images`")

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -246,7 +247,7 @@ def open_zip(path: Path, labels: str | None) -> Zip:
                     names.add(name)
             found = Names(sorted(names))
             classes = _classes(path, labels, found, list(dict.fromkeys(lists)), archive.read, account, wrapped=True)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, zlib.error) as error:
         raise UserError(
             f"{path}: not a readable zip ({error}); copy it again, or unpack it and give the folder"
         ) from error
