@@ -83,7 +83,7 @@ class Notes:
         self.rows: dict[str, tuple[str, str, str, str]] = {}
         self.operations: float | None = None
         """Of one sample, a multiply-add counting as two; None before the first pass."""
-        self.counters = list[Counter]()
+        self.counter = Counter()
         network.register_forward_pre_hook(self.begin)
         network.register_forward_hook(self.end)
         self.names = {  # a layer with a parametrized weight is one layer
@@ -96,15 +96,15 @@ class Notes:
             layer.register_forward_hook(self.note)
 
     def begin(self, *_: object) -> None:
-        """Count the operations of a pass."""
-        self.counters.append(Counter())
-        self.counters[-1].__enter__()  # type: ignore[no-untyped-call]
+        """Count the operations of the first pass."""
+        if self.operations is None:
+            self.counter.__enter__()  # type: ignore[no-untyped-call]
 
     def end(self, _: object, inputs: tuple[Tensor, ...], __: object) -> None:
-        """Keep those of the first pass."""
-        (counter := self.counters.pop()).__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        """Note them, of one sample."""
         if self.operations is None:
-            self.operations = float(counter.operations / len(inputs[0]))
+            self.counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            self.operations = float(self.counter.operations / len(inputs[0]))
 
     def note(self, layer: nn.Module, _: object, out: Tensor | None) -> None:
         """Record a layer's output shape in its first call."""
