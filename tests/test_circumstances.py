@@ -151,6 +151,16 @@ SOURCES: dict[str, tuple[dict[str, bytes], tuple[Any, ...], ...]] = {
         {f"s/{name}": data for name, data in (MANY | {"b.png": WIDE, "c.png": WIDE}).items()},
         ("evaluate s s --metrics swd", 2, "2 of 16", "s/b.png: 8x12", "s/c.png", "data pack"),
     ),
+    "a size that nobody could read": (
+        {"s/a.png": PNG, "a.tar": tar(("a.png", PNG))},
+        ("data pack s d --size 99999", 2, "size 99999: more than 50,000,000 pixels"),
+        ("data index a.tar --out i --size 8x9999999", 2, "size 8x9999999: more than 50,000,000 pixels"),
+    ),
+    "a sheet that is no PNG": (
+        {"s/a.png": PNG},
+        ("data pack s d --size 8", 0),
+        ("data check d --contact-sheet d/sheet.jpg", 2, "sheet.jpg: pictures are written as PNG; name it d/sheet.png"),
+    ),
     "a folder in itself": (
         {"s/a.png": PNG, "s/b.png": PNG},
         ("data pack s s/packed --size 8", 0),

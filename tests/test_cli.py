@@ -487,6 +487,7 @@ def test_labels_are_repeated(finished):
         (["--images", "3-"], "--images: '3-': write numbers and ranges with commas between them, such as 37,40-45"),
         (["--images", "5-3"], "--images: '5-3': write numbers and ranges"),
         (["--out", "{file}/grid.png"], "file/grid.png: cannot write there: .*; choose another place with --out"),
+        (["--out", "{file}.jpg"], "file.jpg: pictures are written as PNG; name it .*/file.png\n"),
         (["--out", "{file}", "--each"], "file: cannot write there: .*; choose another place with --out"),
     ],
 )

@@ -241,7 +241,8 @@ def test_lines_up_to_the_checkpoint_are_kept_as_they_are(tmp_path):
     cut_after(10, file)
     assert read_lines(file) == [] and not file.exists()
     kept = '{"nimg": 1, "seconds": 2.5, "a": null}\n{"nimg": null, "seconds": 3}\n{"nimg":10, "seconds": 7.5}\n'
-    file.write_text(kept + '{"nimg": 11, "seconds": 8}\n{"nimg": 1')
+    torn = b'\xff\0{\n{"nimg": 1'  # a block that a loss of power left unwritten, and a line that was cut
+    file.write_bytes(kept.encode() + b'{"nimg": 11, "seconds": 8}\n' + torn)
     assert [row["seconds"] for row in read_lines(file)] == [2.5, 3, 7.5, 8]
     cut_after(10, file)
     assert file.read_text() == kept

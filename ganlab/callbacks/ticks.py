@@ -109,7 +109,11 @@ class Ticks(EveryImages):
         }
         if self.progress is not None:
             losses = {player: row.get(f"{player}/loss") for player in module.players}  # None: no step in this tick
-            facts = " ".join(f"{player} {loss:.3f}" for player, loss in losses.items() if loss is not None)
+            facts = " ".join(
+                f"{player} {loss:{'.3f' if abs(loss) < 1000 else '.3g'}}"
+                for player, loss in losses.items()
+                if loss is not None
+            )
             self.progress.update(nimg - self.progress.done, facts, tell=True)
             self._write(row)
         self.last_nimg, self.last_time = nimg, moment

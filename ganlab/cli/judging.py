@@ -37,7 +37,7 @@ def evaluate(target: str, images: str | None, metrics: str | None, **options: An
     """
     from ganlab.commands.evaluate import evaluate_paths
 
-    chosen = [name.strip() for name in metrics.split(",")] if metrics else []
+    chosen = [name.strip() for name in metrics.split(",")] if metrics is not None else []
     for line in evaluate_paths(target, images, metrics=chosen, **options):
         click.echo(line)
 
@@ -84,4 +84,4 @@ def plot(runs: tuple[Path, ...], out: Path, metrics: str | None) -> None:
     """Draw the curves of RUNs over each other, as wide as a column of a paper."""
     from ganlab.commands.plot import plot
 
-    click.echo(plot(runs, out, [name.strip() for name in metrics.split(",")] if metrics else []))
+    click.echo(plot(runs, out, [name.strip() for name in metrics.split(",")] if metrics is not None else []))

@@ -30,9 +30,9 @@ def append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Read a file without incomplete lines, which a kill may leave; empty if there is no file."""
+    """Read a file without incomplete lines, which a kill or a loss of power may leave; empty if there is no file."""
     rows = []
-    for line in file.read_text().splitlines() if file.exists() else ():
+    for line in file.read_bytes().splitlines() if file.exists() else ():
         try:
             rows.append(json.loads(line))
         except ValueError:
@@ -45,15 +45,15 @@ def cut_after(nimg: int, file: Path) -> None:
     if not file.exists():
         return
     lines = []
-    for line in file.read_text().splitlines():
+    for line in file.read_bytes().splitlines():
         try:
             at = json.loads(line)["nimg"]
         except ValueError:  # incomplete
             continue
         if at is None or at <= nimg:
-            lines.append(line + "\n")
+            lines.append(line + b"\n")
     with atomic_write(file) as out:
-        out.write("".join(lines).encode())
+        out.write(b"".join(lines))
 
 
 def now() -> str:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganlab.files import atomic_write
+from ganlab.types import UserError
 
 SMALLEST_CELL = 48
 """Pixels a side, of a square of the same area; smaller images are enlarged by an integer factor."""
@@ -56,6 +57,8 @@ def picture(pixels: NDArray[np.uint8]) -> Image.Image:
 
 
 def save_png(picture: Image.Image, path: Path) -> None:
-    """Write a PNG atomically."""
+    """Write a PNG atomically; `UserError` for the name of another format."""
+    if path.suffix.lower() != ".png":
+        raise UserError(f"{path}: pictures are written as PNG; name it {path.with_suffix('.png')}")
     with atomic_write(path) as file:
         picture.save(file, format="PNG")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganlab.data.format.pictures import in_srgb, open_picture, orientation, turned, upright
-from ganlab.types import ImageSpec
+from ganlab.types import ImageSpec, UserError, px
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """PIL's mode, by number of channels."""
@@ -153,8 +153,11 @@ def _padded(picture: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def sides(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Return height and width; one number is a square's side."""
-    return (size, size) if isinstance(size, int) else size
+    """Return height and width; one number is a square's side. `UserError` for more pixels than are read by default."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if height * width > MAX_PIXELS:
+        raise UserError(f"size {px(height, width)}: more than {MAX_PIXELS:,} pixels an image; choose a smaller one")
+    return height, width
 
 
 def _centre(width: int, height: int, to_width: int, to_height: int) -> tuple[int, int, int, int]:

@@ -1,11 +1,14 @@
 """Pictures of other programs: the formats that are read, and how a picture looks upright, in sRGB and in 8 bits."""
 
 import io
+import warnings
 from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # twice as many pixels are an error
 
 FORMATS = (
     *("PNG", "JPEG", "WEBP", "AVIF", "JPEG2000", "TIFF", "GIF", "BMP", "DIB", "PPM", "PSD", "QOI", "SGI"),

@@ -68,6 +68,7 @@ def index(
     Raises:
         UserError: a tar is damaged, holds other things than one image a key, or `out` is needed or taken.
     """
+    shape = sides(size)
     place, names = parse(url)
     dest = _destination(place, out)
     patience = patience or Patience()
@@ -75,7 +76,7 @@ def index(
     with Progress("indexing", len(names), unit="shards") as progress, ThreadPoolExecutor(AT_ONCE) as pool:
 
         def look(name: str) -> Found:
-            found = _look(place, name, labels, patience, sides(size) if crop == "none" else None)
+            found = _look(place, name, labels, patience, shape if crop == "none" else None)
             progress.update(1)
             return found
 
@@ -90,7 +91,7 @@ def index(
     more: dict[str, Any] = {"resize": True, "crop": crop, "account": asdict(account)}
     if place.scheme or dest.resolve() != Path(place.base).resolve():
         more["location"] = place.url("") if place.scheme else str(Path(place.base).resolve())
-    image = ImageSpec(*sides(size), channels, len(classes.names))
+    image = ImageSpec(*shape, channels, len(classes.names))
     pack = {"indexed": redact(url), "labels": labels}
     try:
         dest.mkdir(parents=True, exist_ok=True)
