@@ -24,6 +24,7 @@ from ganlab.evaluation.protocol import failed_row, name_of, protocol_of, row_of
 from ganlab.evaluation.side import PATCH_IMAGES, Side
 from ganlab.evaluation.store import on_all
 from ganlab.metrics.features import Extractor
+from ganlab.metrics.msssim import WINDOW
 from ganlab.metrics.power import SMALLEST, radial_power
 from ganlab.metrics.prdc import nearest
 from ganlab.metrics.swd import PATCH
@@ -186,6 +187,13 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
             raise UserError(
                 f"swd: {reals.name} has images of {real[1]}x{real[2]} px, and its patches are {PATCH}x{PATCH}; "
                 "leave the metric out"
+            )
+    for images in (fakes, reals) if "msssim" in metrics else ():
+        height, width = images.block(0)[0].shape[2:]
+        if min(height, width) < WINDOW:
+            raise UserError(
+                f"msssim: {images.name} has images of {height}x{width} px, and its window is {WINDOW}x{WINDOW}; leave "
+                "the metric out"
             )
     if any("labels" in METRICS[name].needs for name in metrics):
         refuse_other_numbers(fakes, reals)

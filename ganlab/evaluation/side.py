@@ -10,7 +10,7 @@ from ganlab.evaluation.store import Store, Tensors
 from ganlab.metrics import swd
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.moments import Moments
-from ganlab.metrics.msssim import ms_ssim, scales_of
+from ganlab.metrics.msssim import ms_ssim
 from ganlab.types import UserError
 
 PATCH_IMAGES = 16_384
@@ -122,8 +122,6 @@ class Side:
         first, second = order[0 : len(order) // 2 * 2 : 2], order[1::2]
         same = labels[first] == labels[second]
         similarity = torch.full((len(images),), -1.0, dtype=torch.float64)
-        if not scales_of(min(images.shape[-2:])):
-            raise UserError(f"msssim: {self.images.name} has images of {images.shape[2]}x{images.shape[3]} px; give 11")
         first, second = first[same], second[same]
         similarity[first] = ms_ssim(images[first].to(self.device), images[second].to(self.device)).cpu()
         return {"similarity": similarity}

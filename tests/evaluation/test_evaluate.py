@@ -323,9 +323,11 @@ def test_a_run_that_was_sent_cannot_name_a_program(run: Path, toy: Path) -> None
     assert "evil.pt: lies in the run's own folder" in runs.refused("evaluate", run, *trust)
 
 
-def test_images_below_the_patches_of_swd_are_refused(tmp_path: Path) -> None:
+def test_images_below_the_patches_of_swd_and_the_window_of_msssim_are_refused(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (16, 6, 20, 3), np.uint8)
     for name in ("a", "b"):
         np.save(tmp_path / f"{name}.npy", images)
     said = runs.refused("evaluate", tmp_path / "a.npy", tmp_path / "b.npy", "--metrics", "swd")
     assert "swd: b has images of 6x20 px, and its patches are 7x7" in said
+    said = runs.refused("evaluate", tmp_path / "a.npy", tmp_path / "b.npy", "--metrics", "msssim")
+    assert "msssim: a has images of 6x20 px, and its window is 11x11; leave the metric out" in said
