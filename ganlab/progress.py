@@ -30,6 +30,12 @@ class Progress:
         """Count `images` more, and show new `facts` beside them; `tell` prints a line whenever the last one was."""
         self.done += images
         self.facts = self.facts if facts is None else facts
+        try:
+            self._show(tell)
+        except OSError:
+            self._go_on_unseen()
+
+    def _show(self, tell: bool) -> None:
         now = time.monotonic()
         if not self.begun and not tell and self.done < self.total:
             self.begun, self.first, self.start, self.next_line = True, self.done, now, now + FIRST_LINE
@@ -63,8 +69,19 @@ class Progress:
 
     def print(self, line: str) -> None:
         """Print a line above the bar."""
-        tqdm.write(line, file=sys.stderr)
-        sys.stderr.flush()
+        try:
+            tqdm.write(line, file=sys.stderr)
+            sys.stderr.flush()
+        except OSError:
+            self._go_on_unseen()
+
+    def _go_on_unseen(self) -> None:
+        """Send to nowhere what a terminal that is gone, or another reader, would have shown: the work goes on."""
+        self.bar = None
+        with open(os.devnull, "w") as nowhere:
+            for stream in (1, 2):  # the output too if both went there
+                if os.path.sameopenfile(stream, 2):
+                    os.dup2(nowhere.fileno(), stream)
 
     def __enter__(self) -> "Progress":
         return self

@@ -734,13 +734,19 @@ def test_ctrl_c_saves_and_ends_with_130_and_no_traceback(config, tmp_path):
     assert all(line.startswith(("training: ", "machine  ", "limit  ", "share  ")) for line in lines.splitlines()), lines
 
 
+def on_a_terminal(*words):
+    """Start a verb on a terminal of 120 columns; return the process, and the file descriptor of what it shows."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    process = start(*words, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    return process, ours
+
+
 @pytest.mark.slow
 def test_on_a_terminal_a_bar_tells_images_rate_and_losses_and_sigterm_ends_with_75(config, tmp_path):
     run = tmp_path / "run"
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    process = start("train", config, f"run={run}", "train.total_nimg=48_000_000", stdout=theirs, stderr=theirs)
-    os.close(theirs)
+    process, ours = on_a_terminal("train", config, f"run={run}", "train.total_nimg=48_000_000")
     screen, told = b"", False
     while True:
         try:
@@ -759,3 +765,17 @@ def test_on_a_terminal_a_bar_tells_images_rate_and_losses_and_sigterm_ends_with_
     assert re.search(line, text), text
     nimg = stopped_at(run, "SIGTERM", 75)
     assert f"stopped at {nimg:,} images, checkpoint saved" in text and "Traceback" not in text
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_is_gone_goes_on(config, tmp_path):
+    run = tmp_path / "run"
+    process, ours = on_a_terminal("train", config, f"run={run}", "train.total_nimg=48_000_000")
+    screen = b""
+    while screen.count(b"generator") < 3:
+        screen += os.read(ours, 65536)
+    os.close(ours)
+    wait_for_lines(process, run / "metrics.jsonl", len((run / "metrics.jsonl").read_text().splitlines()) + 3)
+    process.terminate()
+    assert process.wait() == 75
+    stopped_at(run, "SIGTERM", 75)
