@@ -158,7 +158,7 @@ def from_dict(values: dict[str, Any], place: str, sent: bool = False) -> Config:
             complaints.append("model: names no class; write for example `model: {_target_: ganlab.models.DCGAN}`")
     if not sent:
         complaints += check_value(extractor, Extractor | None, "evaluation.extractor", trust)
-    complaints += out_of_range(closed)
+    complaints += out_of_range(closed, sent)
     if complaints:
         lines = "".join(f"\n  {line}" for line in complaints)
         raise UserError(f"{place}: {len(complaints)} complaint{'s' * (len(complaints) > 1)}{lines}")
@@ -167,13 +167,13 @@ def from_dict(values: dict[str, Any], place: str, sent: bool = False) -> Config:
     return config
 
 
-def out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
+def out_of_range(values: Mapping[str, Any], sent: bool) -> Iterator[str]:
     """Yield what is wrong with the numbers of the frame, and with texts and lists that are empty."""
     for key, value in leaves(values):
         least, most = RANGES.get(key, (1, MOST))
         if isinstance(value, int | float) and not isinstance(value, bool) and not least <= value <= most:
             yield f"{key}: {value}: write at {f'least {least}' if value < least else f'most {most:_}'}"
-        elif value == "" and key != "data.other.url":  # the same images, or of an export, which does not tell where
+        elif value == "" and not sent and key != "data.other.url":  # an export names no data; these are the same ones
             yield f"{key}: is empty; give a value, or remove the key"
         elif value == [] and key == "evaluation.metrics":
             yield f"{key}: [] measures nothing; name some, or remove the key"
@@ -190,7 +190,7 @@ def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
 # --- what runs save
 
 
-UNTRAINED = {"data": {"url": "none"}, "train": {"total_nimg": 1, "group": 4}, "run": "none"}
+UNTRAINED = {"data": {"url": ""}, "train": {"total_nimg": 1, "group": 4}, "run": ""}
 """What the frame needs and the config of an exported generator lacks; its samples do not depend on it."""
 
 
