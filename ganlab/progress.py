@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 
 from tqdm import tqdm
@@ -78,7 +79,7 @@ class Progress:
     def _go_on_unseen(self) -> None:
         """Send to nowhere what a terminal that is gone, or another reader, would have shown: the work goes on."""
         self.bar = None
-        with open(os.devnull, "w") as nowhere:
+        with Path(os.devnull).open("w") as nowhere:
             for stream in (1, 2):  # the output too if both went there
                 if os.path.sameopenfile(stream, 2):
                     os.dup2(nowhere.fileno(), stream)

@@ -180,6 +180,9 @@ def test_what_is_refused(run, tmp_path, words, message):
 def test_an_export_into_a_run_or_of_an_export_is_refused(folders, run, tmp_path):
     before = (run / "config.yaml").read_bytes()
     assert f"{run}: holds another config.yaml" in runs.refused("export", run, "--out", run)
+    file = tmp_path / "g.onnx"
+    said = f"{file}: an export is a folder; write --out {tmp_path / 'g'} --format onnx"
+    assert said in runs.refused("export", run, "--out", file)
     assert (run / "config.yaml").read_bytes() == before
     said = runs.refused("export", folders["safetensors"][0], "--out", tmp_path / "e")
     assert "an exported folder, which has no checkpoints; give the run" in said

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from PIL import Image
 
@@ -53,6 +53,8 @@ def export(
         runtime: for a page: folder of onnxruntime-web, to be held in the page.
     """
     refuse(form, licence, runtime)
+    if (suffix := out.suffix[1:]) in get_args(Form):
+        raise UserError(f"{out}: an export is a folder; write --out {out.with_suffix('')} --format {suffix}")
     if (out / "config.yaml").exists() and exported(out) is None:
         raise UserError(f"{out}: holds another config.yaml, which would be lost; choose another folder with --out")
     parcel = parcel_of(run, out.resolve().name, trust, licence)

@@ -292,8 +292,10 @@ class Game(Hooks):
         """Gather sharded networks for the enclosed work."""
         networks = self.networks.values() if self.sharded else ()
         sharding.gather(*networks)
-        yield
-        sharding.release(*networks)
+        try:
+            yield
+        finally:
+            sharding.release(*networks)
 
     # --- for losses
 

@@ -176,6 +176,7 @@ def test_arrays_that_do_not_fit(tmp_path, content, message):
     [
         ("a.zip", "dataset.json", "not a readable zip"),
         ("a.zip", "of unknown kind", "not a readable zip"),
+        ("lzma.zip", "of unknown kind", "not a readable zip"),
         ("a.npz", "images.npy", "not a readable array"),
     ],
 )
@@ -184,7 +185,8 @@ def test_a_damaged_stream_in_an_archive(tmp_path, pixels, name, member, message)
     if name == "a.npz":
         np.savez_compressed(path, images=np.zeros((9, 8, 8), np.uint8))
     else:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        kind = zipfile.ZIP_LZMA if name == "lzma.zip" else zipfile.ZIP_DEFLATED
+        with zipfile.ZipFile(path, "w", kind) as archive:
             archive.writestr("dataset.json", '{"labels": [["0.png", 0], ["of unknown kind", 1]]}')
             archive.writestr("0.png", encoded(pixels[0]))
             archive.writestr("of unknown kind", encoded(pixels[1]))
@@ -192,7 +194,7 @@ def test_a_damaged_stream_in_an_archive(tmp_path, pixels, name, member, message)
         archive.fp.seek(archive.getinfo(member).header_offset + 26)
         start = archive.fp.tell() + 4 + sum(struct.unpack("<HH", archive.fp.read(4)))  # name and extra field
     data = bytearray(path.read_bytes())
-    data[start : start + 6] = b"\xff" * 6
+    data[start + 4 : start + 10] = b"\xff" * 6  # behind the sizes of LZMA's own header
     path.write_bytes(data)
     with pytest.raises(UserError, match=message):
         open_source(path)

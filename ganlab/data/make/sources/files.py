@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cached_property
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -247,7 +248,7 @@ def open_zip(path: Path, labels: str | None) -> Zip:
                     names.add(name)
             found = Names(sorted(names))
             classes = _classes(path, labels, found, list(dict.fromkeys(lists)), archive.read, account, wrapped=True)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, zlib.error) as error:
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, zlib.error, LZMAError) as error:
         raise UserError(
             f"{path}: not a readable zip ({error}); copy it again, or unpack it and give the folder"
         ) from error
