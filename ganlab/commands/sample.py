@@ -20,6 +20,8 @@ from ganlab.latents.file import read
 from ganlab.pictures.captions import captions_of
 from ganlab.pictures.grids import grid, grid_by_class, grid_by_title, to_pil
 from ganlab.pictures.tiles import save_png
+from ganlab.progress import Progress
+from ganlab.seeding import SAMPLE_BATCH
 from ganlab.types import ImageSpec, Labels, Pixels, UserError, px
 
 COLUMNS = 8
@@ -42,14 +44,18 @@ def sample(
     """Write images of a seed as one grid, or with `each` as a folder of PNGs; return its path, and which is where."""
     model = load(run, trust)
     name = f"samples-seed-{seed}" + ("" if truncation is None else f"-truncation-{truncation:g}")
+    name += f"-standing-{standing}" if standing else ""
     out = out or run / (name if each else f"{name}.png")
     if standing:
         model.stand(standing, truncation, seed)
-    images = model.sample(numbers, seed, labels, truncation)
     if each:
-        save_each(images, numbers, out)
+        with Progress("sampling", len(numbers)) as progress:
+            for start in range(0, len(numbers), SAMPLE_BATCH):  # all at once might not fit into memory
+                some = numbers[start : start + SAMPLE_BATCH]
+                save_each(model.sample(some, seed, labels, truncation), some, out)
+                progress.update(len(some))
         return out, f"of seed {seed}: images {text_of(numbers)}, each in a file of its number"
-    sheet, where = drawn(images, numbers, labels or (), model)
+    sheet, where = drawn(model.sample(numbers, seed, labels, truncation), numbers, labels or (), model)
     save_sheet(sheet, out)
     return out, f"of seed {seed}: {where}"
 

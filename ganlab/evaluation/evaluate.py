@@ -177,7 +177,7 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
         if len(images) < LEAST:
             raise UserError(f"{images.name}: {len(images)} images; give at least {LEAST}")
     if alike := ALIKE & set(metrics):
-        (_, *fake), (_, *real) = fakes.block(0)[0].shape, reals.block(0)[0].shape
+        fake, real = shape_of(fakes), shape_of(reals)
         if fake != real:
             raise UserError(
                 f"{min(alike)}: {fakes.name} and {reals.name} have images of [c, h, w] {fake} and {real}; "
@@ -189,7 +189,7 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
                 "leave the metric out"
             )
     for images in (fakes, reals) if "msssim" in metrics else ():
-        height, width = images.block(0)[0].shape[2:]
+        _, height, width = shape_of(images)
         if min(height, width) < WINDOW:
             raise UserError(
                 f"msssim: {images.name} has images of {height}x{width} px, and its window is {WINDOW}x{WINDOW}; leave "
@@ -197,6 +197,11 @@ def check(metrics: Sequence[str], fakes: ImageSet, reals: ImageSet, extractor: E
             )
     if any("labels" in METRICS[name].needs for name in metrics):
         refuse_other_numbers(fakes, reals)
+
+
+def shape_of(images: ImageSet) -> list[int]:
+    """Return channels, height and width of images; a model says them without making any."""
+    return [*(images.model.image.shape if isinstance(images, Samples) else images.block(0)[0].shape[1:])]
 
 
 def takes_extractor(metric: Metric) -> bool:

@@ -206,7 +206,7 @@ class Config:
         return plain
 
 
-MOST = 10**15
+MOST = 10**18
 """Largest whole number of a key, unless `RANGES` says otherwise."""
 
 RANGES: Mapping[str, tuple[float, float]] = {

@@ -58,11 +58,11 @@ def test_a_truncation_is_measured_with_its_own_statistics(run: Path, dataset: Pa
 
 def test_a_grid_and_an_exported_generator_are_truncated_too(run: Path, tmp_path: Path) -> None:
     result = runs.ganlab("sample", run, "-n", 4, "--truncation", 0.3, "--standing", 2)
-    assert result.exit_code == 0 and (run / "samples-seed-0-truncation-0.3.png").exists(), result.output
+    assert result.exit_code == 0 and (run / "samples-seed-0-truncation-0.3-standing-2.png").exists(), result.output
     assert runs.ganlab("export", run, "--out", tmp_path / "exported").exit_code == 0
     words = ("-n", 4, "--truncation", 0.3, "--standing", 2, "--out")
     assert runs.ganlab("sample", tmp_path / "exported", *words, tmp_path / "a.png").exit_code == 0
-    assert (tmp_path / "a.png").read_bytes() == (run / "samples-seed-0-truncation-0.3.png").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (run / "samples-seed-0-truncation-0.3-standing-2.png").read_bytes()
     whole = runs.ganlab("sample", run, "-n", 4, "--out", tmp_path / "b.png")
     assert whole.exit_code == 0 and (tmp_path / "b.png").read_bytes() != (tmp_path / "a.png").read_bytes()
 
