@@ -42,6 +42,7 @@ STYLE: Any = {
     "grid.alpha": 0.15,
     "grid.color": INK,
     "legend.frameon": False,
+    "legend.handlelength": 4.0,  # that dashes show beside the marker
     "lines.linewidth": 1.4,
     "svg.fonttype": "none",
     "svg.hashsalt": "ganlab",
@@ -50,7 +51,7 @@ STYLE: Any = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
-PAPER: Any = {"font.size": 8.0, "lines.linewidth": 1.0, "pdf.fonttype": 42}
+PAPER: Any = {"font.size": 8.0, "legend.handlelength": 2.0, "lines.linewidth": 1.0, "pdf.fonttype": 42}
 """For a column of a paper: embedded TrueType fonts, as journals ask for."""
 SVG = "http://www.w3.org/2000/svg"
 
