@@ -140,7 +140,9 @@ def test_a_server_that_was_killed_is_missed(chromium, run):
             process.kill()
             visited.page.locator("#trouble", has_text="is ganlab watch still running?").wait_for()
             assert visited.page.locator("#charts svg").count() > 8  # what was seen stays
-            assert all("ERR_CONNECTION_REFUSED" in error or "/now" in error for error in visited.errors)
+            assert all(
+                "net::ERR_" in error or "/now" in error for error in visited.errors
+            )  # some cut short, some refused
             visited.errors.clear()
     finally:
         process.kill()
