@@ -47,7 +47,7 @@ BATCH, STEPS_PER_STRIKE, LEAST_STEPS = 16, 10, 100
 COMPARED = ("state_dict", "optimizer_states", "ganlab")
 STRIKES = ("SIGKILL", "SIGTERM", "SIGHUP", "full disk", "no server")
 STOPPED, EARLY = 75, "with nothing to save; the same command goes on\n"
-PATIENCE = 300.0
+PATIENCE = 1200.0
 """Seconds within which a run must come to its next strike, or to its end."""
 SMALL_FILE = 4096
 
