@@ -256,6 +256,8 @@ def test_both_domains_of_a_run_are_found_from_anywhere(tmp_path):
     config = Config(model={}, data=Data("data/a", other=Other("data/b")), train=Train(16), run="runs/x")
     data = from_anywhere(config, tmp_path / "runs" / "x").data
     assert (data.url, data.other.url) == (f"{tmp_path}/data/a", f"{tmp_path}/data/b")
+    same = Config(model={}, data=Data("data/a", other=Other("")), train=Train(16), run="runs/x")
+    assert from_anywhere(same, tmp_path / "runs" / "x").data.other.url == ""
 
 
 def test_a_second_domain_that_is_not_there_or_of_another_size(cycle, tmp_path):

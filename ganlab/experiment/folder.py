@@ -88,12 +88,12 @@ def from_anywhere(config: Config, run: Path) -> Config:
 
 
 def below(root: Path, place: str) -> str:
-    """Return a path, or a list of them, from `root` on if it is there; else, and a URL, as it is."""
+    """Return a path, or a list of them, from `root` on if it is there; else, and a URL or no place, as it is."""
     pieces = [place] if "{" in place else place.split(",")
     moved = [str(root / piece) for piece in pieces]
     first = Path(moved[0].partition("{")[0])
     there = first.exists() or ("{" in place and first.parent.exists())
-    return ",".join(moved) if there and "://" not in place else place
+    return ",".join(moved) if place and there and "://" not in place else place
 
 
 @contextmanager
